@@ -76,7 +76,7 @@ static int read_text(edit_t *edit)
 {
     ssize_t n = 1;
     if (!S_ISREG(edit->info.st_mode) || edit->info.st_size > AC_MAX_KEYRING) {
-        return complain("%s: it is no file, or too long", edit->path);
+        return complain("%s: it is not a regular file, or too long", edit->path);
     }
     edit->text = apr_palloc(edit->pool, (size_t)edit->info.st_size + 1);
     while (edit->len < (size_t)edit->info.st_size &&

@@ -48,7 +48,7 @@ typedef struct ac_child_life_t { /* a child, and what only its start and its sto
 ac_child_life_t *ac_child_life(void);
 void ac_child_set(ac_child_life_t *life);
 
-/* child_purge.c. Removes threads permanently some time after they were deleted, and old Idempotency-Keys. Loop thread. */
+/* child_purge.c. Removes deleted threads permanently after some time, and old Idempotency-Keys. Loop thread. */
 void ac_child_purge_start(ac_child_life_t *life);
 void ac_child_purge_cancel(ac_child_life_t *life);
 

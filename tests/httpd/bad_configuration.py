@@ -155,7 +155,7 @@ BAD = [
      "AgentChatTimeouts: 'connect' has no value; write connect=VALUE"),
     ('a key in the configuration', 3,
      '<AgentChatModel gpt>\nAgentChatProvider demo\nAgentChatCredential sk-1234\n</AgentChatModel>\n',
-     'AgentChatCredential: a secret does not stand in the configuration; give env:NAME, file:PATH, '
+     'AgentChatCredential: a secret must not be in the configuration; give env:NAME, file:PATH, '
      'keyvault:https://VAULT.vault.azure.net/secrets/NAME or identity'),
     ('a missing variable', 3,
      '<AgentChatModel gpt>\nAgentChatProvider demo\nAgentChatCredential env:NOPE\n</AgentChatModel>\n',
@@ -239,7 +239,7 @@ BAD = [
      "AgentChatKeys: '{root}/nope': cannot be read: No such file or directory"),
     ('a folder of keys', 1,
      'AgentChatKeys {root}/logs',
-     "AgentChatKeys: '{root}/logs': cannot be read: it is no file"),
+     "AgentChatKeys: '{root}/logs': cannot be read: it is not a regular file"),
     ('a file of keys with a wrong line', 1,
      'AgentChatKeys {root}/httpd.conf',
      "AgentChatKeys: '{root}/httpd.conf': line 2: something is no name=value"),

@@ -258,7 +258,7 @@ def test_a_key_file_for_root_only(with_file, model):
 
 
 SENTENCES = [
-    ("identity:magic", {}, "AgentChatCredential: 'identity:magic' is no way to sign in; known are identity (each of these in "
+    ("identity:magic", {}, "AgentChatCredential: 'identity:magic' is not a credential provider; known are identity (each of these in "
      "turn), identity:environment, identity:workload, identity:managed, identity:cli"),
     ("identity:environment", {}, "AgentChatCredential: 'identity:environment' needs what the environment of httpd does not "
      "have: AZURE_CLIENT_ID (or client-id=), AZURE_TENANT_ID (or tenant-id=), AZURE_CLIENT_SECRET or "
@@ -280,7 +280,7 @@ SENTENCES = [
     ("keyvault:https://v.vault.azure.net/secrets/n refresh=1", {}, "AgentChatCredential: refresh='1' is not a duration"),
     ("env:A_KEY refresh=1s", {"A_KEY": "k"}, "AgentChatCredential: 'env:A_KEY' takes no option 'refresh'; it has none"),
     ("Bearer zebra", {}, "AgentChatCredential: the first word must be followed by key=value"),
-    ("zebra", {}, "AgentChatCredential: a secret does not stand in the configuration; give env:NAME, file:PATH, keyvault:"),
+    ("zebra", {}, "AgentChatCredential: a secret must not be in the configuration; give env:NAME, file:PATH, keyvault:"),
 ]
 
 

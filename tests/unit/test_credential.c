@@ -57,7 +57,7 @@ static void test_sentences(void **state)
         {"env:TWO_LINES", NULL, "more than one line"},
         {"env:EMPTY_ONE", "scope=x", "takes no option 'scope'; it has none"},
         {"file:/nonexistent/key", NULL, "'file:/nonexistent/key' cannot be read: No such file"},
-        {"file:/tmp", NULL, "it is no file"},
+        {"file:/tmp", NULL, "it is not a regular file"},
         {"file:/tmp/x", "refresh=5", "refresh='5' is not a duration"},
         {"identity", "refresh=5s", "takes no option 'refresh'; it knows client-id=, object-id="},
         {"identity", "scope=cosmos", "scope='cosmos' is not a scope; give one like https://"},
@@ -68,7 +68,7 @@ static void test_sentences(void **state)
         {"identity", "authority=http://example.com", "authority=: 'http://example.com' is not an https address"},
         {"identity:cli", "object-id=a", "name a managed identity; give them with identity or identity:managed"},
         {"identity:magic", NULL,
-         "'identity:magic' is no way to sign in; known are identity (each of these in turn), "
+         "'identity:magic' is not a credential provider; known are identity (each of these in turn), "
          "identity:environment, identity:workload, identity:managed, identity:cli"},
         {"identity:environment", NULL,
          "AZURE_CLIENT_ID (or client-id=), AZURE_TENANT_ID (or tenant-id=), "
@@ -89,7 +89,7 @@ static void test_sentences(void **state)
         assert_contains(problem, rows[i].part);
     }
     const char *problem = credential_rig_make(rig, SECRET, NULL);
-    assert_contains(problem, "a secret does not stand in the configuration");
+    assert_contains(problem, "a secret must not be in the configuration");
     assert_lacks(problem, SECRET);
     setenv("AZURE_TOKEN_CREDENTIALS", "magic", 1);
     assert_contains(credential_rig_make(rig, "identity", NULL),

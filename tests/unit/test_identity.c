@@ -300,7 +300,7 @@ static void test_chain_falls_through(void **state)
     set_cli(rig, "echo '{\"accessToken\":\"t1\",\"expires_on\":4070908800}'");
     credential_rig_start(rig, "identity", NULL);
     assert_string_equal(credential_rig_get(rig, SCOPE), "t1");
-    assert_int_equal(credential_rig_count_log("AC0244: identity: signed in by cli, which is kept to from now on"), 1);
+    assert_int_equal(credential_rig_count_log("AC0244: identity: signed in by cli, which is used from now on"), 1);
 }
 
 static void test_chain_stops(void **state)

@@ -92,7 +92,7 @@ static const struct {
     {"id=a key=" ZERO " owner=b colour=red",
      "line 1: there is no field 'colour'; there are id, key, owner, roles, limits, expires, "
      "enabled, previous, previous-expires"},
-    {"id=a key=" ZERO " owner=b ack_a_secret=", "line 1: a field has no name that is known; there are id"},
+    {"id=a key=" ZERO " owner=b ack_a_secret=", "line 1: a field has no known name; the fields are id"},
     {"ack_a_secret", "line 1: something is no name=value"},
     {"id=a key=ack_a_secret owner=b", "line 1: key must be sha256: and the 64"},
     {"id=a key=" ZERO "0 owner=b", "line 1: key must be sha256: and the 64"},
@@ -116,14 +116,14 @@ static const struct {
     {"id=a key=" ZERO " owner=b enabled=yes", "line 1: enabled must be on or off"},
     {"id=a key=" ZERO " owner=b previous=" ZERO, "line 1: previous and previous-expires go together"},
     {"id=a key=" ZERO " owner=b previous-expires=2027-01-01", "line 1: previous and previous-expires go together"},
-    {"id=a key=" ZERO " owner=\"b", "line 1: a double quote stands where none can"},
-    {"id=a key=" ZERO " owner=\"b\"c", "line 1: a double quote stands where none can"},
-    {"id=a key=" ZERO " owner=b\"c", "line 1: a double quote stands where none can"},
-    {"id=a key=" ZERO " owner=\"b\\\"", "line 1: a double quote stands where none can"},
+    {"id=a key=" ZERO " owner=\"b", "line 1: a double quote is misplaced"},
+    {"id=a key=" ZERO " owner=\"b\"c", "line 1: a double quote is misplaced"},
+    {"id=a key=" ZERO " owner=b\"c", "line 1: a double quote is misplaced"},
+    {"id=a key=" ZERO " owner=\"b\\\"", "line 1: a double quote is misplaced"},
     {"id=a key=" ZERO " owner=b\x01", "line 1: there is a control character"},
     {"id=a key=" ZERO " owner=\xff", "line 1: it is not UTF-8"},
     {"id=a key=" ZERO " owner=b\nid=b key=" ZERO " owner=b\nid=a key=" ZERO " owner=c",
-     "line 3: the id 'a' stands in line 1 already"},
+     "line 3: the id 'a' is already in line 1"},
 };
 
 static void test_wrong_lines(void **state)
@@ -215,7 +215,7 @@ static void test_files_that_cannot_be_read(void **state)
     assert_string_equal(err.detail, "cannot be read: No such file or directory");
     ac_err_init(&err);
     assert_int_not_equal(ac_keyring_read(&ring, "/tmp", &err), APR_SUCCESS);
-    assert_string_equal(err.detail, "cannot be read: it is no file");
+    assert_string_equal(err.detail, "cannot be read: it is not a regular file");
     assert_null(ring);
 }
 

@@ -139,9 +139,9 @@ static void test_challenge_for_another(void **state)
          "the vault belongs to another cloud than authority= (or AZURE_AUTHORITY_HOST) says"},
         {"Bearer authorization=\"https://127.0.0.1/a%20b\", scope=\"https://localhost/.default\"",
          "the vault wants a token and does not say of which tenant"},
-        {"Bearer resource=\"https://localhost\"", "the vault wants a token and does not say whose"},
+        {"Bearer resource=\"https://localhost\"", "the vault requires a token and does not name its tenant"},
         {"Bearer authorization=\"https://127.0.0.1/t\", resource=\"https://\tlocalhost\"",
-         "the vault wants a token for what is no address"},
+         "the vault requires a token for a resource that is not an address"},
         {"Bearer authorization=\"https://127.0.0.1/t\"", "the vault wants a token and does not say for what"},
     };
     credential_rig_t *rig = *state;

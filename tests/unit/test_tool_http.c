@@ -195,7 +195,7 @@ static void test_tool_http_endless_answer(void **state)
 static void test_tool_http_binary(void **state)
 {
     (void)state;
-    expect_failure(HEAD("200 OK", "image/png") "\x89PNG", "the service answered with image/png, which is no text");
+    expect_failure(HEAD("200 OK", "image/png") "\x89PNG", "the service answered with image/png, which is not text");
 }
 
 /* An answer that is declared as text but has a NUL byte. */
@@ -213,7 +213,7 @@ static void test_tool_http_binary_as_text(void **state)
     assert_false(ac_tool_http_answer_body(&read, "de\0f", 4));
     assert_int_not_equal(ac_tool_http_answer_result(&result, &read, &err), APR_SUCCESS);
     assert_null(result);
-    assert_string_equal(err.detail, "the service answered with text/plain, which is no text");
+    assert_string_equal(err.detail, "the service answered with text/plain, which is not text");
     ac_tool_http_answer_free(&read);
 }
 

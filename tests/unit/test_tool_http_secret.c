@@ -43,7 +43,7 @@ static void test_tool_http_removes_the_secret_from_the_type(void **state)
     (void)state;
     add_header("Authorization", "Bearer ${secret}", "s3cr3t-key");
     expect_failure(HEAD("200 OK", "image/s3cr3t-key; x=s3cr3t-key") "\x89PNG",
-                   "the service answered with image/**********; x=**********, which is no text");
+                   "the service answered with image/**********; x=**********, which is not text");
 }
 
 /* Arguments that form ${secret} only side by side are ordinary text, with a secret and without. */

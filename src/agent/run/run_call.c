@@ -317,8 +317,7 @@ static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
     }
     if (tool->conf->approval && !call->approved) {
         if (run->turn->stateless) {
-            return ac_err_set(err, AC_TOOL_ERROR,
-                              "this tool is called only if its user approves, who cannot be asked here");
+            return ac_err_set(err, AC_TOOL_ERROR, "this tool needs approval, which is not possible here");
         }
         call->needs_approval = true;
         run->calls.n_approvals++;

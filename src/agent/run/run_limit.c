@@ -231,10 +231,9 @@ void ac_run_limit_admit(ac_run_t *run, const char *cause)
         free(run->limits.reserved);
         run->limits.reserved = NULL;
         ac_log(AC_M545, APR_SUCCESS,
-               "run[%s] agent[%s]: what model[%s] costs is not known (AgentChatPrice), so no budget lets it be used",
+               "run[%s] agent[%s]: the cost of model[%s] is unknown (AgentChatPrice), so a budget does not allow it",
                run->turn->run_id, run->agent->id, unpriced->id);
-        ac_err_set(&err, AC_BUDGET_EXCEEDED,
-                   "there is a budget, and what the agent's model, or the one behind it, costs is not known");
+        ac_err_set(&err, AC_BUDGET_EXCEEDED, "there is a budget, but the agent's model, or its fallback, has no price");
         run_limit_refuse(run, &err);
         return;
     }

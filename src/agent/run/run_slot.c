@@ -23,8 +23,8 @@ static bool acquire_slot(ac_engine_t *engine, ac_run_t *run)
         ac_queue_entry_t *entry = ac_run_queue_displaced(queue, &run->slot);
         ac_run_t *other = entry ? entry->baton : NULL;
         reject(other ? other : run,
-               has_room ? "all runs that there may be are taken, and as many wait as may"
-                        : "its owner has as many runs as one owner may have, and as many wait as may");
+               has_room ? "all slots for runs are in use, and the queue is full"
+                        : "its owner has the maximum number of runs, and the queue is full");
         if (!other) {
             return false;
         }

@@ -84,7 +84,7 @@ static const char *set_owner(parsing_t *parsing, const char *value)
     if (strcmp(value, AC_ANONYMOUS) == 0) {
         return "a person or program: '" AC_ANONYMOUS "' is the owner of requests without authentication";
     }
-    return ac_store_owner_problem(value) ? "a name of 1 to 255 bytes, without a blank in front" : NULL;
+    return ac_store_owner_problem(value) ? "a name of 1 to 255 bytes that does not begin with a blank" : NULL;
 }
 
 static const char *set_roles(parsing_t *parsing, const char *value)
@@ -161,7 +161,7 @@ static apr_status_t unknown_field(parsing_t *parsing, const char *name)
     if (!len || len > 20 || strspn(name, "abcdefghijklmnopqrstuvwxyz-") != len) {
         return keyring_fail(
             parsing,
-            "a field has no name that is known; there are id, key, owner, roles, limits, expires, enabled, previous, "
+            "a field has no known name; the fields are id, key, owner, roles, limits, expires, enabled, previous, "
             "previous-expires");
     }
     return keyring_fail(parsing,
@@ -216,12 +216,12 @@ static apr_status_t keyring_take_line(parsing_t *parsing, const char *text)
     while (status == APR_SUCCESS && *(text += strspn(text, " \t"))) {
         size_t len = strcspn(text, "= \t\"");
         if (text[len] != '=') {
-            return keyring_fail(parsing, "something is no name=value; put a value with blanks in double quotes");
+            return keyring_fail(parsing, "a field is not name=value; put a value with blanks in double quotes");
         }
         const char *name = apr_pstrmemdup(parsing->pool, text, len);
         const char *value = take_value(&text, text + len + 1, parsing->pool);
         status = value ? take_field(parsing, name, value)
-                       : keyring_fail(parsing, "a double quote stands where none can, or does not end");
+                       : keyring_fail(parsing, "a double quote is misplaced, or is not closed");
     }
     return status;
 }
@@ -275,8 +275,8 @@ static apr_status_t index_keys(ac_keyring_t *ring, ac_err_t *err)
         const ac_api_key_t *key = &APR_ARRAY_IDX(ring->keys, i, ac_api_key_t);
         const ac_api_key_t *other = apr_hash_get(ring->by_id, key->id, APR_HASH_KEY_STRING);
         if (other) {
-            return ac_err_set(err, AC_INVALID_REQUEST, "line %d: the id '%s' stands in line %d already", key->line,
-                              key->id, other->line);
+            return ac_err_set(err, AC_INVALID_REQUEST, "line %d: the id '%s' is already in line %d", key->line, key->id,
+                              other->line);
         }
         apr_hash_set(ring->by_id, key->id, APR_HASH_KEY_STRING, key);
     }
@@ -320,7 +320,7 @@ apr_status_t ac_keyring_read(ac_keyring_t **pring, const char *path, ac_err_t *e
     if (status != APR_SUCCESS) {
         return ac_err_set(err, AC_INVALID_REQUEST, "cannot be read: %s",
                           status == APR_ENOSPC       ? "it is too long"
-                              : status == APR_EINVAL ? "it is no file"
+                              : status == APR_EINVAL ? "it is not a regular file"
                                                      : apr_strerror(status, reason, sizeof(reason)));
     }
     status = ac_keyring_parse(pring, text, len, err);

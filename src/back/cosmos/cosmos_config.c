@@ -73,7 +73,7 @@ static const char *cosmos_config_set_name(const char **pname, const apr_table_en
     *pname = row->val;
     return ac_cosmos_name_valid(row->val)
         ? NULL
-        : apr_psprintf(p, "cosmos: %s=%s is no name that Cosmos DB takes", row->key, row->val);
+        : apr_psprintf(p, "cosmos: %s=%s is not a name that Cosmos DB accepts", row->key, row->val);
 }
 
 /* step: the service accepts multiples of it only. */
@@ -154,8 +154,8 @@ static const char *credential_make(ac_cosmos_t *store, const apr_table_t *option
         if (key && !ac_cosmos_key_valid(key)) {
             return apr_psprintf(
                 p,
-                "cosmos: credential=%s: what it holds is no key of an account; give one of its keys (base64), or a "
-                "connection string with AccountKey=",
+                "cosmos: credential=%s: it does not contain an account key; give one of the account's keys (base64), or "
+                "a connection string with AccountKey=",
                 spec);
         }
     }

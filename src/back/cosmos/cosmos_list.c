@@ -60,7 +60,7 @@ void ac_cosmos_list_threads(ac_cosmos_task_t *task)
     }
     after = *op->page.after ? ac_store_cursor_read(list->time, &op->page) : AC_COSMOS_CURSOR_NONE;
     if (!after) {
-        ac_cosmos_task_end(task, ac_err_set(&op->err, AC_INVALID_REQUEST, "after is no cursor of this list"));
+        ac_cosmos_task_end(task, ac_err_set(&op->err, AC_INVALID_REQUEST, "after is not a cursor of this list"));
         return;
     }
     list->of = op->page.by_update && task->store->containers.by_update ? AC_COSMOS_UNCOPIED : AC_COSMOS_BY_ID;

@@ -220,7 +220,7 @@ static void runs_begin(ac_cosmos_task_t *task)
     if (!ac_cosmos_thread_doc_lives(&task->thread, false)) {
         end_no_thread(task);
     } else if (*op->page.after && !ac_id_valid(op->page.after, "run_")) {
-        ac_cosmos_task_end(task, ac_err_set(&op->err, AC_INVALID_REQUEST, "after is no cursor of this list"));
+        ac_cosmos_task_end(task, ac_err_set(&op->err, AC_INVALID_REQUEST, "after is not a cursor of this list"));
     } else {
         ac_cosmos_run_check_active(task, cosmos_runs_read);
     }

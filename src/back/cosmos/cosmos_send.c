@@ -143,5 +143,5 @@ apr_status_t ac_cosmos_send_request(ac_cosmos_call_t *call, const char *credenti
     ac_buf_free(&text);
     ac_buf_free(&authorization);
     free(session);
-    return status == APR_SUCCESS ? APR_SUCCESS : ac_err_set(err, AC_INTERNAL, "a request could not be put together");
+    return status == APR_SUCCESS ? APR_SUCCESS : ac_err_set(err, AC_INTERNAL, "a request could not be built");
 }

@@ -114,7 +114,7 @@ static void suspend_commit(ac_cosmos_task_t *task)
     }
     if (ac_cosmos_request_batch_end(&batch) != APR_SUCCESS) {
         ac_cosmos_request_batch_free(&batch);
-        ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_INTERNAL, "a run is too large to be put aside"));
+        ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_INTERNAL, "a run is too large to be suspended"));
         return;
     }
     /* This process changes the holder itself: its check of the run must not consider that another machine's change. */

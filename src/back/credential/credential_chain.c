@@ -91,8 +91,9 @@ static const char *choose(ac_identity_t *identity, const char *name, apr_pool_t 
         }
     }
     if (!identity->n_providers) {
-        return apr_psprintf(p, "'identity:%s' is no way to sign in; known are identity (each of these in turn), %s",
-                            name, known_providers(p));
+        return apr_psprintf(
+            p, "'identity:%s' is not a credential provider; known are identity (each of these in turn), %s", name,
+            known_providers(p));
     }
     return name ? NULL : narrow(identity, p);
 }
@@ -232,7 +233,7 @@ static void on_tried(void *baton, const ac_credential_result_t *fetched)
     asking->token_request = NULL;
     if (fetched->err.kind == AC_OK) {
         if (!identity->winner && identity->n_providers > 1) {
-            ac_log(AC_M244, APR_SUCCESS, "identity: signed in by %s, which is kept to from now on", provider->name);
+            ac_log(AC_M244, APR_SUCCESS, "identity: signed in by %s, which is used from now on", provider->name);
         }
         identity->winner = provider;
         end_asking(asking, fetched);

@@ -151,7 +151,7 @@ const char *ac_credential_spec_create(ac_credential_t **pcredential, const char 
         problem = create_identity(credential, options, p);
     } else {
         credential->spec = "***";
-        return "a secret does not stand in the configuration; give " FORMS; /* and is not repeated in a log */
+        return "a secret must not be in the configuration; give " FORMS; /* and is not repeated in a log */
     }
     if (!problem) {
         *pcredential = credential;

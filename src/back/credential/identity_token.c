@@ -165,7 +165,7 @@ static const struct {
     {700212, "no federated credential of the app fits the token's audience"},
     {700213, "no federated credential of the app fits the token's subject"},
     {90002, "there is no such tenant; check AZURE_TENANT_ID, and authority= for another cloud"},
-    {900023, "this is no tenant; check AZURE_TENANT_ID"},
+    {900023, "this is not a tenant; check AZURE_TENANT_ID"},
     {900021, "no tenant was named; set AZURE_TENANT_ID"},
     {500011, "the tenant does not know the service of the scope; check scope="},
     {70011, "the scope is not valid; check scope="},

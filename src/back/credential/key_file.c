@@ -43,7 +43,7 @@ static apr_status_t key_file_read_key(char **ptext, const char *path, ac_err_t *
     if (status != APR_SUCCESS) {
         ac_err_set(err, AC_UNAUTHENTICATED, "cannot be read: %s",
                    status == APR_ENOSPC       ? "it is too long"
-                       : status == APR_EINVAL ? "it is no file"
+                       : status == APR_EINVAL ? "it is not a regular file"
                                               : apr_strerror(status, reason, sizeof(reason)));
         return status;
     }

@@ -208,14 +208,14 @@ static const char *take_challenge(vault_t *vault, const char *challenge)
     char url[512], resource[AC_IDENTITY_SCOPE_SIZE - 10], host[256], theirs[256], ours[256];
     if (!find_value(url, sizeof(url), challenge, "authorization") &&
         !find_value(url, sizeof(url), challenge, "authorization_uri")) {
-        return "the vault wants a token and does not say whose";
+        return "the vault requires a token and does not name its tenant";
     }
     if (!find_value(resource, sizeof(resource), challenge, "resource") &&
         !find_value(resource, sizeof(resource), challenge, "scope")) {
         return "the vault wants a token and does not say for what";
     }
     if (strspn(resource, LETTERS "-._~:/") < strlen(resource)) {
-        return "the vault wants a token for what is no address";
+        return "the vault requires a token for a resource that is not an address";
     }
     keyvault_host_of(host, sizeof(host), resource);
     if (!is_part_of(vault->host, host)) {

@@ -64,7 +64,7 @@ apr_status_t ac_limit_table_lock(ac_limit_table_t *table, ac_err_t *err)
     if (status == EOWNERDEAD) {
         rebuild(table);
     } else if (status) {
-        return ac_err_set(err, AC_OVERLOADED, "the counts of the limits are not to be had");
+        return ac_err_set(err, AC_OVERLOADED, "the counts of the limits cannot be locked");
     }
     return APR_SUCCESS;
 }

@@ -183,12 +183,12 @@ apr_status_t ac_reservation_refuse(const ac_reservation_t *reservation, ac_err_t
     switch (item->measure) {
     case AC_LIMIT_STREAMS:
         return ac_err_set(err, AC_RATE_LIMITED,
-                          "there are %" APR_INT64_T_FMT " answers under way, as many as one %s may have at once; "
+                          "there are %" APR_INT64_T_FMT " answers under way, the maximum for one %s; "
                           "wait for one of them to end",
                           (apr_int64_t)item->most, by);
     case AC_LIMIT_RUNS:
         return ac_err_set(err, AC_RATE_LIMITED,
-                          "there are %" APR_INT64_T_FMT " runs under way, as many as one %s may have at once, also "
+                          "there are %" APR_INT64_T_FMT " runs under way, the maximum for one %s, including "
                           "those that no client follows; wait for one of them to end, or cancel one",
                           (apr_int64_t)item->most, by);
     case AC_LIMIT_REQUESTS:

@@ -143,10 +143,11 @@ static const char *check_credential(const ac_model_conf_t *conf, const char *bas
     const char *insecure = model_endpoint_option(conf, "insecure"), *host = model_endpoint_host_of(base, p);
     bool open = strncasecmp(base, "http:", 5) == 0 && !(insecure && strcasecmp(insecure, "on") == 0);
     if (conf->auth && open && !ac_http_address_near(host)) {
-        return apr_psprintf(p,
-                            "AgentChatEndpoint: over plain http what AgentChatCredential gives could be read on its "
-                            "way to %s; use https, or add insecure=on if the way is safe",
-                            host);
+        return apr_psprintf(
+            p,
+            "AgentChatEndpoint: over plain http the credential of AgentChatCredential could be read on its "
+            "way to %s; use https, or add insecure=on if the way is safe",
+            host);
     }
     bool azure = conf->provider && strcmp(conf->provider, "azure-openai") == 0;
     bool token = conf->auth && ac_credential_kind(conf->auth) == AC_CREDENTIAL_TOKEN;

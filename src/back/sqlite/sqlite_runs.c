@@ -291,7 +291,7 @@ apr_status_t ac_sqlite_run_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         status = ac_sqlite_run_active(last, conn, op->id, &op->err);
     }
     if (status == APR_SUCCESS && *op->page.after && !ac_id_valid(op->page.after, "run_")) {
-        status = ac_err_set(&op->err, AC_INVALID_REQUEST, "after is no cursor of this list");
+        status = ac_err_set(&op->err, AC_INVALID_REQUEST, "after is not a cursor of this list");
     }
     if (status != APR_SUCCESS) {
         return status;

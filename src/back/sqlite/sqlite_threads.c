@@ -352,7 +352,7 @@ apr_status_t ac_sqlite_thread_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     apr_status_t status;
 
     if (*op->page.after && !ac_store_cursor_read(time, &op->page)) {
-        status = ac_err_set(&op->err, AC_INVALID_REQUEST, "after is no cursor of this list");
+        status = ac_err_set(&op->err, AC_INVALID_REQUEST, "after is not a cursor of this list");
     } else {
         status = threads_read(data, &more, conn, op);
     }

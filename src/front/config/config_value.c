@@ -154,7 +154,7 @@ const char *ac_config_value_set_secret(ac_secret_t *secret, const char *text, ap
     }
     secret->spec = "***";
     /* The text is not repeated in a log. */
-    return "a secret does not stand in the configuration; give env:NAME or file:PATH";
+    return "a secret must not be in the configuration; give env:NAME or file:PATH";
 }
 
 /* ---- numbers ---- */

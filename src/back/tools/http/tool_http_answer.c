@@ -176,7 +176,7 @@ apr_status_t ac_tool_http_answer_result(json_t **presult, ac_tool_http_answer_t 
     json_t *value = NULL;
     *presult = NULL;
     if (answer->refused) {
-        return ac_err_set(err, AC_TOOL_ERROR, "the service answered with %s, which is no text",
+        return ac_err_set(err, AC_TOOL_ERROR, "the service answered with %s, which is not text",
                           answer->type[0] ? answer->type : "binary data");
     }
     if (!has_text(answer)) {
