@@ -132,17 +132,17 @@ static void test_challenge_for_another(void **state)
         const char *challenge, *detail;
     } rows[] = {
         {"Bearer authorization=\"https://127.0.0.1/t\", resource=\"https://vault.azure.net\"",
-         "the vault wants a token for another service than itself"},
+         "the vault requires a token for another service"},
         {"Bearer authorization=\"https://127.0.0.1/t\", resource=\"https://calhost\"",
-         "the vault wants a token for another service than itself"},
+         "the vault requires a token for another service"},
         {"Bearer authorization=\"https://login.example/t\", resource=\"https://localhost\"",
          "the vault belongs to another cloud than authority= (or AZURE_AUTHORITY_HOST) says"},
         {"Bearer authorization=\"https://127.0.0.1/a%20b\", scope=\"https://localhost/.default\"",
-         "the vault wants a token and does not say of which tenant"},
+         "the vault requires a token and does not name its tenant"},
         {"Bearer resource=\"https://localhost\"", "the vault requires a token and does not name its tenant"},
         {"Bearer authorization=\"https://127.0.0.1/t\", resource=\"https://\tlocalhost\"",
          "the vault requires a token for a resource that is not an address"},
-        {"Bearer authorization=\"https://127.0.0.1/t\"", "the vault wants a token and does not say for what"},
+        {"Bearer authorization=\"https://127.0.0.1/t\"", "the vault requires a token and does not name its resource"},
     };
     credential_rig_t *rig = *state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -154,7 +154,7 @@ static const char *credential_make(ac_cosmos_t *store, const apr_table_t *option
         if (key && !ac_cosmos_key_valid(key)) {
             return apr_psprintf(
                 p,
-                "cosmos: credential=%s: it does not contain an account key; give one of the account's keys (base64), or "
+                "cosmos: credential=%s: it contains no account key; give one of the account's keys (base64), or "
                 "a connection string with AccountKey=",
                 spec);
         }

@@ -212,14 +212,14 @@ static const char *take_challenge(vault_t *vault, const char *challenge)
     }
     if (!find_value(resource, sizeof(resource), challenge, "resource") &&
         !find_value(resource, sizeof(resource), challenge, "scope")) {
-        return "the vault wants a token and does not say for what";
+        return "the vault requires a token and does not name its resource";
     }
     if (strspn(resource, LETTERS "-._~:/") < strlen(resource)) {
         return "the vault requires a token for a resource that is not an address";
     }
     keyvault_host_of(host, sizeof(host), resource);
     if (!is_part_of(vault->host, host)) {
-        return "the vault wants a token for another service than itself";
+        return "the vault requires a token for another service";
     }
     keyvault_host_of(theirs, sizeof(theirs), url);
     keyvault_host_of(ours, sizeof(ours), ac_credential_chain_conf(vault->identity)->authority);
@@ -229,7 +229,7 @@ static const char *take_challenge(vault_t *vault, const char *challenge)
         return "the vault belongs to another cloud than authority= (or AZURE_AUTHORITY_HOST) says";
     }
     if (!len || len > 100 || strspn(tenant + 1, LETTERS "-.") < len) {
-        return "the vault wants a token and does not say of which tenant";
+        return "the vault requires a token and does not name its tenant";
     }
     char name[128];
     snprintf(name, sizeof(name), "%.*s", (int)len, tenant + 1);

@@ -75,8 +75,7 @@ static void park_leave_loop(ac_parked_t *parked)
 
 /* ---- writing: with the lock held, while the loop thread owns the connection ---- */
 
-/* The client is gone or is dropped: its request ends, its run continues. The MPM sees the end of input and closes
- * the connection. */
+/* The client is gone or is dropped: its request ends, its run continues. The MPM then closes the connection. */
 static void park_abort(ac_parked_t *parked)
 {
     parked->c->aborted = 1;
