@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Layer 6: httpd begins here. The files beside this header: the table of routes, the life of a child process,
- * limits, event logs, the cache before the store, httpd's error log. The folders config, auth, request, api and
- * stream have a header each. */
+/* Layer 6: the only one that uses httpd. This folder has the table of routes, the life of a child process, limits,
+ * event logs, the cache in front of the store, httpd's error log. The folders config, auth, request, api and stream
+ * have a header each. */
 #ifndef AC_FRONT_H
 #define AC_FRONT_H
 

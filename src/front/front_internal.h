@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files beside this header share: the start of httpd and of a child, its stop, and the table of routes. */
+/* Declarations that only the files of this folder share: the start of httpd and of a child, its stop, and the table of
+ * routes. */
 #ifndef AC_FRONT_INTERNAL_H
 #define AC_FRONT_INTERNAL_H
 
@@ -29,7 +30,7 @@ void ac_limits_leave(ac_child_t *child);
 void ac_reload_log_refusal(const ac_conf_t *conf);
 
 /* ---- limits.c, for route.c ---- */
-/* Counts the request, and adds to its answer what is left. errors: rate_limited, overloaded. */
+/* Counts the request, and adds the remaining amounts to its response. errors: rate_limited, overloaded. */
 apr_status_t ac_limits_request(ac_request_t *rq);
 
 /* ---- a child ---- */

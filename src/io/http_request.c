@@ -364,7 +364,7 @@ apr_status_t ac_http_request_redirect(ac_http_request_copy_t *copy, int status, 
     char *url = resolve(copy->url, location);
     if (!url || !ac_http_address_url_valid(url)) {
         free(url);
-        return ac_err_set(err, AC_UPSTREAM_ERROR, "a redirect to what is no http or https URL");
+        return ac_err_set(err, AC_UPSTREAM_ERROR, "a redirect to a URL that is not http or https");
     }
     if (!ac_http_address_allowed(url, copy->request.allow_hosts, copy->origin_url)) {
         free(url);

@@ -242,7 +242,7 @@ BAD = [
      "AgentChatKeys: '{root}/logs': cannot be read: it is not a regular file"),
     ('a file of keys with a wrong line', 1,
      'AgentChatKeys {root}/httpd.conf',
-     "AgentChatKeys: '{root}/httpd.conf': line 2: something is no name=value"),
+     "AgentChatKeys: '{root}/httpd.conf': line 2: a field is not name=value"),
     ('a sign-in without keys', 2,
      '<Location "/x">\nAuthType AgentChat\n</Location>',
      "AuthType AgentChat: there are no keys to sign in with; name their file with AgentChatKeys"),

@@ -353,7 +353,7 @@ def test_no_approval_without_a_thread(make_server, model, mail):
     model.play(calls(MAIL), answer("I can't."))
     text = "".join(e.json.get("text", "") for e in server.client.stream("/agent/stream", {"message": "x"}).rest())
     assert text == "I can't." and not mail.requests
-    assert "cannot be asked here" in tool_answers(model)[0]["error"]
+    assert "which is not possible here" in tool_answers(model)[0]["error"]
 
 
 def test_an_agent_removed_in_between(make, model):

@@ -31,7 +31,7 @@ def test_configtest_reports_errors(make_server, tmp_path):
                             ("AgentChatStore cosmos:https://a.documents.azure.com credential=file:/nowhere/key", "/nowhere/key"),
                             (f"AgentChatStore cosmos:https://a.documents.azure.com credential=file:{tmp_path}", str(tmp_path)),
                             (f"AgentChatStore cosmos:https://a.documents.azure.com credential=file:{empty}", "empty"),
-                            (f"AgentChatStore cosmos:https://a.documents.azure.com credential=file:{no_key}", "no key of an account")]:
+                            (f"AgentChatStore cosmos:https://a.documents.azure.com credential=file:{no_key}", "contains no account key")]:
         ok, text = make_server(directive + "\n", start=False, env=ENV).configtest()
         assert not ok and part in text and "AgentChatStore" in text, text
 

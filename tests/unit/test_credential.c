@@ -77,7 +77,8 @@ static void test_sentences(void **state)
         {"keyvault:http://v.vault.azure.net/secrets/n", NULL, "is not the https address"},
         {"keyvault:https://v.vault.azure.net/keys/n", NULL, "is not the address of a vault's secret"},
         {"keyvault:https://v.vault.azure.net/secrets/a_b", NULL, "is not the address of a vault's secret"},
-        {"keyvault:https://v.vault.azure.net/secrets/n", "identity=magic", "'identity:magic' is no way"},
+        {"keyvault:https://v.vault.azure.net/secrets/n", "identity=magic",
+         "'identity:magic' is not a credential provider"},
         {"keyvault:https://v.vault.azure.net/secrets/n", "scope=x", "takes no option 'scope'"},
     };
     credential_rig_t *rig = *state;

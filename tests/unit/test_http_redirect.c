@@ -175,7 +175,7 @@ static void test_redirect_schemes(void **state)
                                          "gopher://x"};
     for (int i = 0; i < 5; i++) {
         play_redirect("302 Found", wheres[i]);
-        expect_refused("a redirect to what is no http or https URL");
+        expect_refused("a redirect to a URL that is not http or https");
         if (i < 4) {
             http_server_stop(server);
             exchange_free(&exchange);

@@ -93,7 +93,7 @@ static const struct {
      "line 1: there is no field 'colour'; there are id, key, owner, roles, limits, expires, "
      "enabled, previous, previous-expires"},
     {"id=a key=" ZERO " owner=b ack_a_secret=", "line 1: a field has no known name; the fields are id"},
-    {"ack_a_secret", "line 1: something is no name=value"},
+    {"ack_a_secret", "line 1: a field is not name=value"},
     {"id=a key=ack_a_secret owner=b", "line 1: key must be sha256: and the 64"},
     {"id=a key=" ZERO "0 owner=b", "line 1: key must be sha256: and the 64"},
     {"id=a key=sha256:000000000000000000000000000000000000000000000000000000000000000g owner=b",

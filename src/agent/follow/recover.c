@@ -205,7 +205,7 @@ static bool worth_a_retry(const ac_store_op_t *op)
         kind == AC_STOPPING;
 }
 
-/* The store refuses for good, or another server has closed the run. The stored run stays as it is; the followers get
+/* The store refuses permanently, or another server has closed the run. The stored run stays as it is; the followers get
  * `interrupted`. */
 static void recover_give_up(ac_recovery_t *recovery, const ac_err_t *err)
 {

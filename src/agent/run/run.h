@@ -131,7 +131,7 @@ typedef struct ac_run_close_t { /* SAVING: the closing write */
     bool requested;
     json_t *document; /* the `in` of TURN_CLOSE */
     int n_retries;
-    bool failed;     /* for good */
+    bool failed;     /* permanently */
     json_t *message; /* the assistant's, as stored */
 } ac_run_close_t;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The opening write of a run: stores the user's message and the run, beside the first model call. */
+/* The opening write of a run: stores the user's message and the run, while the first model call already runs. */
 #include "run_internal.h"
 
 #include <stdlib.h>

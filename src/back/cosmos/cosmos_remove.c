@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The removal of threads for good in the Cosmos DB store. The steps for one thread, in the order of this file:
+/* The permanent removal of threads in the Cosmos DB store. The steps for one thread, in the order of this file:
  *
  *  1  read the thread's document
  *  2  check it: THREAD_DELETE refuses a thread with an active run, after ac_cosmos_run_check_active(); a purge skips

@@ -14,7 +14,7 @@ apr_status_t ac_api_threads_remove(ac_request_t *rq, const char *id);
 apr_status_t ac_api_threads_read_status(ac_request_t *rq, ac_page_t *page, const char *status);
 
 /* ---- chat_request.c: a request that runs an agent ---- */
-typedef struct ac_chat_request_form_t { /* what a route's body looks like */
+typedef struct ac_chat_request_form_t { /* the form of a route's body */
     const char *const *members;         /* NULL-terminated */
     const char *content;                /* the member with the message: "content", "message" */
     bool streams;                       /* if neither body nor Accept say */

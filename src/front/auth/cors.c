@@ -40,7 +40,7 @@ static void cors_set_headers(request_rec *r, const ac_mount_conf_t *mount, const
     }
 }
 
-/* TAKEN, and those header fields of clients that the browser asks for. */
+/* TAKEN, and the header fields of clients that the browser asks for. */
 static const char *taken(const request_rec *r)
 {
     const char *wanted = apr_table_get(r->headers_in, "Access-Control-Request-Headers"), *list = TAKEN;
@@ -86,10 +86,10 @@ int ac_cors_answer(request_rec *r, const char *(*find_methods)(request_rec *r))
         : DECLINED;
 }
 
-/* ---- requests that a page of another site makes ---- */
+/* ---- requests from pages of other sites ---- */
 
-/* Browsers send these headers for a page of another site only after an allowed preflight, and then only for listed
- * origins, or without cookies and passwords. */
+/* Whether the request has a key. Browsers send these headers for a page of another site only after an allowed
+ * preflight, and then only for listed origins, or without cookies and passwords. */
 static bool shows_key(const request_rec *r)
 {
     const char *value = apr_table_get(r->headers_in, "Authorization");

@@ -35,7 +35,7 @@ static void add_variable_role(apr_array_header_t *roles, const ac_mount_conf_t *
     }
 }
 
-/* The word without blanks around it. */
+/* Removes blanks around a word. */
 static char *principal_trim(char *word)
 {
     word += strspn(word, " \t");

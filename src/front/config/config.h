@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The configuration: what directives and containers give, the hooks that read and check it, and where the module is
- * mounted. */
+/* The configuration: the values of directives and containers, the hooks that read and check it, and the mounts of the
+ * module. */
 #ifndef AC_CONFIG_H
 #define AC_CONFIG_H
 
@@ -8,7 +8,7 @@
 #include "front/front.h"
 
 /* ---- what directives give ---- */
-struct ac_conf_t {          /* one per configuration, whatever virtual host a directive stands in */
+struct ac_conf_t {          /* one per configuration; the directives of all virtual hosts write to it */
     const char *store_spec; /* "sqlite:/path", "cosmos:https://…" */
     apr_table_t *store_options;
     ac_store_t store;        /* set by post_config; with the cache before it, where there is one */
@@ -43,10 +43,10 @@ struct ac_conf_t {          /* one per configuration, whatever virtual host a di
         apr_int64_t total;    /* bytes of all logs; 0: a quarter of their file system */
         pid_t first_process;  /* the process that makes the directory */
     } event_logs;
-    const char *memory_dir; /* a directory in memory for what this server's processes share; NULL: none */
+    const char *memory_dir; /* a directory in memory that this server's processes share; NULL: none */
     apr_interval_time_t
         agents_refresh; /* how often each child looks for agents made through the API; 0: there are none */
-    const ac_agent_t *agent_defaults; /* what such an agent does not say itself */
+    const ac_agent_t *agent_defaults; /* the values that such an agent's document does not have */
     apr_interval_time_t purge_after, drain;
     apr_interval_time_t request_store_timeout; /* how long a request without a run waits for the store */
     bool active;                               /* there is a mount or a definition; else the module does nothing */
@@ -58,7 +58,7 @@ typedef struct ac_role_t { /* AgentChatRole: one owner's role */
     const char *role, *owner;
 } ac_role_t;
 
-struct ac_mount_conf_t {               /* per directory: what a <Location> may set */
+struct ac_mount_conf_t {               /* per directory: the settings that a <Location> may have */
     int anonymous;                     /* AgentChatAnonymous: owner "anonymous" where no user has signed in */
     apr_interval_time_t heartbeat;     /* of a silent stream */
     apr_interval_time_t retry;         /* the `retry:` of an EventSource */
@@ -117,7 +117,7 @@ struct ac_config_check_t {              /* one pass over the configuration; the 
     apr_pool_t *p, *ptemp;
     int n_problems;
 };
-/* A check of what is configured; s: the main server. */
+/* Begins a check of the configuration; s: the main server. */
 ac_config_check_t ac_config_check_begin(server_rec *s, apr_pool_t *p, apr_pool_t *ptemp);
 /* Reports a problem with the file and line of a directive; at may be NULL. */
 void ac_config_check_problem(ac_config_check_t *check, const ap_directive_t *at, const char *fmt, ...)

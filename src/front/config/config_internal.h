@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the files of the configuration share: config.c (the table), config_args.c (a directive's arguments),
+/* Declarations that only the files of this folder share: config.c (the table), config_args.c (a directive's arguments),
  * config_value.c (text to values), config_define.c (the containers), config_check.c (problems), config_registry.c
  * (models, tools and agents), config_mount.c. */
 #ifndef AC_CONFIG_INTERNAL_H
@@ -164,7 +164,7 @@ const char *ac_config_check_providers(ac_config_check_t *check, const char *grou
 /* Fills conf.registry from the definitions. Problems are reported. */
 void ac_config_registry_build(ac_config_check_t *check);
 
-/* ---- config_access.c: what the children may do, whose user is another one where httpd is started as root ---- */
+/* ---- config_access.c: permissions of the children, which have another user if httpd is started as root ---- */
 /* Reports a file that the children cannot read; path NULL: no file. name: of the directive. */
 void ac_config_access_check_file(ac_config_check_t *check, const ap_directive_t *at, const char *name,
                                  const char *path);

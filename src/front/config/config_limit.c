@@ -44,7 +44,7 @@ const char *ac_config_limit_set(const ac_limits_t **plimits, const char *args, a
     return NULL;
 }
 
-/* Notes what these limits need of the rest of the configuration. */
+/* Records the parts of the configuration that these limits need. */
 static void note_needs(cmd_parms *cmd, const ac_limits_t *limits)
 {
     for (int i = 0; i < limits->n; i++) {

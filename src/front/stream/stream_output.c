@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Hands a stream's bytes to httpd's output filters: the response head, then what is rendered. */
+/* Passes a stream's bytes to httpd's output filters: the response head, then the rendered events. */
 #include "stream_internal.h"
 
 #include <netinet/in.h>
