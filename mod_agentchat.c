@@ -36,11 +36,12 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_translate_name(ac_route_translate_name, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_translate_name(ac_route_name_no_file, NULL, NULL, APR_HOOK_LAST);
     ap_hook_map_to_storage(ac_route_map_to_storage, NULL, NULL, APR_HOOK_FIRST);
-    ap_hook_handler(ac_route_handle, NULL, NULL, APR_HOOK_MIDDLE); /* route.c */
-    ac_sign_in_register(p);                                        /* sign_in.c */
-    ac_principal_register(p);                                      /* principal.c */
-    ac_problem_register(p);                                        /* problem.c */
-    ac_delivery_register(p);                                       /* stream.c */
+    ap_hook_handler(ac_route_handle, NULL, NULL, APR_HOOK_MIDDLE);                /* route.c */
+    ap_hook_log_transaction(ac_metrics_front_count, NULL, NULL, APR_HOOK_MIDDLE); /* metrics_front.c */
+    ac_sign_in_register(p);                                                       /* sign_in.c */
+    ac_principal_register(p);                                                     /* principal.c */
+    ac_problem_register(p);                                                       /* problem.c */
+    ac_delivery_register(p);                                                      /* stream.c */
 }
 
 AP_DECLARE_MODULE(agentchat) = {STANDARD20_MODULE_STUFF,

@@ -228,6 +228,10 @@ struct ac_store_op_t {
     void *baton;
     ac_loop_t *home;     /* done is called on this loop; NULL: on the store's thread */
     ac_store_op_t *next; /* for the store's queues */
+    /* the core's, for metrics */
+    void (*caller)(ac_store_op_t *op); /* done of the caller */
+    apr_time_t began;
+    unsigned metric; /* the store's index */
 };
 
 /* ---- the verbs of a store ------------------------------------------------------------------
@@ -430,6 +434,7 @@ typedef struct ac_model_conf_t { /* a <AgentChatModel> section; lives as long as
     int http_version;    /* 0: chosen by the endpoint's scheme; 1; 2 */
     const char *ca_file; /* PEM, or NULL: the system's */
     json_t *params;      /* further members of the request body, or NULL */
+    unsigned metric;     /* the core's: its index in metrics */
 } ac_model_conf_t;
 
 typedef struct ac_model_vt {
@@ -517,6 +522,7 @@ typedef struct ac_tool_t {
     const ac_tool_vt *vt;
     void *self;
     const ac_tool_conf_t *conf;
+    unsigned metric; /* its index in metrics; 0: other */
 } ac_tool_t;
 
 typedef struct ac_agent_t {
@@ -535,6 +541,7 @@ typedef struct ac_agent_t {
     const char *etag;
     const json_t *document; /* the document from the API; NULL: from the configuration */
     const char *problem;    /* why the agent cannot run although it is active; NULL: it can */
+    unsigned metric;        /* its index in metrics; 0: other, as of those made through the API */
 } ac_agent_t;
 
 #endif

@@ -57,6 +57,7 @@ apr_status_t ac_event_dir_make(const char *path, uid_t user, gid_t group);
 apr_status_t ac_event_dir_open(ac_event_dir_t **pdir, const char *path, size_t max, uint64_t total);
 /* From here on this child is dead to the others. NULL is allowed. */
 void ac_event_dir_close(ac_event_dir_t *dir);
+int64_t ac_event_dir_bytes(const ac_event_dir_t *dir); /* of all event logs; 0: not known. Any thread */
 /* events/event_scan.c. After the end of httpd: removes the ended logs of all children that have ended. Logs of
  * active and of suspended runs stay for the next start. */
 void ac_event_scan_clean(const char *path);
@@ -121,6 +122,7 @@ typedef struct ac_turn_t {
     char *content;
     json_t *metadata;  /* of the message, or NULL */
     ac_quota_t *quota; /* a reference; NULL: no limit counts the run */
+    ac_trace_t trace;  /* of the client's request, or empty */
 } ac_turn_t;
 /* NULL: out of memory. Any thread. */
 ac_turn_t *ac_turn_create(const ac_agent_t *agent, const char *owner, const char *content);

@@ -24,6 +24,7 @@ void ac_store_done(ac_store_op_t *op);
 typedef struct ac_store_t {
     const ac_store_vt *vt;
     void *self;
+    unsigned metric; /* its index in metrics */
 } ac_store_t;
 /* Carries out op and calls done(op) with op->baton on the given loop, never inside this call. The store owns op
  * meanwhile. Any thread. */

@@ -127,6 +127,18 @@ void ac_store_done(ac_store_op_t *op)
     }
 }
 
+/* The operation has come back to its caller's side. */
+static void store_count(ac_store_op_t *op)
+{
+    ac_kind_e kind = op->status == APR_SUCCESS ? AC_OK : op->err.kind ? op->err.kind : AC_STORE_ERROR;
+
+    ac_metrics_add(AC_METRIC_STORE_OPERATIONS, AC_LABELS(op->metric, op->verb, kind), 1);
+    ac_metrics_observe(AC_METRIC_STORE_OPERATION_DURATION, AC_LABELS(op->metric, op->verb), ac_clock() - op->began,
+                       NULL);
+    op->done = op->caller;
+    op->done(op);
+}
+
 void ac_store_call_post(const ac_store_t *store, ac_loop_t *home, ac_store_op_t *op, void (*done)(ac_store_op_t *op),
                         void *baton)
 {
@@ -134,7 +146,10 @@ void ac_store_call_post(const ac_store_t *store, ac_loop_t *home, ac_store_op_t 
         abort(); /* no result would be correct */
     }
     op->home = home;
-    op->done = done;
+    op->caller = done;
+    op->done = store_count;
+    op->began = ac_clock();
+    op->metric = store->metric;
     op->baton = baton;
     store->vt->start_post(store->self, op);
 }

@@ -256,7 +256,9 @@ const char *ac_limit_window_name(apr_interval_time_t window); /* "min"; "" for 0
 /* ---- record.c: domain objects as JSON, in the form that the API and the store share ---- */
 json_t *ac_record_usage(const ac_usage_t *usage);
 json_t *ac_record_cost(const ac_usage_t *usage, const ac_price_t *price); /* JSON null without a price */
-json_t *ac_record_error(const ac_err_t *err);                             /* {code, message} */
+/* The amount of ac_record_cost(). false: no price is set. */
+bool ac_record_amount(double *pamount, const ac_usage_t *usage, const ac_price_t *price);
+json_t *ac_record_error(const ac_err_t *err); /* {code, message} */
 /* Checks a request's metadata object: at most 16 members, all strings. errors: invalid_request with the member's
  * pointer. */
 apr_status_t ac_record_check_metadata(const json_t *metadata, ac_err_t *err);
@@ -315,5 +317,8 @@ const ac_log_row_t *ac_log_rows(void);
         if (ac_log_on(AC_TRACE)) \
             ac_log_detail(AC_TRACE, __FILE__, __LINE__, __VA_ARGS__); \
     } while (0)
+
+/* ---- metrics.c, metrics_read.c, metrics_text.c, trace.c: what the module counts ---- */
+#include "base/metrics.h"
 
 #endif

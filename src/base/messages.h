@@ -290,3 +290,6 @@ AC_MESSAGE(670, AC_WARNING,
 AC_MESSAGE(671, AC_ERROR,
            "The counts of long windows, such as a day's budget, cannot be saved in the state directory.",
            "The line contains the cause. The user of httpd's children must be able to write to AgentChatStateDir.")
+AC_MESSAGE(672, AC_WARNING,
+           "There is no memory for the metrics that the children share; nothing is counted.",
+           "The line contains the cause. Requests are served as before; restart httpd when there is memory.")

@@ -24,18 +24,24 @@ json_t *ac_record_usage(const ac_usage_t *usage)
     return record;
 }
 
-json_t *ac_record_cost(const ac_usage_t *usage, const ac_price_t *price)
+bool ac_record_amount(double *pamount, const ac_usage_t *usage, const ac_price_t *price)
 {
     if (!usage || !price || !price->currency[0]) {
-        return json_null();
+        return false;
     }
     /* Cached tokens are part of the prompt's tokens. */
     int64_t cached = usage->cached < usage->prompt ? usage->cached : usage->prompt;
     double amount = ((double)(usage->prompt - cached) * price->input + (double)cached * price->cached +
                      (double)usage->completion * price->output) /
         1e6;
-    amount = round(amount * 1e8) / 1e8;
-    if (!isfinite(amount)) {
+    *pamount = round(amount * 1e8) / 1e8;
+    return isfinite(*pamount);
+}
+
+json_t *ac_record_cost(const ac_usage_t *usage, const ac_price_t *price)
+{
+    double amount;
+    if (!ac_record_amount(&amount, usage, price)) {
         return json_null();
     }
     return json_pack("{s:f, s:s}", "amount", amount, "currency", price->currency);

@@ -198,6 +198,7 @@ static void start_timers(void *baton)
     ac_child_life_t *self = baton;
     ac_child_purge_start(self);
     ac_trim_watch(&self->trim, self->child.loop, self->child.work);
+    ac_metrics_front_watch(&self->child);
     ac_engine_watch(self->child.engine);
     ac_run_approval_watch(self->child.engine, self->child.conf->agents_refresh > 0 ? self->child.catalog : NULL);
     if (self->child.conf->agents_refresh > 0) {
@@ -211,6 +212,7 @@ void ac_child_start(apr_pool_t *pchild, server_rec *s)
     const ac_conf_t *conf = ac_conf();
     const char *part = NULL;
     ac_err_t err;
+    ac_metrics_front_join();
     if (!conf || !conf->active) {
         return;
     }

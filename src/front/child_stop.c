@@ -117,6 +117,7 @@ static void stop_engine(void *baton)
     ac_child_purge_cancel(wait->life);
     ac_timer_cancel(wait->life->child.loop, &wait->life->drain_timer);
     ac_trim_unwatch(&wait->life->trim);
+    ac_metrics_front_unwatch(&wait->life->child);
     ac_catalog_unwatch(wait->life->child.catalog);
     ac_engine_stop(wait->life->child.engine, open_latch, wait->latch);
     free(wait);

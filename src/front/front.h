@@ -74,6 +74,12 @@ ac_quota_t *ac_limits_quota(ac_request_t *rq);
 /* Adds to RateLimit-Policy and RateLimit. For the owner of r. */
 void ac_limits_fields(request_rec *r, const ac_buf_t *policy, const ac_buf_t *left);
 
+/* ---- metrics_front.c: what the children count, in memory that outlives reloads ---- */
+/* The hook log_transaction: counts an answered request. */
+int ac_metrics_front_count(request_rec *r);
+/* Appends all metrics in this format. errors: ENOSPC, ENOMEM. Any thread. */
+apr_status_t ac_metrics_front_text(ac_buf_t *out, ac_metrics_format_e format);
+
 /* ---- route.c: the table of routes ---- */
 typedef int ac_route_fn(ac_request_t *rq);
 typedef struct ac_dialect_t ac_dialect_t; /* stream/stream.h */
@@ -91,6 +97,7 @@ typedef struct ac_route_t {
 #define AC_NEEDS_CHILD 4                    /* 503 where this process has no engine */
 #define AC_MAY_BE_MOUNT 8                   /* <Location "/health"> alone is this route */
 #define AC_ALWAYS_STREAMS 16                /* HEAD is answered without a call of fn */
+#define AC_IS_METRICS 32                    /* no limit counts it, nor a metric; AgentChatMetrics says who may */
 extern const ac_route_t ac_routes[];        /* ends with pattern NULL; docs are checked against it */
 int ac_route_header_parser(request_rec *r); /* the hooks of these names */
 int ac_route_handle(request_rec *r);        /* the hook handler */

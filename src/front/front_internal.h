@@ -26,12 +26,23 @@ ac_redis_conf_t ac_limits_redis_conf(const ac_conf_t *conf);
 apr_status_t ac_mirroring_open(ac_child_t *child, ac_err_t *err);
 /* Releases what the child holds of limits, after the loop has ended. Nothing is counted after it. */
 void ac_limits_leave(ac_child_t *child);
+/* Makes the memory of metrics, or finds the one from before a reload. Gives agents, models and tools their indexes. */
+void ac_metrics_front_prepare(ac_config_check_t *check);
+void ac_metrics_front_join(void); /* this child counts from now on; before it has threads */
+/* Measures the child itself now and then. Loop thread. */
+void ac_metrics_front_watch(ac_child_t *child);
+void ac_metrics_front_unwatch(ac_child_t *child);
 /* Logs that the module is out of service, and why. */
 void ac_reload_log_refusal(const ac_conf_t *conf);
 
 /* ---- limits.c, for route.c ---- */
 /* Counts the request, and adds the remaining amounts to its response. errors: rate_limited, overloaded. */
 apr_status_t ac_limits_request(ac_request_t *rq);
+
+/* ---- route.c, for metrics_front.c ---- */
+/* The route of a request below a mount, also of one that httpd refused; NULL: there is none. */
+const ac_route_t *ac_route_of(request_rec *r);
+bool ac_route_is_ours(const request_rec *r); /* whether the request is below a mount */
 
 /* ---- a child ---- */
 typedef struct ac_child_life_t { /* a child, and what only its start and its stop need */

@@ -60,6 +60,8 @@ const ac_route_t ac_routes[] = {
     {M_GET, "/ready", AC_MAY_BE_MOUNT, ac_api_health_ready, NULL, "Readiness of store and models", NULL},
     {M_GET, "/debug/config", AC_NEEDS_OWNER | AC_NEEDS_ADMIN, ac_api_config_get, NULL, "The configuration in force",
      NULL},
+    {M_GET, "/metrics", AC_NEEDS_OWNER | AC_NEEDS_ADMIN | AC_IS_METRICS, ac_api_metrics_get, NULL,
+     "The metrics of this server, for Prometheus", NULL},
     {M_GET, "/selftest/stream", AC_NEEDS_CHILD | AC_ALWAYS_STREAMS, ac_api_selftest_stream, &ac_dialect_selftest,
      "Ten timed events, to detect buffering", NULL},
     {M_GET, "/openapi.json", 0, ac_api_docs_openapi_json, NULL, "The contract as JSON", NULL},
@@ -197,10 +199,26 @@ static apr_status_t check_role(ac_request_t *rq)
     return ac_err_set(&rq->err, AC_FORBIDDEN, "this needs the role %s", AC_ROLE_ADMIN);
 }
 
+/* Neither limits nor the store: the metrics shall be there when those are not. */
+static apr_status_t check_metrics(ac_request_t *rq)
+{
+    apr_status_t status = ac_cors_check(rq->r, rq->mount, rq->route, &rq->err);
+    if (status == APR_SUCCESS && !rq->mount->metrics) {
+        status = ac_request_owner(rq);
+    }
+    if (status == APR_SUCCESS && !rq->mount->metrics) {
+        status = check_role(rq);
+    }
+    return status == APR_SUCCESS ? ac_request_body_drop(rq) : status;
+}
+
 /* Checks that every handler relies on, in the order in which a client should see their errors. */
 static apr_status_t check_request(ac_request_t *rq)
 {
     const ac_route_t *route = rq->route;
+    if (route->needs & AC_IS_METRICS) {
+        return check_metrics(rq);
+    }
     apr_status_t status = ac_cors_check(rq->r, rq->mount, rq->route, &rq->err);
     if (status == APR_SUCCESS && (route->needs & AC_NEEDS_OWNER)) {
         status = ac_request_owner(rq);
@@ -270,7 +288,7 @@ static void no_ranges(request_rec *r)
  * sets rq->err. */
 static bool is_out_of_service(ac_request_t *rq)
 {
-    if (!ac_conf()->out_of_service || rq->route->fn == ac_api_health_live) {
+    if (!ac_conf()->out_of_service || rq->route->fn == ac_api_health_live || (rq->route->needs & AC_IS_METRICS)) {
         return false;
     }
     rq->doing = NULL;
@@ -279,15 +297,38 @@ static bool is_out_of_service(ac_request_t *rq)
     return true;
 }
 
+/* SetHandler agentchat-metrics: the place is this one route, whatever its path. */
+static match_t find_metrics(const request_rec *r)
+{
+    const ac_route_t *route = ac_routes;
+    while (!(route->needs & AC_IS_METRICS)) {
+        route++;
+    }
+    return (match_t){r->method_number == M_GET ? route : NULL, "GET, HEAD, OPTIONS"};
+}
+
+bool ac_route_is_ours(const request_rec *r)
+{
+    return apr_table_get(r->notes, NOTE_ROUTE) != NULL;
+}
+
+const ac_route_t *ac_route_of(request_rec *r)
+{
+    const ac_request_t *rq = ac_request_get(r);
+    const char *args[2];
+    return rq && rq->route ? rq->route : find_route(r, path_below_mount(r), args).route;
+}
+
 int ac_route_handle(request_rec *r)
 {
-    if (!r->handler || strcmp(r->handler, "agentchat") != 0) {
+    bool metrics = r->handler && strcmp(r->handler, "agentchat-metrics") == 0;
+    if (!metrics && (!r->handler || strcmp(r->handler, "agentchat") != 0)) {
         return DECLINED;
     }
     ac_request_t *rq = ac_request_create(r);
     no_ranges(r);
     rq->path = path_below_mount(r);
-    match_t match = find_route(r, rq->path, rq->args);
+    match_t match = metrics ? find_metrics(r) : find_route(r, rq->path, rq->args);
     rq->route = match.route;
     if (!match.allow) {
         return no_route(rq);

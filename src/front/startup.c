@@ -28,6 +28,7 @@ int ac_startup_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
     if (conf->active && !check.n_problems && !conf->store.self) {
         ac_config_store_create(&check, true);
     }
+    ac_metrics_front_prepare(&check); /* before the cache, which takes the store's index over */
     if (conf->active && !check.n_problems) {
         ac_caching_prepare(&check);
     }

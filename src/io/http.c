@@ -345,14 +345,16 @@ static bool http_try_again(ac_http_t *http)
     if (http->retries_left <= 0 || !http->copy) {
         return false;
     }
-    apr_interval_time_t wait = http->answer.retry_after;
-    if (!wait) {
-        wait = ac_http_retry_backoff(http->copy->request.retries - http->retries_left);
-    }
+    apr_interval_time_t wait = http->answer.retry_after
+        ? http->answer.retry_after
+        : ac_http_retry_backoff(http->copy->request.retries - http->retries_left);
     if (http->total_due ? now + wait >= http->total_due : wait > LONGEST_WAIT) {
         return false;
     }
     http->retries_left--;
+    if (http->cb.on_retry) {
+        http->cb.on_retry(http->baton);
+    }
     ac_multi_release(&http->transfer);
     http_enter(http, PAUSING, wait);
     return true;

@@ -28,6 +28,8 @@ void ac_loop_post(ac_loop_t *loop, ac_task_fn *fn, void *baton);
 bool ac_loop_is_current(const ac_loop_t *loop);
 /* The monotonic time of this turn (ac_clock), read once per turn. */
 apr_time_t ac_loop_now(const ac_loop_t *loop);
+/* The longest time since the last call that the loop worked without looking for events. */
+apr_interval_time_t ac_loop_longest_turn(ac_loop_t *loop);
 
 /* A timer is a member of the object that uses it. Zero it before first use. */
 typedef struct ac_timer_t {
@@ -202,6 +204,7 @@ typedef struct ac_http_cb_t {
     void (*on_end)(void *baton, apr_status_t status, const ac_err_t *err, const char *error_body, size_t len);
     /* Whether a response that would be retried by its status may be retried in view of its body. NULL: yes. */
     bool (*may_retry)(void *baton, int status, const char *error_body, size_t len);
+    void (*on_retry)(void *baton); /* the request will be sent again; may be NULL */
 } ac_http_cb_t;
 
 /* Starts an exchange; copies what the request points to. Retries 408, 429, 5xx and connection errors after a random

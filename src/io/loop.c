@@ -39,6 +39,7 @@ struct ac_loop_t {
     int epoll_fd, wake_fd;
     bool stopping; /* the last turn is running */
     apr_time_t now;
+    apr_interval_time_t longest_turn; /* since ac_loop_longest_turn() */
     ac_timers_t timers;
     ac_ready_t ready; /* head of a ring */
     slot_t *slots;
@@ -302,8 +303,22 @@ static void loop_dispatch(ac_loop_t *loop, const struct epoll_event *event)
 
 /* ---- the loop itself ---- */
 
+static void note_turn(ac_loop_t *loop, apr_interval_time_t took)
+{
+    if (took > loop->longest_turn) {
+        loop->longest_turn = took;
+    }
+}
+
+apr_interval_time_t ac_loop_longest_turn(ac_loop_t *loop)
+{
+    apr_interval_time_t longest = loop->longest_turn;
+    loop->longest_turn = 0;
+    return longest;
+}
+
 /* Microseconds until something is due: 0, or FOREVER. */
-static apr_interval_time_t loop_time_left(const ac_loop_t *loop)
+static apr_interval_time_t loop_time_left(ac_loop_t *loop)
 {
     if (any_ready(loop)) {
         return 0;
@@ -312,7 +327,9 @@ static apr_interval_time_t loop_time_left(const ac_loop_t *loop)
     if (!next) {
         return FOREVER;
     }
-    apr_interval_time_t left = next - ac_clock();
+    apr_time_t now = ac_clock();
+    note_turn(loop, now - loop->now);
+    apr_interval_time_t left = next - now;
     return left > 0 ? left : 0;
 }
 
@@ -334,6 +351,7 @@ static int wait_events(ac_loop_t *loop, apr_interval_time_t wait)
 
 static bool turn(ac_loop_t *loop)
 {
+    apr_time_t began = loop->now;
     apr_interval_time_t wait = loop_time_left(loop);
     if (wait && !fall_asleep(loop)) {
         wait = 0;
@@ -344,6 +362,9 @@ static bool turn(ac_loop_t *loop)
         return false;
     }
     loop->now = ac_clock();
+    if (wait == 0) {
+        note_turn(loop, loop->now - began);
+    }
     for (int i = 0; i < n; i++) {
         loop_dispatch(loop, &loop->events[i]);
     }

@@ -50,6 +50,7 @@ static void report_failed(void *baton)
         ac_err_t err;
         ac_err_init(&err);
         ac_err_set(&err, AC_OVERLOADED, "Redis is not to be reached");
+        ac_metrics_add(AC_METRIC_REDIS_COMMANDS, AC_LABELS(AC_OVERLOADED), 1);
         call->fn(call->baton, NULL, &err);
         free(call);
         call = next;
@@ -104,6 +105,9 @@ static void fail_all(ac_redis_t *redis)
 
 void ac_redis_down(ac_redis_t *redis, const char *why)
 {
+    if (redis->state == AC_REDIS_UP) {
+        ac_metrics_gauge_add(AC_METRIC_REDIS_CONNECTIONS, AC_NO_LABELS, -1);
+    }
     ac_redis_wire_close(redis);
     fail_all(redis);
     ac_buf_clear(&redis->greeting);
@@ -120,6 +124,7 @@ void ac_redis_down(ac_redis_t *redis, const char *why)
 static void up(ac_redis_t *redis)
 {
     redis->state = AC_REDIS_UP;
+    ac_metrics_gauge_add(AC_METRIC_REDIS_CONNECTIONS, AC_NO_LABELS, 1);
     redis->hopeful = false;
     redis->backoff = 0;
     redis->step_due = 0;
@@ -203,6 +208,9 @@ bool ac_redis_answered(ac_redis_t *redis, const redisReply *reply)
     call_t *call = pop(redis);
     ac_err_t err;
     ac_err_init(&err);
+    ac_metrics_add(AC_METRIC_REDIS_COMMANDS, AC_LABELS(reply->type == REDIS_REPLY_ERROR ? AC_UPSTREAM_ERROR : AC_OK),
+                   1);
+    ac_metrics_observe(AC_METRIC_REDIS_COMMAND_DURATION, AC_NO_LABELS, ac_clock() - call->began, NULL);
     call->fn(call->baton, reply, &err);
     free(call);
     redis_set_timer(redis);
@@ -358,6 +366,7 @@ void ac_redis_call(ac_redis_t *redis, const ac_redis_command_t *command, ac_redi
     bool may = (redis->state == AC_REDIS_UP || redis->hopeful) && redis->n_calls < AC_MAX_REDIS_CALLS;
     call->fn = fn;
     call->baton = baton;
+    call->began = ac_clock();
     call->due = ac_loop_now(redis->loop) + redis->conf.timeout;
     long long len = may ? redisFormatCommandArgv(&text, command->argc, (const char **)command->argv, command->len) : -1;
     if (len > 0 && ac_buf_add(&redis->out, text, (size_t)len) == APR_SUCCESS) {

@@ -20,7 +20,7 @@ typedef enum ac_redis_state_e {
 struct ac_redis_call_t {
     ac_redis_fn *fn;
     void *baton;
-    apr_time_t due;
+    apr_time_t began, due;
     struct ac_redis_call_t *next;
 };
 

@@ -141,6 +141,7 @@ static void check(const char *text, const char *end, apr_pool_t *p)
     r->request_config = apr_pcalloc(p, sizeof(void *));
     r->args = take_line(&text, end, p);
     r->headers_in = apr_table_make(p, 4);
+    r->subprocess_env = apr_table_make(p, 4);
     r->err_headers_out = apr_table_make(p, 4);
     r->connection = &connection;
     r->server = &server;

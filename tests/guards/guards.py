@@ -10,6 +10,7 @@ import yaml
 
 import directive_table
 import log_messages as log_table
+import metric_table
 import openapi_json
 import route_table
 import set_version
@@ -179,6 +180,20 @@ def log_page(top):
     if n != len(re.findall(r"^AC_MESSAGE\(", table, re.M)):
         wrong.append(f"tests/guards/log_messages.py reads only {n} rows of src/base/messages.h")
     return n, wrong
+
+
+def metrics(top):
+    """docs/metrics.md has the rows of the table of metrics, and no others."""
+    table = (top / "src/base/metrics_table.h").read_text()
+    text = (top / "docs/metrics.md").read_text()
+    wanted, there = list(metric_table.lines(table)), re.findall(r"^\| `\w+` \|.*$", text, re.M)
+    wrong = [f"docs/metrics.md lacks: {line}" for line in wanted if line not in there]
+    wrong += [f"docs/metrics.md has: {line}" for line in there if line not in wanted]
+    if wrong:
+        wrong.append("write the tables again: python3 tests/guards/metric_table.py docs/metrics.md")
+    if len(wanted) != len(re.findall(r"^AC_METRIC\(", table, re.M)):
+        wrong.append("a row of src/base/metrics_table.h has a form that metric_table.py does not read")
+    return len(wanted), wrong
 
 
 def error_kinds(top):

@@ -23,6 +23,7 @@ CASES = {
     "unit_tests": ("tests/unit/test_buf.c", "static void test_forgotten(void **state)\n{\n}\n"),
     "log_messages": ("src/base/messages.h", 'AC_MESSAGE(9999, AC_ERROR, "spoiled", "nothing")\n'),
     "log_page": ("docs/log-messages.md", "| AC0101 | error | spoiled | nothing |\n"),
+    "metrics": ("docs/metrics.md", "| `agentchat_spoiled_total` | counter | | 0.1.0 | spoiled |\n"),
     "error_kinds": ("docs/errors.md", "| `spoiled` | 500 | x |\n"),
     "directives": ("conf/agentchat.conf", "#AgentChatSpoiled on\n"),
     "manual": ("docs/directives.md", "## AgentChatRetry\n\n- Default: `3s`\n"),

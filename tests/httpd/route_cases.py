@@ -62,6 +62,7 @@ CASES = {
     "GET /health": Case("/health", PUBLIC),
     "GET /ready": Case("/ready", PUBLIC),
     "GET /debug/config": Case("/debug/config", ADMIN),
+    "GET /metrics": Case("/metrics", ADMIN),
     "GET /debug/env": Case("/debug/env", ADMIN),
     "GET /openapi.json": Case("/openapi.json", PUBLIC),
     "GET /openapi.yaml": Case("/openapi.yaml", PUBLIC),

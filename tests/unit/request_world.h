@@ -119,6 +119,7 @@ static ac_request_t *make(const char *args)
     r->request_config = apr_pcalloc(pool, sizeof(void *));
     r->args = (char *)args;
     r->headers_in = apr_table_make(pool, 4);
+    r->subprocess_env = apr_table_make(pool, 4);
     r->err_headers_out = apr_table_make(pool, 4);
     r->connection = &connection;
     ac_request_t *rq = ac_request_create(r);

@@ -68,6 +68,11 @@ ac_event_total_t *ac_event_dir_total(const ac_event_dir_t *dir)
     return (ac_event_total_t *)&dir->total; /* readers of the directory change the count, too */
 }
 
+int64_t ac_event_dir_bytes(const ac_event_dir_t *dir)
+{
+    return ac_event_total_bytes(ac_event_dir_total(dir));
+}
+
 static bool child_path(char path[AC_LOG_PATH_SIZE], const ac_event_dir_t *dir, ac_child_key_t child, const char *file)
 {
     char name[AC_CHILD_NAME_SIZE];

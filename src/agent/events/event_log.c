@@ -350,6 +350,7 @@ void ac_event_log_end(ac_event_log_t *log)
         ac_event_total_release(log->total, log->size - size);
     }
     atomic_store_explicit(&log->file->ended, apr_time_now(), memory_order_release);
+    ac_metrics_add(AC_METRIC_EVENT_LOG_WRITTEN, AC_NO_LABELS, atomic_load(&log->file->committed));
 }
 
 /* ---- reading ---- */

@@ -101,8 +101,24 @@ static void retire(ac_recovery_t *recovery)
     ac_recover_retry_all(engine);
 }
 
+/* The process that ran it has ended, and has not counted its end. */
+static void recover_count(const json_t *run)
+{
+    const char *status = ac_json_peek_string(run, "status", "");
+    unsigned agent = ac_metrics_index(AC_DOMAIN_AGENT, ac_json_peek_string(run, "agent_id", ""));
+    ac_kind_e cause = ac_err_kind_by_code(ac_json_peek_string(json_object_get(run, "error"), "code", ""));
+    int index = !strcmp(status, "completed") ? 0 : !strcmp(status, "cancelled") ? 2 : 1;
+    if (!strcmp(status, "interrupted")) {
+        cause = AC_INTERRUPTED;
+    }
+    ac_metrics_add(AC_METRIC_RUNS, AC_LABELS(agent, (unsigned)index, cause), 1);
+}
+
 static void recover_end_with(ac_recovery_t *recovery, const json_t *run, json_t *message)
 {
+    if (recovery->late) {
+        recover_count(run);
+    }
     ac_event_t *event = ac_stored_event_terminal(run, json_is_object(message) ? message : NULL);
     if (!event) {
         abort();

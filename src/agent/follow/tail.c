@@ -65,6 +65,7 @@ static void tail_free(ac_tail_t *tail)
     ac_loop_t *loop = tail->engine->loop;
     ac_timer_cancel(loop, &tail->timer);
     ac_loop_ready_cancel(loop, &tail->ready);
+    ac_metrics_gauge_add(AC_METRIC_EVENT_FOLLOWERS, AC_NO_LABELS, -1);
     unlink_tail(tail);
     ac_tail_mirror_leave(tail);
     ac_tail_leave_log(tail);
@@ -156,6 +157,7 @@ void ac_tail_refuse_gone(ac_tail_t *tail, const char *why)
 {
     ac_err_t err;
     ac_err_init(&err);
+    ac_metrics_add(AC_METRIC_STREAM_GAPS, AC_NO_LABELS, 1);
     ac_err_set(&err, AC_EVENTS_GONE, "%s; what came after event %" APR_UINT64_T_FMT " is not kept event by event here",
                why, tail->after);
     ac_tail_fail(tail, &err);
@@ -373,6 +375,7 @@ void ac_tail_wake(ac_engine_t *engine, const char *run_id)
 ac_tail_t *ac_tail_create(ac_engine_t *engine, const char *run_id, const char *owner)
 {
     ac_tail_t *tail = ac_alloc(sizeof *tail), *first = apr_hash_get(engine->follow->tails, run_id, APR_HASH_KEY_STRING);
+    ac_metrics_gauge_add(AC_METRIC_EVENT_FOLLOWERS, AC_NO_LABELS, 1);
     tail->engine = engine;
     apr_cpystrn(tail->run_id, run_id, sizeof tail->run_id);
     apr_cpystrn(tail->owner, owner, sizeof tail->owner);
@@ -399,6 +402,7 @@ void ac_tail_start(ac_engine_t *engine, const char *run_id, const char *owner, u
 {
     ac_tail_t *tail = ac_tail_create(engine, run_id, owner);
     tail->after = after;
+    ac_metrics_add(AC_METRIC_STREAM_RESUMES, AC_NO_LABELS, after > 0);
     if (strcmp(follower->run_id, run_id) != 0) {
         apr_cpystrn(follower->run_id, run_id, sizeof follower->run_id);
         follower->checkpoint = (ac_event_cursor_t){.after = after};

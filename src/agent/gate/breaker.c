@@ -63,9 +63,17 @@ static apr_interval_time_t open_time(const ac_breaker_t *breaker)
     return time - time / 5 + (apr_interval_time_t)(ac_random() % (uint64_t)(2 * (time / 5) + 1));
 }
 
+static void set_state(ac_breaker_t *breaker, ac_breaker_state_e state)
+{
+    ac_metrics_gauge_add(AC_METRIC_BREAKERS, AC_LABELS(breaker->metric, breaker->state), -1);
+    ac_metrics_gauge_add(AC_METRIC_BREAKERS, AC_LABELS(breaker->metric, state), 1);
+    breaker->state = state;
+}
+
 static void open_now(ac_breaker_t *breaker, apr_time_t now)
 {
-    breaker->state = AC_BREAKER_OPEN;
+    set_state(breaker, AC_BREAKER_OPEN);
+    ac_metrics_add(AC_METRIC_BREAKER_OPENED, AC_LABELS(breaker->metric), 1);
     breaker->epoch++;
     breaker->n_opened++;
     breaker->reopens = now + open_time(breaker);
@@ -93,7 +101,7 @@ static void breaker_close_again(ac_breaker_t *breaker, apr_time_t now)
 {
     char time[AC_TIME_SIZE];
     ac_time_format_duration(time, apr_time_from_msec(apr_time_as_msec(now - breaker->opened)));
-    breaker->state = AC_BREAKER_CLOSED;
+    set_state(breaker, AC_BREAKER_CLOSED);
     breaker->epoch++;
     breaker->closed = now;
     memset(breaker->parts, 0, sizeof breaker->parts);
@@ -133,7 +141,7 @@ ac_breaker_ticket_t ac_breaker_begin(ac_breaker_t *breaker, apr_time_t now)
 {
     ac_breaker_ticket_t ticket = {breaker->epoch, false};
     if (breaker->state == AC_BREAKER_OPEN && now >= breaker->reopens) {
-        breaker->state = AC_BREAKER_HALF_OPEN;
+        set_state(breaker, AC_BREAKER_HALF_OPEN);
         ticket.probe = true;
         ac_debug("model[%s]: one run tries whether it answers again", breaker->name);
     }
@@ -164,7 +172,7 @@ void ac_breaker_end(ac_breaker_t *breaker, const ac_breaker_ticket_t *ticket, ac
             ac_debug("model[%s]: the run that tried it failed", breaker->name);
             open_now(breaker, now);
         } else if (ticket->probe) {
-            breaker->state = AC_BREAKER_OPEN; /* the open time is over, so the next run is the probe */
+            set_state(breaker, AC_BREAKER_OPEN); /* the open time is over, so the next run is the probe */
         }
         return;
     }

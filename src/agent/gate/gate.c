@@ -26,6 +26,8 @@ ac_gate_t *ac_gate_get(ac_gates_t *gates, const ac_model_t *model)
     }
     ac_run_queue_init(&gate->queue, gates->pool);
     ac_breaker_init(&gate->breaker, &gate->conf->breaker, model->id);
+    gate->breaker.metric = model->conf ? model->conf->metric : AC_METRIC_OTHER;
+    ac_metrics_gauge_add(AC_METRIC_BREAKERS, AC_LABELS(gate->breaker.metric, gate->breaker.state), 1);
     apr_hash_set(gates->table, model->id, APR_HASH_KEY_STRING, gate);
     return gate;
 }
@@ -53,6 +55,11 @@ void ac_gate_entry_init(ac_gate_entry_t *entry, const char *owner, void *baton)
 
 /* ---- the queue ---- */
 
+static void count_queue(const ac_gate_t *gate)
+{
+    ac_metrics_gauge_set(AC_METRIC_MODEL_QUEUED, AC_LABELS(gate->breaker.metric), gate->queue.n_queued);
+}
+
 static void gate_acquire(ac_gate_t *gate, ac_gate_entry_t *entry)
 {
     ac_run_queue_acquire(&gate->queue, &entry->slot);
@@ -68,6 +75,7 @@ static void gate_serve_queue(ac_gate_t *gate)
         gate_acquire(gate, entry);
         entry->on_admitted(entry->baton);
     }
+    count_queue(gate);
 }
 
 /* When there may be room for one more run, judged by the last ones. */
@@ -96,6 +104,7 @@ static void end_wait(ac_gate_entry_t *entry, const char *why)
     gate_reject(gate, &err, why);
     ac_timer_cancel(gate->loop, &entry->timer);
     ac_run_queue_leave(&gate->queue, &entry->slot);
+    count_queue(gate);
     entry->on_rejected(entry->baton, &err);
 }
 
@@ -115,6 +124,7 @@ static bool enqueue(ac_gate_t *gate, ac_gate_entry_t *entry, ac_err_t *err)
         return false;
     }
     ac_run_queue_push(&gate->queue, &entry->slot);
+    count_queue(gate);
     ac_timer_set(gate->loop, &entry->timer, ac_loop_now(gate->loop) + conf->wait, on_wait_over, entry);
     if (other) {
         end_wait(other->baton, "as many wait as may, most of them of one owner");
@@ -154,6 +164,7 @@ void ac_gate_leave(ac_gate_entry_t *entry)
     ac_timer_cancel(gate->loop, &entry->timer);
     if (!entry->slot.has_slot) {
         ac_run_queue_leave(&gate->queue, &entry->slot);
+        count_queue(gate);
         return;
     }
     apr_interval_time_t held = ac_loop_now(gate->loop) - entry->since;

@@ -26,6 +26,7 @@ typedef enum ac_breaker_result_e {
 typedef struct ac_breaker_t {
     const ac_breaker_conf_t *conf;
     const char *name;         /* the model's id, for the log */
+    unsigned metric;          /* the model's index in metrics */
     ac_breaker_state_e state; /* OPEN becomes HALF_OPEN when a probe begins */
     unsigned epoch;           /* changes with the state; a call counts only in the epoch in which it began */
     int64_t part;             /* the newest part of the window, numbered from the beginning of the clock */

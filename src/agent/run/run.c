@@ -57,6 +57,7 @@ void ac_run_transit(ac_run_t *run, ac_run_state_e state, const char *cause)
     if (state == AC_RUN_ASKING) {
         run->round++;
     }
+    ac_run_metrics_tools_end(run);
     ac_debug("run[%s] %s --%s--> %s", run->turn->run_id, states[run->state].name, cause, states[state].name);
     ac_timer_cancel(run->engine->loop, &run->state_timer);
     run->state = state;
@@ -104,7 +105,7 @@ ac_run_t *ac_run_create(ac_engine_t *engine, ac_turn_t *turn)
     if (!run->channel) {
         abort();
     }
-    run->times.created = ac_clock();
+    run->times.created = run->times.entered = ac_clock();
     run->times.created_at = apr_time_now();
     ac_err_init(&run->err);
     ac_buf_init(&run->answer.text, engine->conf.max_answer ? engine->conf.max_answer : AC_MAX_ANSWER);
@@ -145,6 +146,7 @@ void ac_run_begin(void *baton)
 
 void ac_run_resume(ac_run_t *run)
 {
+    ac_metrics_add(AC_METRIC_RUNS_RESUMED, AC_LABELS(run->agent->metric), 1);
     ac_timer_set(run->engine->loop, &run->run_timer, ac_loop_now(run->engine->loop) + run->engine->conf.run_timeout,
                  on_run_timeout, run);
     ac_run_transit(run, AC_RUN_CALLING, "resumed after the last decision");
@@ -194,6 +196,7 @@ void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, c
     ac_gate_leave(&run->ask.entry);
     if (run->slot.is_queued) {
         ac_run_queue_leave(&run->engine->queue, &run->slot);
+        ac_run_metrics_queue(run->engine);
     }
     if (!run->limits.is_admitting) {
         ac_run_limit_release(run);
@@ -256,6 +259,7 @@ static void stop_clocks(ac_run_t *run)
 void ac_run_detach(ac_run_t *run)
 {
     ac_debug("run[%s] is suspended in the store", run->turn->run_id);
+    ac_metrics_add(AC_METRIC_RUNS_SUSPENDED, AC_LABELS(run->agent->metric), 1);
     stop_clocks(run);
     ac_run_limit_release(run);
     ac_run_log_suspend(run);
@@ -276,6 +280,8 @@ void ac_run_end(ac_run_t *run)
         ac_run_log_leave_pending(run);
     }
     ac_run_event_show_terminal(run);
+    /* After the log has the end: a process that dies in between does not count the run twice with its recovery. */
+    ac_run_metrics_end(run);
     ac_run_log_end(run);
     ac_run_slot_release(run);
     run_free(run);

@@ -41,6 +41,7 @@ typedef struct ac_call_t { /* one tool call of the round */
     bool needs_approval;
     bool approved;
     char *refusal; /* the error for the model if the owner has refused the call; else NULL */
+    bool begun;    /* the tool was called */
     bool done;
 } ac_call_t;
 
@@ -49,6 +50,10 @@ typedef struct ac_run_times_t {
     apr_time_t created_at, started_at; /* shown */
     apr_time_t began;                  /* the loop's time from which run_timeout counts */
     apr_interval_time_t first_token;   /* from created; 0: none yet */
+    apr_time_t entered;                /* ac_clock() when the run was made or resumed in this process */
+    apr_time_t calling;                /* ac_clock() when the round's tools were called; 0: they are not working */
+    apr_interval_time_t earlier;       /* how long the run took before its suspensions */
+    apr_interval_time_t working;       /* how long its models and its tools worked */
 } ac_run_times_t;
 
 typedef struct ac_run_load_t { /* LOADING */

@@ -15,6 +15,7 @@ static void note_answer(ac_run_t *run)
         return;
     }
     run->ask.answering = true;
+    ac_run_metrics_model_answered(run);
     ac_breaker_answered(&run->ask.entry.gate->breaker, &run->ask.entry.ticket, ac_loop_now(run->engine->loop));
 }
 
@@ -113,6 +114,7 @@ static void want_tools(ac_run_t *run, const ac_model_end_t *end)
 static void note_end(ac_run_t *run, const ac_model_end_t *end, ac_breaker_result_e outcome)
 {
     ac_breaker_end(&run->ask.entry.gate->breaker, &run->ask.entry.ticket, outcome, ac_loop_now(run->engine->loop));
+    ac_run_metrics_model_end(run, end);
     ac_run_cost_add(run, end);
     ac_run_limit_spend(run);
     ac_run_document_add_model_step(run, end);
@@ -131,6 +133,7 @@ static bool may_stand_in(const ac_run_t *run, const ac_err_t *err)
 static void fall_back(ac_run_t *run, const ac_err_t *err, bool asked)
 {
     const ac_model_t *next = run->ask.entry.gate->conf->fallback;
+    ac_metrics_add(AC_METRIC_MODEL_FALLBACKS, AC_LABELS(run->ask.entry.gate->breaker.metric), 1);
     if (asked) {
         free(run->ask.fallback_cause);
         run->ask.fallback_cause = ac_err_copy(err);
@@ -208,6 +211,7 @@ static apr_status_t run_ask_model(ac_run_t *run, ac_err_t *err)
     run->ask.answering = false;
     run->ask.started = ac_clock();
     run->ask.started_at = apr_time_now();
+    ac_run_metrics_model_begin(run);
     ac_model_ask_t ask = {
         .messages = run->ask.messages,
         .tools = agent->tools_json,

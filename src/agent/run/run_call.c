@@ -172,7 +172,7 @@ static void calls_moved(ac_run_t *run)
 }
 
 /* Consumes result. The end of the last call ends the round and frees the call. */
-static void run_call_end(ac_call_t *call, json_t *result, const char *error)
+static void run_call_end(ac_call_t *call, json_t *result, const char *error, ac_tool_outcome_e outcome)
 {
     ac_run_t *run = call->run;
     ac_timer_cancel(run->engine->loop, &call->deadline);
@@ -186,6 +186,7 @@ static void run_call_end(ac_call_t *call, json_t *result, const char *error)
         call->error = strdup(error);
     }
     call->took = ac_clock() - call->started;
+    ac_run_metrics_tool_end(call, outcome);
     record(run, call);
     run->calls.n_open--;
     calls_moved(run);
@@ -217,10 +218,11 @@ static void on_result(void *baton, apr_status_t status, json_t *result, const ac
     ac_call_t *call = baton;
     call->handle = NULL;
     if (status == APR_SUCCESS && result) {
-        run_call_end(call, cap_result(call->tool, result), NULL);
+        run_call_end(call, cap_result(call->tool, result), NULL, AC_TOOL_OUTCOME_OK);
     } else {
         json_decref(result);
-        run_call_end(call, NULL, err && err->detail[0] ? err->detail : "the tool failed");
+        run_call_end(call, NULL, err && err->detail[0] ? err->detail : "the tool failed",
+                     err && err->kind == AC_TOOL_TIMEOUT ? AC_TOOL_OUTCOME_TIMEOUT : AC_TOOL_OUTCOME_ERROR);
     }
 }
 
@@ -262,7 +264,7 @@ static void run_call_on_deadline(void *baton)
     ac_time_format_duration(limit, call->tool->conf->timeout);
     apr_snprintf(text, sizeof text, "the tool did not answer within %s", limit);
     abandon(call);
-    run_call_end(call, NULL, text);
+    run_call_end(call, NULL, text, AC_TOOL_OUTCOME_TIMEOUT);
 }
 
 static apr_status_t start_job(ac_call_t *call, apr_time_t deadline, ac_err_t *err)
@@ -323,6 +325,7 @@ static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
         run->calls.n_approvals++;
         return APR_SUCCESS;
     }
+    call->begun = true;
     if (tool->vt->compute) {
         json_t *result = NULL;
         status = tool->vt->compute(tool->self, call->arguments, &result, err);
@@ -358,8 +361,14 @@ void ac_run_call_enter(ac_run_t *run)
     }
 }
 
+static ac_tool_outcome_e outcome_of(const ac_call_t *call)
+{
+    return call->begun ? AC_TOOL_OUTCOME_ERROR : call->refusal ? AC_TOOL_OUTCOME_REFUSED : AC_TOOL_OUTCOME_INVALID;
+}
+
 void ac_run_call_begin_all(ac_run_t *run)
 {
+    ac_run_metrics_tools_begin(run);
     for (int i = 0; i < run->calls.n; i++) {
         ac_call_t *call = run->calls.list[i];
         ac_err_t err;
@@ -374,7 +383,7 @@ void ac_run_call_begin_all(ac_run_t *run)
         }
         char text[AC_ERR_DETAIL_SIZE + AC_ERR_POINTER_SIZE + 8];
         apr_snprintf(text, sizeof text, "%s%s%s", err.pointer, err.pointer[0] ? ": " : "", err.detail);
-        run_call_end(call, NULL, text);
+        run_call_end(call, NULL, text, outcome_of(call));
     }
     run->calls.begun = true;
     calls_moved(run);
@@ -388,7 +397,7 @@ void ac_run_call_close_all(ac_run_t *run, const char *error)
             continue;
         }
         abandon(run->calls.list[i]);
-        run_call_end(run->calls.list[i], NULL, error);
+        run_call_end(run->calls.list[i], NULL, error, AC_TOOL_OUTCOME_ABANDONED);
     }
     if (run->calls.n > 0) {
         keep_calls(run);

@@ -14,7 +14,7 @@ int64_t ac_run_cost_estimate_prompt(const ac_run_t *run)
 
 void ac_run_cost_add(ac_run_t *run, const ac_model_end_t *end)
 {
-    ac_usage_t *sum = &run->cost.usage;
+    ac_usage_t *sum = &run->cost.usage, before = *sum;
     if (end->usage.known) {
         sum->prompt += end->usage.prompt;
         sum->completion += end->usage.completion;
@@ -33,6 +33,7 @@ void ac_run_cost_add(ac_run_t *run, const ac_model_end_t *end)
         sum->estimated = true;
     }
     sum->total = sum->prompt + sum->completion;
+    ac_run_metrics_usage(run, &before);
 }
 
 /* The cost of the usage since the last commit, at the price of the current model. */

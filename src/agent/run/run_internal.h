@@ -20,6 +20,18 @@ void ac_run_detach(
     ac_run_t *run);             /* the run is suspended in the store: it leaves this process without a terminal event */
 void ac_run_end(ac_run_t *run); /* once: emits the terminal event and frees the run */
 
+/* ---- run_metrics.c: what is counted of a run ---- */
+void ac_run_metrics_model_begin(const ac_run_t *run);    /* a model call */
+void ac_run_metrics_model_answered(const ac_run_t *run); /* the first part of its answer */
+void ac_run_metrics_model_end(ac_run_t *run, const ac_model_end_t *end);
+void ac_run_metrics_usage(const ac_run_t *run, const ac_usage_t *before); /* usage has grown by a call's */
+void ac_run_metrics_tool_end(const ac_call_t *call, ac_tool_outcome_e outcome);
+void ac_run_metrics_tools_begin(ac_run_t *run);               /* of a round */
+void ac_run_metrics_tools_end(ac_run_t *run);                 /* they have ended, or the round has */
+apr_interval_time_t ac_run_metrics_took(const ac_run_t *run); /* so far, without suspensions */
+void ac_run_metrics_end(const ac_run_t *run);
+void ac_run_metrics_queue(const ac_engine_t *engine); /* the number of queued runs has changed */
+
 /* ---- run_slot.c ---- */
 /* Counts and admits a run that was just created; it begins later, from the ready list. */
 void ac_run_slot_request(ac_run_t *run);

@@ -191,6 +191,7 @@ static void store_cache_load(call_t *call)
 {
     const ac_store_t *store = &call->cache->store;
     atomic_fetch_add(&call->cache->n_misses, 1);
+    ac_metrics_add(AC_METRIC_CACHE_LOOKUPS, AC_LABELS(AC_CACHE_MISS), 1);
     call->op->done = store_cache_on_loaded;
     store->vt->start_post(store->self, call->op);
 }
@@ -205,6 +206,7 @@ static void store_cache_deliver(void *baton)
 static void store_cache_answer(call_t *call, json_t *out)
 {
     atomic_fetch_add(&call->cache->n_hits, 1);
+    ac_metrics_add(AC_METRIC_CACHE_LOOKUPS, AC_LABELS(AC_CACHE_HIT), 1);
     ac_loop_t *loop = call->cache->loop;
     ac_store_op_t *op = unwatch(call);
     op->out = out;
@@ -232,6 +234,7 @@ static void store_cache_on_looked(ac_store_op_t *look)
         op->done(op);
     } else if (!same) {
         atomic_fetch_add(&call->cache->n_stale, 1);
+        ac_metrics_add(AC_METRIC_CACHE_LOOKUPS, AC_LABELS(AC_CACHE_STALE), 1);
         store_cache_load(call);
     } else {
         store_cache_answer(call, json_incref(call->known));
@@ -418,7 +421,7 @@ void ac_store_cache_create(ac_store_cache_t **pcache, const ac_store_t *store, c
 
 ac_store_t ac_store_cache_store(ac_store_cache_t *cache)
 {
-    return (ac_store_t){&cache->vt, cache};
+    return (ac_store_t){&cache->vt, cache, cache->store.metric};
 }
 
 void ac_store_cache_destroy(ac_store_cache_t *cache)

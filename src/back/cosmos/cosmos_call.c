@@ -202,6 +202,7 @@ static void after_throttle(ac_cosmos_call_t *call, ac_cosmos_next_e next)
         : backoff(call->n_pauses, apr_time_from_msec(10));
     call->n_pauses++;
     if (next == AC_COSMOS_THROTTLED) {
+        ac_metrics_add(AC_METRIC_COSMOS_THROTTLED, AC_NO_LABELS, 1);
         atomic_fetch_add_explicit(&call->store->figures.n_throttled, 1, memory_order_relaxed);
     }
     if (ac_loop_now(call->store->loop) + wait - call->began > RETRY_MOST) {
@@ -287,6 +288,10 @@ void ac_cosmos_call_done(void *baton, apr_status_t status, const ac_err_t *err, 
     (void)error_body;
     (void)len;
     call->http = NULL;
+    ac_metrics_add(AC_METRIC_COSMOS_REQUESTS,
+                   AC_LABELS(call->task->op->verb,
+                             status == APR_SUCCESS ? ac_metrics_http_status(call->reply.status) : AC_METRIC_OTHER),
+                   1);
     if (status != APR_SUCCESS) {
         call->reply.status = 0;
         after_loss(call, err);

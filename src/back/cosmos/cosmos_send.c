@@ -38,6 +38,7 @@ static void cosmos_send_on_head(void *baton, const ac_http_head_t *head)
         double value = strtod(charge, NULL);
         value = value >= 0 && value < MOST_CHARGE ? value : 0;
         call->task->figures.charge += value;
+        ac_metrics_add(AC_METRIC_COSMOS_REQUEST_UNITS, AC_LABELS(call->task->op->verb), (uint64_t)(value * 1000 + 0.5));
         atomic_fetch_add_explicit(&store->figures.charge_milli, (uint64_t)(value * 1000), memory_order_relaxed);
     }
     /* Every answer has the newest session token, except for the answer of a replica that is behind. */

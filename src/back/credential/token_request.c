@@ -149,7 +149,8 @@ static void token_request_on_end(void *baton, apr_status_t status, const ac_err_
 void ac_token_request_http(ac_token_request_t *token_request, const ac_http_request_t *request,
                            ac_token_answer_fn *on_answer)
 {
-    static const ac_http_cb_t callbacks = {token_request_on_head, token_request_on_body, token_request_on_end, NULL};
+    static const ac_http_cb_t callbacks = {token_request_on_head, token_request_on_body, token_request_on_end, NULL,
+                                           NULL};
     ac_http_request_t mine = *request;
     ac_err_t err;
     ac_err_init(&err);

@@ -178,6 +178,7 @@ apr_status_t ac_reservation_refuse(const ac_reservation_t *reservation, ac_err_t
     if (!item) {
         return ac_err_set(err, AC_INTERNAL, "a limit refused without a reason");
     }
+    ac_metrics_add(AC_METRIC_LIMITS_REFUSED, AC_LABELS(item->measure, item->by), 1);
     const char *by = ac_limit_by_name(item->by), *window = ac_limit_window_name(item->window);
     err->retry_after = item->window ? apr_time_from_sec(seconds(item->reset)) : STREAM_RETRY;
     switch (item->measure) {

@@ -271,8 +271,14 @@ static bool model_openai_may_retry(void *baton, int status, const char *error_bo
     return retry;
 }
 
+static void model_openai_on_retry(void *baton)
+{
+    const call_t *call = baton;
+    ac_metrics_add(AC_METRIC_MODEL_RETRIES, AC_LABELS(call->model->conf->metric), 1);
+}
+
 static const ac_http_cb_t http_callbacks = {model_openai_on_head, model_openai_on_body, on_http_end,
-                                            model_openai_may_retry};
+                                            model_openai_may_retry, model_openai_on_retry};
 
 /* ---- asking ---- */
 

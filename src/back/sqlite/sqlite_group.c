@@ -399,6 +399,8 @@ void ac_sqlite_group_run(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
         }
     }
     ac_sqlite_conn_outage_end(conn);
+    ac_metrics_add(AC_METRIC_SQLITE_GROUPS, AC_NO_LABELS, 1);
+    ac_metrics_add(AC_METRIC_SQLITE_GROUP_OPERATIONS, AC_NO_LABELS, (uint64_t)group->n);
     group_answer(conn, group);
 }
 

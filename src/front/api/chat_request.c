@@ -217,6 +217,7 @@ int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *chat)
     turn->agents = ac_agents_ref(rq->agents);
     turn->fallback_agent = ac_request_agents_default(rq);
     turn->stateless = chat->stateless;
+    turn->trace = rq->trace;
     apr_cpystrn(turn->thread_id, chat->thread_id ? chat->thread_id : "", sizeof(turn->thread_id));
     apr_cpystrn(turn->request_id, rq->request_id, sizeof(turn->request_id));
     if (chat->metadata && !json_is_null(chat->metadata)) {

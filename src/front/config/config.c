@@ -81,6 +81,8 @@ const command_rec ac_directives[] = {
                 KEY("delimiter", MOUNT, RANK, roles_delimiter, "comma", "comma|blank|semicolon", NULL),
                 KEY("*", MOUNT, PAIR, role_values, NULL, NULL, NULL)),
     ROW("AgentChatRole", MOUNT, ROLE, roles, NULL, NULL, NULL, "ROLE OWNER ...", "Owners that have a role"),
+    ROW("AgentChatMetrics", MOUNT, RANK, metrics, "admin", "admin|all", NULL, "admin|all",
+        "Who may read the metrics: the role admin, or every client that httpd lets in"),
 
     ROW_OF_KEYS("AgentChatStore", SERVER, "PROVIDER:WHERE [key=value ...]", "Store of threads, messages and runs",
                 KEY("", SERVER, WORD, store_spec, NULL, NULL, NULL),

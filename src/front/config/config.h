@@ -77,6 +77,7 @@ struct ac_mount_conf_t {               /* per directory: the settings that a <Lo
     int roles_delimiter;               /* between them: 0 a comma, 1 blanks, 2 a semicolon */
     apr_table_t *role_values;          /* role → its value in that variable; empty: the value is the role */
     const apr_array_header_t *roles;   /* AgentChatRole: of ac_role_t, or NULL */
+    int metrics;                       /* AgentChatMetrics: 0 admin, 1 all */
     /* … the setter writes through the directive table's offsets; a bit in `set` says that a directive was given */
     uint64_t set;
     const char *default_agent_id;

@@ -9,6 +9,7 @@
 #include "apr_strings.h"
 
 #define READ_SIZE 8192
+#define REQUEST_KEY "agentchat-request" /* userdata of r->pool */
 
 /* ---- the request itself ---- */
 
@@ -19,6 +20,25 @@ static bool request_id_sane(const char *id)
         strspn(id, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == len;
 }
 
+/* mod_otel has a span of its own for the request, whose ids it leaves in these variables. */
+static void find_trace(ac_request_t *rq)
+{
+    const request_rec *r = rq->r;
+    const char *id = apr_table_get(r->subprocess_env, "OTEL_TRACEID"),
+               *span = apr_table_get(r->subprocess_env, "OTEL_SPANID");
+    const char *made = id && span ? apr_pstrcat(r->pool, "00-", id, "-", span, "-00", NULL) : NULL;
+    if (!made || !ac_trace_parse(&rq->trace, made)) {
+        ac_trace_parse(&rq->trace, apr_table_get(r->headers_in, "traceparent"));
+    }
+}
+
+ac_request_t *ac_request_get(const request_rec *r)
+{
+    void *rq = NULL;
+    apr_pool_userdata_get(&rq, REQUEST_KEY, r->pool);
+    return rq;
+}
+
 ac_request_t *ac_request_create(request_rec *r)
 {
     ac_request_t *rq = apr_pcalloc(r->pool, sizeof(*rq));
@@ -27,6 +47,8 @@ ac_request_t *ac_request_create(request_rec *r)
     rq->mount = ac_mount_conf(r);
     rq->doing = "reading the request";
     ac_err_init(&rq->err);
+    find_trace(rq);
+    apr_pool_userdata_setn(rq, REQUEST_KEY, NULL, r->pool);
     if (request_id_sane(given)) {
         apr_cpystrn(rq->request_id, given, sizeof(rq->request_id));
     } else {

@@ -25,10 +25,13 @@ struct ac_request_t { /* in r->pool; used by the thread that handles r, or by th
     int httpd_answer;                /* a status that only httpd can answer (408, AP_FILTER_ERROR); 0: none */
     const char *doing;               /* "reading the request" */
     ac_agents_t *agents;             /* set by ac_request_agents_load(); freed with the pool */
+    ac_trace_t trace;                /* of the client, or empty */
+    bool streams;                    /* the answer is a stream of events */
     ac_err_t err;
 };
 
 /* ---- request.c ---- */
+ac_request_t *ac_request_get(const request_rec *r); /* as ac_request_create() made it; NULL: it did not */
 /* A new request in r->pool. Its request id is set in the headers of every answer from now on. */
 ac_request_t *ac_request_create(request_rec *r);
 /* Sets rq->principal and rq->owner. errors: those of ac_principal_find(). */

@@ -160,6 +160,7 @@ static void block_leave(void *baton)
 static bool stop_blocked(ac_stream_t *stream)
 {
     ac_event_t *event = ac_stream_stopping_event();
+    stream->stopped = true;
     if (event) {
         queue_event((blocked_t *)stream, event);
     }
@@ -359,6 +360,7 @@ static void block_serve(blocked_t *blocked)
                            "request[%s]: dropped a client that reads too slowly "
                            "(its buffer is full); its run continues",
                            stream->request_id);
+            stream->dropped = true;
             blocked->r->connection->aborted = 1;
             return;
         }
@@ -374,6 +376,7 @@ static void block_serve(blocked_t *blocked)
 static blocked_t *block_create(ac_request_t *rq, const ac_event_source_t *source, const ac_dialect_t *dialect)
 {
     blocked_t *blocked = ac_alloc(sizeof(*blocked));
+    blocked->stream.metric = AC_DELIVERY_BLOCKING;
     blocked->stream.stop = stop_blocked;
     blocked->stream.on_shutdown = block_on_shutdown;
     blocked->stream.free = free_blocked;

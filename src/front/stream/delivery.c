@@ -11,6 +11,7 @@ int ac_delivery_start(ac_request_t *rq, const ac_event_source_t *source, bool st
 {
     const ac_dialect_t *dialect = ac_request_dialect(rq, stream);
     const ac_delivery_t *const *delivery = deliveries;
+    rq->streams = dialect->stream;
     if (dialect->stream) {
         /* Compression would hold events back. */
         apr_table_setn(rq->r->subprocess_env, "no-gzip", "1");

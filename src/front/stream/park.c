@@ -91,6 +91,7 @@ static void drop_slow(ac_parked_t *parked, const char *why)
                    parked->stream.request_id, why);
     /* Without this the kernel would keep the client's bytes for minutes. */
     setsockopt(parked->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+    parked->stream.dropped = true;
     park_abort(parked);
 }
 
@@ -435,6 +436,7 @@ static bool stop_parked(ac_stream_t *stream)
     ac_parked_t *parked = (ac_parked_t *)stream;
     bool live = !stream->eos_sent;
     ac_event_t *event = ac_stream_stopping_event();
+    stream->stopped = live;
     ac_channel_leave(&stream->follower);
     if (event && !stream->ended && !stream->bytes_to_skip) {
         ac_stream_render(stream, event);
@@ -473,6 +475,7 @@ static int park_start(ac_request_t *rq, const ac_event_source_t *source, const a
         goto refused;
     }
     ac_parked_t *parked = ac_alloc(sizeof(*parked));
+    parked->stream.metric = AC_DELIVERY_PARKED;
     parked->stream.stop = stop_parked;
     parked->stream.on_shutdown = park_on_shutdown;
     parked->stream.free = free_parked;

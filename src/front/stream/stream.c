@@ -49,11 +49,26 @@ apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_even
     }
     stream->quota = rq->quota;
     ac_quota_ref(stream->quota);
+    stream->began = ac_clock();
+    ac_metrics_gauge_add(AC_METRIC_STREAMS_ACTIVE, AC_LABELS(stream->metric), 1);
     return APR_SUCCESS;
+}
+
+static void stream_count(const ac_stream_t *stream)
+{
+    ac_stream_outcome_e outcome = stream->stopped ? AC_STREAM_OUTCOME_STOPPED
+        : stream->dropped                         ? AC_STREAM_OUTCOME_SLOW
+        : !stream->eos_sent                       ? AC_STREAM_OUTCOME_DISCONNECTED
+        : stream->response == AC_RESPONSE_PROBLEM ? AC_STREAM_OUTCOME_PROBLEM
+                                                  : AC_STREAM_OUTCOME_SENT;
+    ac_metrics_gauge_add(AC_METRIC_STREAMS_ACTIVE, AC_LABELS(stream->metric), -1);
+    ac_metrics_add(AC_METRIC_STREAMS, AC_LABELS(stream->metric, outcome), 1);
+    ac_metrics_observe(AC_METRIC_STREAM_DURATION, AC_LABELS(stream->metric), ac_clock() - stream->began, NULL);
 }
 
 void ac_stream_cleanup(ac_stream_t *stream)
 {
+    stream_count(stream);
     pthread_mutex_lock(&lock);
     if (stream->prev) {
         stream->prev->next = stream->next;

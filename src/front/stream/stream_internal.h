@@ -44,6 +44,8 @@ struct ac_stream_t {
     void (*free)(ac_stream_t *stream);
     ac_reservation_t *reservation; /* of limits; NULL: none */
     ac_quota_t *quota;             /* its run's; NULL: none */
+    unsigned metric;               /* AC_DELIVERY_…: how it is delivered */
+    apr_time_t began;              /* ac_clock() */
     ac_stream_t *next, *prev;      /* all streams of the child; stream.c's lock */
     ac_child_t *child;
     ac_event_source_t source;
@@ -62,6 +64,8 @@ struct ac_stream_t {
     bool ended;        /* the terminal event was rendered */
     bool eos_sent;     /* and all was handed to httpd: the request can end */
     bool overflow;     /* out's maximum was reached: the client is too slow */
+    bool dropped;      /* the client was too slow */
+    bool stopped;      /* the process has ended it */
 
     /* The cursor of a parked stream: see the drawing. */
     uint64_t last_seq;    /* the last event that was rendered */

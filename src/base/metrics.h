@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Counters, histograms and gauges in memory that the children of a server share; base.h includes this. The table of
+ * metrics is metrics_table.h.
+ *
+ * The memory has a stripe for each child: a child counts in its stripe only, with relaxed atomics and without a lock.
+ * A reader adds the stripes. A stripe outlives its child, and the next child of that slot counts on in it, so a counter
+ * never falls, and counts nothing twice, however a child ends. Gauges are part of a stripe too, and count only as long
+ * as its child lives.
+ *
+ * A label's value is an index into the names of its domain. Names are appended and never removed, so that an index
+ * means the same in all generations of children; index 0 of an OPEN domain is "other". */
+#ifndef AC_METRICS_H
+#define AC_METRICS_H
+
+#include "agentchat.h"
+
+#include <stdatomic.h>
+
+typedef enum ac_metric_domain_e {
+#define AC_METRIC_DOMAIN(id, label, kind) AC_DOMAIN_##id,
+#define AC_METRIC(...)
+#include "metrics_table.h"
+#undef AC_METRIC_DOMAIN
+#undef AC_METRIC
+    AC_N_DOMAINS
+} ac_metric_domain_e;
+
+typedef enum ac_metric_e {
+#define AC_METRIC_DOMAIN(...)
+#define AC_METRIC(id, ...) AC_METRIC_##id,
+#include "metrics_table.h"
+#undef AC_METRIC_DOMAIN
+#undef AC_METRIC
+    AC_N_METRICS
+} ac_metric_e;
+
+typedef enum ac_metric_type_e {
+    AC_METRIC_TYPE_COUNTER,
+    AC_METRIC_TYPE_HISTOGRAM,
+    AC_METRIC_TYPE_GAUGE,
+    AC_METRIC_TYPE_INFO
+} ac_metric_type_e;
+
+/* The indexes of the FIXED domains that the code counts with. */
+typedef enum ac_tool_outcome_e {
+    AC_TOOL_OUTCOME_OK,
+    AC_TOOL_OUTCOME_ERROR,
+    AC_TOOL_OUTCOME_TIMEOUT,
+    AC_TOOL_OUTCOME_INVALID,  /* not started: arguments that the schema does not allow, an unknown tool, no capacity */
+    AC_TOOL_OUTCOME_REFUSED,  /* not started: the owner refused it, or the time for the approval was over */
+    AC_TOOL_OUTCOME_ABANDONED /* the run ended first */
+} ac_tool_outcome_e;
+typedef enum ac_stream_outcome_e {
+    AC_STREAM_OUTCOME_SENT, /* to its end */
+    AC_STREAM_OUTCOME_PROBLEM,
+    AC_STREAM_OUTCOME_DISCONNECTED, /* the client has gone */
+    AC_STREAM_OUTCOME_SLOW,         /* the client was dropped, because it read too slowly */
+    AC_STREAM_OUTCOME_STOPPED       /* the process ended */
+} ac_stream_outcome_e;
+enum { AC_DELIVERY_PARKED, AC_DELIVERY_BLOCKING };
+enum { AC_TOKENS_INPUT, AC_TOKENS_OUTPUT };
+enum { AC_CACHE_HIT, AC_CACHE_MISS, AC_CACHE_STALE };
+
+#define AC_METRIC_NAME_SIZE 72 /* of a label's value, with its NUL */
+#define AC_METRIC_OTHER 0      /* index of "other" */
+
+typedef struct ac_metric_row_t {
+    const char *name; /* "agentchat_runs_total" */
+    ac_metric_type_e type;
+    int64_t scale;         /* parts of the unit that are counted */
+    const int64_t *bounds; /* of a histogram, in microseconds; ends with 0 */
+    int n_bounds;
+    bool exemplars;
+    ac_metric_domain_e domains[3];
+    const char *since, *help;
+} ac_metric_row_t;
+extern const ac_metric_row_t ac_metric_rows[AC_N_METRICS];
+typedef struct ac_metric_domain_t {
+    const char *label; /* "agent"; "method route": its names have a value of each, with a blank between them */
+    bool open;
+} ac_metric_domain_t;
+extern const ac_metric_domain_t ac_metric_domains[AC_N_DOMAINS];
+
+/* ---- trace.c: W3C trace context ---- */
+typedef struct ac_trace_t {
+    char trace_id[33], span_id[17]; /* hexadecimal, lower case; "": not known */
+} ac_trace_t;
+/* Reads a traceparent header. false: it is not valid, and trace is empty. NULL is allowed. Any thread. */
+bool ac_trace_parse(ac_trace_t *trace, const char *traceparent);
+
+/* ---- metrics.c: the memory, and counting in it ---- */
+typedef struct ac_metrics_t ac_metrics_t; /* in shared memory; metrics_internal.h */
+typedef struct ac_metric_names_t {        /* the values of each domain, in the order of their indexes */
+    const char *const *list[AC_N_DOMAINS];
+    int n[AC_N_DOMAINS];
+} ac_metric_names_t;
+/* Sets the names of those FIXED domains that this layer knows, and "other" as the only name of the OPEN ones. */
+void ac_metrics_names_init(ac_metric_names_t *names);
+/* Memory for these names and this number of children. before: the memory of the previous configuration, or NULL. It is
+ * returned if it has room for new names; else the result includes its counts and refers to it, or begins at zero if
+ * another version of this module has made it. NULL: out of memory. The parent process, before it forks. */
+ac_metrics_t *ac_metrics_create(const ac_metric_names_t *names, int n_children, ac_metrics_t *before);
+/* Unmaps the memory and those that it refers to; NULL is allowed. For tests: a server keeps it for its whole life. */
+void ac_metrics_destroy(ac_metrics_t *metrics);
+typedef bool ac_metrics_lives_fn(int64_t pid, int64_t started); /* started: as ac_metrics_join() had it */
+/* Makes this process count in a stripe of its own: one without a process, or whose process has ended. Its gauges begin
+ * at zero, and are gone when the process ends. started: tells processes with the same pid apart. metrics NULL: this
+ * process counts nothing. Before the process has other threads. */
+void ac_metrics_join(ac_metrics_t *metrics, int64_t pid, int64_t started, ac_metrics_lives_fn *lives);
+/* The index of a name; AC_METRIC_OTHER, if the domain does not have it. Any process and thread. */
+unsigned ac_metrics_find(const ac_metrics_t *metrics, ac_metric_domain_e domain, const char *name);
+
+/* The same in the memory that this process counts in. */
+unsigned ac_metrics_index(ac_metric_domain_e domain, const char *name);
+
+/* Counting. labels: the indexes of the labels, in the order of the table; an index out of range counts as 0. They do
+ * nothing in a process that has not joined. Any thread. */
+typedef struct ac_metric_labels_t {
+    unsigned i[3];
+} ac_metric_labels_t;
+#define AC_LABELS(...) ((ac_metric_labels_t){{__VA_ARGS__}})
+#define AC_NO_LABELS AC_LABELS(0)
+/* n: in parts of the unit, as `scale` of the row says. */
+void ac_metrics_add(ac_metric_e metric, ac_metric_labels_t labels, uint64_t n);
+/* trace: for the exemplar, or NULL. */
+void ac_metrics_observe(ac_metric_e metric, ac_metric_labels_t labels, apr_interval_time_t took,
+                        const ac_trace_t *trace);
+void ac_metrics_gauge_set(ac_metric_e metric, ac_metric_labels_t labels, int64_t value);
+void ac_metrics_gauge_add(ac_metric_e metric, ac_metric_labels_t labels, int64_t n);
+/* The index of an HTTP status in its domain. */
+unsigned ac_metrics_http_status(int status);
+
+/* ---- metrics_read.c: the sums of all stripes; any thread ---- */
+#define AC_METRICS_MAX_STRIPES 512
+#define AC_METRICS_MAX_BLOCKS 8       /* memories that refer to each other */
+typedef struct ac_metrics_reading_t { /* one look at the memory */
+    const ac_metrics_t *metrics;
+    int n_lives;                                                        /* processes that have joined and run */
+    unsigned char lives[AC_METRICS_MAX_BLOCKS][AC_METRICS_MAX_STRIPES]; /* which stripes they have */
+} ac_metrics_reading_t;
+typedef struct ac_exemplar_t {
+    ac_trace_t trace;
+    apr_interval_time_t value;
+    apr_time_t at;
+} ac_exemplar_t;
+void ac_metrics_read_begin(ac_metrics_reading_t *reading, const ac_metrics_t *metrics, ac_metrics_lives_fn *lives);
+/* The value of a counter or a gauge, the sum of a histogram in microseconds. Gauges: of processes that run. */
+int64_t ac_metrics_read_value(const ac_metrics_reading_t *reading, ac_metric_e metric, ac_metric_labels_t labels);
+/* Of a histogram: how many values are in bucket i; i = n_bounds: above the last bound. */
+uint64_t ac_metrics_read_bucket(const ac_metrics_reading_t *reading, ac_metric_e metric, ac_metric_labels_t labels,
+                                int i);
+/* The newest value of the bucket whose trace is known. false: none. */
+bool ac_metrics_read_exemplar(ac_exemplar_t *exemplar, const ac_metrics_reading_t *reading, ac_metric_e metric,
+                              ac_metric_labels_t labels, int i);
+
+/* ---- metrics_text.c: what Prometheus reads ---- */
+typedef enum ac_metrics_format_e { AC_METRICS_TEXT, AC_METRICS_OPENMETRICS } ac_metrics_format_e;
+#define AC_METRICS_TEXT_TYPE "text/plain; version=0.0.4; charset=utf-8"
+#define AC_METRICS_OPENMETRICS_TYPE "application/openmetrics-text; version=1.0.0; charset=utf-8"
+typedef struct ac_metrics_view_t { /* what a reader adds to the memory */
+    ac_metrics_format_e format;
+    ac_metrics_lives_fn *lives;
+    const char *build;       /* labels of the build row: `version="0.1.0",…` */
+    int64_t event_log_bytes; /* of all event logs of the server */
+} ac_metrics_view_t;
+struct ac_buf_t;
+/* Appends all metrics. metrics NULL: those that need no memory. errors: ENOSPC, ENOMEM. Any thread. */
+apr_status_t ac_metrics_text(struct ac_buf_t *out, const ac_metrics_t *metrics, const ac_metrics_view_t *view);
+/* The format of a reader's Accept header, which may be NULL. Only version 1.0.0 of OpenMetrics is written. */
+ac_metrics_format_e ac_metrics_text_format(const char *accept);
+
+#endif

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The values of metrics: the sums of all stripes, in this memory and in those that it refers to. */
+#include "metrics_internal.h"
+
+#include <stdio.h>
+
+void ac_metrics_read_begin(ac_metrics_reading_t *reading, const ac_metrics_t *metrics, ac_metrics_lives_fn *lives)
+{
+    int n = 0;
+    *reading = (ac_metrics_reading_t){.metrics = metrics};
+    for (; metrics && n < AC_METRICS_MAX_BLOCKS; metrics = metrics->before, n++) {
+        for (int i = 0; i < metrics->n_stripes; i++) {
+            reading->lives[n][i] = ac_metrics_owner_lives(atomic_load(&ac_metrics_stripe(metrics, i)->owner), lives);
+            reading->n_lives += reading->lives[n][i];
+        }
+    }
+}
+
+/* Whether the memory has a row for these labels. A name has the same index in all of them. */
+static bool has_row(const ac_metrics_t *metrics, ac_metric_e metric, ac_metric_labels_t labels)
+{
+    for (int k = 0; k < 3; k++) {
+        if (labels.i[k] >= metrics->capacity[ac_metric_rows[metric].domains[k]]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The sum of cell k of a row. A stripe that no process has had is not touched: it takes no memory. */
+static uint64_t add_stripes(const ac_metrics_reading_t *reading, ac_metric_e metric, ac_metric_labels_t labels,
+                            size_t k)
+{
+    bool gauge = ac_metric_rows[metric].type == AC_METRIC_TYPE_GAUGE;
+    uint64_t total = 0;
+    int n = 0;
+    for (const ac_metrics_t *metrics = reading->metrics; metrics; metrics = metrics->before, n++) {
+        if (!has_row(metrics, metric, labels)) {
+            continue;
+        }
+        size_t cell = metrics->cells_at[metric] + ac_metrics_row(metrics, metric, labels) * ac_metrics_width(metric) +
+            k;
+        for (int i = 0; i < metrics->n_stripes; i++) {
+            ac_metric_stripe_t *stripe = ac_metrics_stripe(metrics, i);
+            if (gauge ? reading->lives[n][i] : i == 0 || atomic_load_explicit(&stripe->owner, memory_order_relaxed)) {
+                total += atomic_load_explicit(&stripe->cells[cell], memory_order_relaxed);
+            }
+        }
+    }
+    return total;
+}
+
+int64_t ac_metrics_read_value(const ac_metrics_reading_t *reading, ac_metric_e metric, ac_metric_labels_t labels)
+{
+    return (int64_t)add_stripes(reading, metric, labels, ac_metrics_width(metric) - 1);
+}
+
+uint64_t ac_metrics_read_bucket(const ac_metrics_reading_t *reading, ac_metric_e metric, ac_metric_labels_t labels,
+                                int i)
+{
+    return add_stripes(reading, metric, labels, (size_t)i);
+}
+
+static bool read_exemplar(ac_exemplar_t *to, const ac_metric_exemplar_t *from)
+{
+    ac_metric_exemplar_t *exemplar = (ac_metric_exemplar_t *)from;
+    _Atomic uint64_t *parts[] = {&exemplar->trace[0], &exemplar->trace[1], &exemplar->span, &exemplar->value,
+                                 &exemplar->at};
+    uint64_t words[5], check = atomic_load_explicit(&exemplar->check, memory_order_relaxed);
+    for (int i = 0; i < 5; i++) {
+        words[i] = atomic_load_explicit(parts[i], memory_order_relaxed);
+    }
+    if (!words[4] || check != ac_metrics_exemplar_check(words)) {
+        return false; /* none, or it is being written */
+    }
+    snprintf(to->trace.trace_id, sizeof to->trace.trace_id, "%016llx%016llx", (unsigned long long)words[0],
+             (unsigned long long)words[1]);
+    snprintf(to->trace.span_id, sizeof to->trace.span_id, "%016llx", (unsigned long long)words[2]);
+    to->value = (apr_interval_time_t)words[3];
+    to->at = (apr_time_t)words[4];
+    return true;
+}
+
+bool ac_metrics_read_exemplar(ac_exemplar_t *exemplar, const ac_metrics_reading_t *reading, ac_metric_e metric,
+                              ac_metric_labels_t labels, int i)
+{
+    for (const ac_metrics_t *metrics = reading->metrics; metrics; metrics = metrics->before) {
+        if (!ac_metric_rows[metric].exemplars || !has_row(metrics, metric, labels)) {
+            continue;
+        }
+        if (read_exemplar(exemplar, ac_metrics_exemplar(metrics, metric, ac_metrics_row(metrics, metric, labels), i))) {
+            return true;
+        }
+    }
+    return false;
+}

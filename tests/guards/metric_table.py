@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes the tables of docs/metrics.md from src/base/metrics_table.h: python3 tests/guards/metric_table.py docs/metrics.md"""
+import re
+import sys
+from pathlib import Path
+
+TOP = Path(__file__).resolve().parents[2]
+UNITS = {"_seconds": "seconds", "_bytes": "bytes"}
+HEAD = "| metric | type | labels | since | what it counts |\n|---|---|---|---|---|\n"
+
+
+def domains(table):
+    return dict(re.findall(r'AC_METRIC_DOMAIN\((\w+),\s+"([^"]*)"', table))
+
+
+def rows(table):
+    """(name, type, labels, since, help) of each metric, with the title of its part."""
+    labels, title, found = domains(table), "", []
+    for heading, name, kind, parts, since, text in re.findall(
+            r'^/\* ([^*\n]+) \*/$|^AC_METRIC\(\w+, "(\w+)", (\w+), \w+, \w+, \d,\s+([\w, ]+),\s*"([\d.]+)",\s*"([^"]*)"\)', table, re.M):
+        title = heading or title
+        if name:
+            words = " ".join(labels[part] for part in parts.split(", ")).split()
+            found.append((title, name, kind.lower(), words, since, text))
+    return found
+
+
+def lines(table):
+    for _, name, kind, words, since, text in rows(table):
+        yield f"| `{name}` | {kind} | {', '.join(f'`{word}`' for word in words)} | {since} | {text} |".replace("|  |", "| |")
+
+
+def page(table, text):
+    """The page with its tables, each below the heading of its part, as the source has them."""
+    parts = {}
+    for (title, *_), line in zip(rows(table), lines(table)):
+        parts.setdefault(title, []).append(line)
+    for title, mine in parts.items():
+        text, n = re.subn(rf"(^## {title[0].upper()}{title[1:]}$.*?)^\| metric .*?(?=\n\n|\Z)",
+                          lambda m: m[1] + HEAD + "\n".join(mine), text, count=1, flags=re.M | re.S)
+        if n != 1:
+            raise SystemExit(f"the page has no table below '## {title}'")
+    return text
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1])
+    path.write_text(page((TOP / "src/base/metrics_table.h").read_text(), path.read_text()))
