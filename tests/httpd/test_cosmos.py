@@ -9,6 +9,7 @@ import pytest
 
 from cosmos_server import KEY, TOKEN, Cosmos
 from cosmos_stores import ENV, store, wait_ready
+from metrics import PLACE, read
 from model_server import DONE, Gate, ModelServer, Reply, answer, calls, finish, token
 from runs import wait_until
 from server import BUILD, OPERATOR
@@ -283,3 +284,21 @@ def test_fifty_at_once_ask_for_one_token(make_server, cosmos):
     assert answers == [200] * 200
     assert 1 <= len(authority.requests) - before <= len(server.children())
     authority.stop()
+
+
+def test_request_units_and_throttles_are_counted(make_server, cosmos):
+    server = make_server(store(cosmos) + OPERATOR + PLACE, env=ENV)
+    wait_ready(server.client, ready=server.ready)
+    before = read(server)
+    cosmos.behave(faults=[{"match": "POST .*/threads/docs", "write": True, "status": 429, "substatus": 3200,
+                           "headers": {"x-ms-retry-after-ms": "2"}}])
+    server.client.thread()
+    found = read(server)
+    assert found.sum("agentchat_cosmos_throttled_total") - before.sum("agentchat_cosmos_throttled_total") == 1
+    assert found.sum("agentchat_cosmos_requests_total", operation="thread_create", status="429") == 1
+    assert found.sum("agentchat_cosmos_request_units_total", operation="thread_create") > 0
+    assert found.sum("agentchat_store_operations_total", store="cosmos", operation="thread_create", outcome="ok") == 1
+    cosmos.behave(faults=[{"match": ".*", "n": 1_000_000, "status": 403}])
+    server.expect_log("AC02", "AC065")
+    assert server.client.get("/threads").status == 502
+    assert read(server).sum("agentchat_store_operations_total", store="cosmos", operation="thread_list") == 1

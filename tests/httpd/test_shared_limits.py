@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from metrics import PLACE, wait_metrics
 from model_server import Gate
 import redis_server
 from redis_server import Redis
@@ -279,3 +280,17 @@ def test_a_redis_user_without_permissions(make_redis, make_sharing):
     assert (response.status, response.json["code"]) == (503, "overloaded") and "hgetall" not in response.body.decode()
     # As Redis 7 and as Redis 8 word it.
     assert re.search("can't run this command|no permissions to run", server.wait_log(r"AC0264.*")[0])
+
+
+def test_redis_is_counted(make_redis, make_sharing):
+    redis = make_redis()
+    server = make_sharing(redis, "AgentChatLimit requests=1000/day\n" + PLACE)
+    up(server)
+    for _ in range(3):
+        assert server.client.get("/agents").status == 200
+    found = wait_metrics(server, lambda m: m.sum("agentchat_redis_commands_total", outcome="ok") >= 3, "no command is counted")
+    assert found.sum("agentchat_redis_connections") == len(server.children())
+    assert found.sum("agentchat_redis_command_duration_seconds_count") >= 3
+    server.expect_log("AC0262", "AC0652", "AC0651")
+    redis.stop()
+    wait_metrics(server, lambda m: m.sum("agentchat_redis_connections") == 0, "the connection is still counted")
