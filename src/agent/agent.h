@@ -96,6 +96,7 @@ typedef struct ac_quota_t {
     ac_subject_t subject;     /* copies; the run adds the agent */
     char *key_scope;
     _Atomic(ac_quota_fields_t *) fields;
+    _Atomic int64_t store_time, model_time, tool_time; /* of the run so far, microseconds; for Server-Timing */
 } ac_quota_t;
 /* Copies key and subject; key may be NULL. One reference. */
 ac_quota_t *ac_quota_create(const ac_limits_t *scope, const ac_limits_t *key, const ac_subject_t *subject);

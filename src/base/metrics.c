@@ -256,7 +256,8 @@ static void lay_out(ac_metrics_t *metrics, const ac_metric_names_t *names, const
         }
     }
     metrics->stripes_at = round_up(at, PAGE);
-    metrics->stripe_size = round_up(sizeof(ac_metric_stripe_t) + metrics->n_cells * sizeof(uint64_t), PAGE);
+    metrics->activity_at = sizeof(ac_metric_stripe_t) + metrics->n_cells * sizeof(uint64_t);
+    metrics->stripe_size = round_up(metrics->activity_at + AC_ACTIVITY_ROWS * sizeof(ac_activity_row_t), PAGE);
     metrics->size = metrics->stripes_at + (size_t)metrics->n_stripes * metrics->stripe_size;
 }
 
@@ -307,7 +308,8 @@ void ac_metrics_destroy(ac_metrics_t *metrics)
 static struct {
     ac_metrics_t *metrics; /* NULL: nothing is counted */
     ac_metric_stripe_t *stripe;
-    bool has_gauges; /* false: all stripes have an owner, and this process counts in another one's */
+    ac_activity_row_t *activity; /* NULL: none */
+    bool has_gauges;             /* false: all stripes have an owner, and this process counts in another one's */
 } mine;
 
 void ac_metrics_join(ac_metrics_t *metrics, int64_t pid, int64_t started, ac_metrics_lives_fn *lives)
@@ -315,6 +317,7 @@ void ac_metrics_join(ac_metrics_t *metrics, int64_t pid, int64_t started, ac_met
     mine.metrics = metrics;
     mine.stripe = metrics ? ac_metrics_stripe(metrics, 0) : NULL;
     mine.has_gauges = false;
+    mine.activity = NULL;
     for (int i = 0; metrics && i < metrics->n_stripes; i++) {
         ac_metric_stripe_t *stripe = ac_metrics_stripe(metrics, i);
         uint64_t owner = atomic_load(&stripe->owner);
@@ -325,10 +328,19 @@ void ac_metrics_join(ac_metrics_t *metrics, int64_t pid, int64_t started, ac_met
         for (size_t cell = metrics->first_gauge; cell < metrics->n_cells; cell++) {
             atomic_store_explicit(&stripe->cells[cell], 0, memory_order_relaxed);
         }
+        for (int row = 0; row < AC_ACTIVITY_ROWS; row++) {
+            atomic_store_explicit(&ac_metrics_activity_of(metrics, i)[row].began, 0, memory_order_relaxed);
+        }
         mine.stripe = stripe;
         mine.has_gauges = true;
+        mine.activity = ac_metrics_activity_of(metrics, i);
         return;
     }
+}
+
+ac_activity_row_t *ac_metrics_activity(void)
+{
+    return mine.activity;
 }
 
 unsigned ac_metrics_index(ac_metric_domain_e domain, const char *name)

@@ -130,6 +130,34 @@ void ac_metrics_gauge_add(ac_metric_e metric, ac_metric_labels_t labels, int64_t
 /* The index of an HTTP status in its domain. */
 unsigned ac_metrics_http_status(int status);
 
+/* ---- activity.c: the streams of all children, for an operator; beside the metrics of each ---- */
+#define AC_ACTIVITY_ROWS 128 /* of a child; further streams have no row */
+typedef enum ac_activity_e {
+    AC_ACTIVITY_WAITING, /* for the first event */
+    AC_ACTIVITY_RUNNING,
+    AC_ACTIVITY_ANSWERING,
+    AC_ACTIVITY_CALLING, /* tools */
+    AC_ACTIVITY_ENDED,   /* the last bytes are being sent */
+    AC_N_ACTIVITIES
+} ac_activity_e;
+typedef struct ac_activity_row_t ac_activity_row_t; /* in shared memory; metrics_internal.h */
+/* A row of this process, until ac_activity_end(). NULL, which all functions allow: there is none left. Any thread; then
+ * one thread at a time. */
+ac_activity_row_t *ac_activity_begin(unsigned delivery, unsigned route);
+void ac_activity_set_state(ac_activity_row_t *row, ac_activity_e state);
+void ac_activity_set_agent(ac_activity_row_t *row, unsigned agent);
+void ac_activity_add_bytes(ac_activity_row_t *row, size_t bytes);
+void ac_activity_end(ac_activity_row_t *row);
+typedef struct ac_activity_t { /* what a row says; the texts live as long as the memory */
+    int64_t pid;
+    const char *delivery, *route, *agent, *state;
+    apr_time_t began;
+    uint64_t bytes;
+} ac_activity_t;
+struct ac_metrics_reading_t;
+/* The rows of processes that run, at most `most`. Returns how many. Any thread. */
+int ac_activity_list(ac_activity_t *list, int most, const struct ac_metrics_reading_t *reading);
+
 /* ---- metrics_read.c: the sums of all stripes; any thread ---- */
 #define AC_METRICS_MAX_STRIPES 512
 #define AC_METRICS_MAX_BLOCKS 8       /* memories that refer to each other */
@@ -146,6 +174,8 @@ typedef struct ac_exemplar_t {
 void ac_metrics_read_begin(ac_metrics_reading_t *reading, const ac_metrics_t *metrics, ac_metrics_lives_fn *lives);
 /* The value of a counter or a gauge, the sum of a histogram in microseconds. Gauges: of processes that run. */
 int64_t ac_metrics_read_value(const ac_metrics_reading_t *reading, ac_metric_e metric, ac_metric_labels_t labels);
+/* The sum of ac_metrics_read_value() over all labels. */
+int64_t ac_metrics_read_total(const ac_metrics_reading_t *reading, ac_metric_e metric);
 /* Of a histogram: how many values are in bucket i; i = n_bounds: above the last bound. */
 uint64_t ac_metrics_read_bucket(const ac_metrics_reading_t *reading, ac_metric_e metric, ac_metric_labels_t labels,
                                 int i);

@@ -9,6 +9,12 @@ typedef struct ac_metric_exemplar_t { /* of a bucket; without a lock: a torn one
     _Atomic uint64_t trace[2], span, value, at, check;
 } ac_metric_exemplar_t;
 
+struct ac_activity_row_t {
+    _Atomic int64_t began; /* 0: free; -1: being filled */
+    _Atomic uint64_t bytes;
+    atomic_uint delivery, route, agent, state;
+};
+
 typedef struct ac_metric_stripe_t { /* of one process at a time */
     _Atomic uint64_t owner;         /* start time and pid; 0: never used. The owner of a process that has ended stays */
     uint64_t unused[7];             /* the cells begin on a cache line */
@@ -28,12 +34,21 @@ struct ac_metrics_t {
     size_t exemplars_at[AC_N_METRICS]; /* bytes from the beginning; 0: it has none */
     size_t cells_at[AC_N_METRICS];     /* cells from the beginning of a stripe's */
     size_t first_gauge, n_cells;       /* the gauges are last */
+    size_t activity_at;                /* bytes from the beginning of a stripe */
     size_t stripes_at, stripe_size;
 };
+
+/* metrics.c: the activity rows of this process; NULL: it has none. */
+ac_activity_row_t *ac_metrics_activity(void);
 
 static inline ac_metric_stripe_t *ac_metrics_stripe(const ac_metrics_t *metrics, int i)
 {
     return (ac_metric_stripe_t *)((char *)metrics + metrics->stripes_at + (size_t)i * metrics->stripe_size);
+}
+
+static inline ac_activity_row_t *ac_metrics_activity_of(const ac_metrics_t *metrics, int stripe)
+{
+    return (ac_activity_row_t *)((char *)ac_metrics_stripe(metrics, stripe) + metrics->activity_at);
 }
 
 /* The number of cells of each row: buckets and the sum of a histogram. */
@@ -82,9 +97,14 @@ static inline uint64_t ac_metrics_owner(int64_t pid, int64_t started)
     return (uint64_t)(started > 0 ? started : 0) << 23 | (uint64_t)pid;
 }
 
+static inline int64_t ac_metrics_owner_pid(uint64_t owner)
+{
+    return (int64_t)(owner & ((1 << 23) - 1));
+}
+
 static inline bool ac_metrics_owner_lives(uint64_t owner, ac_metrics_lives_fn *lives)
 {
-    return owner && lives((int64_t)(owner & ((1 << 23) - 1)), (int64_t)(owner >> 23));
+    return owner && lives(ac_metrics_owner_pid(owner), (int64_t)(owner >> 23));
 }
 
 #endif

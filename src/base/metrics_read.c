@@ -55,6 +55,24 @@ int64_t ac_metrics_read_value(const ac_metrics_reading_t *reading, ac_metric_e m
     return (int64_t)add_stripes(reading, metric, labels, ac_metrics_width(metric) - 1);
 }
 
+int64_t ac_metrics_read_total(const ac_metrics_reading_t *reading, ac_metric_e metric)
+{
+    const ac_metric_domain_e *domains = ac_metric_rows[metric].domains;
+    unsigned n[3];
+    int64_t total = 0;
+    for (int i = 0; i < 3; i++) {
+        n[i] = reading->metrics ? ((ac_metrics_t *)reading->metrics)->n_names[domains[i]] : 0;
+    }
+    for (unsigned a = 0; a < n[0]; a++) {
+        for (unsigned b = 0; b < n[1]; b++) {
+            for (unsigned c = 0; c < n[2]; c++) {
+                total += ac_metrics_read_value(reading, metric, AC_LABELS(a, b, c));
+            }
+        }
+    }
+    return total;
+}
+
 uint64_t ac_metrics_read_bucket(const ac_metrics_reading_t *reading, ac_metric_e metric, ac_metric_labels_t labels,
                                 int i)
 {

@@ -80,6 +80,9 @@ int ac_metrics_front_count(request_rec *r);
 /* Appends all metrics in this format. errors: ENOSPC, ENOMEM. Any thread. */
 apr_status_t ac_metrics_front_text(ac_buf_t *out, ac_metrics_format_e format);
 
+/* ---- status.c: mod_status ---- */
+void ac_status_register(apr_pool_t *p); /* the hook of mod_status, if it is loaded; called from register_hooks */
+
 /* ---- route.c: the table of routes ---- */
 typedef int ac_route_fn(ac_request_t *rq);
 typedef struct ac_dialect_t ac_dialect_t; /* stream/stream.h */

@@ -28,6 +28,8 @@ apr_status_t ac_mirroring_open(ac_child_t *child, ac_err_t *err);
 void ac_limits_leave(ac_child_t *child);
 /* Makes the memory of metrics, or finds the one from before a reload. Gives agents, models and tools their indexes. */
 void ac_metrics_front_prepare(ac_config_check_t *check);
+/* One look at what all children count; on the heap, for free(). */
+ac_metrics_reading_t *ac_metrics_front_read(void);
 void ac_metrics_front_join(void); /* this child counts from now on; before it has threads */
 /* Measures the child itself now and then. Loop thread. */
 void ac_metrics_front_watch(ac_child_t *child);

@@ -129,6 +129,9 @@ void ac_metrics_front_prepare(ac_config_check_t *check)
     if (keep) {
         apr_pool_userdata_get(&before, METRICS_KEY, keep);
     }
+    if (!before && !check->conf->active) {
+        return; /* the module is loaded and not used */
+    }
     ac_metrics_names_init(&names);
     name_fixed(&names, check->ptemp);
     name_configured(&names, check->conf, check->ptemp);
@@ -235,15 +238,22 @@ int ac_metrics_front_count(request_rec *r)
         return DECLINED;
     }
     unsigned index = route ? (unsigned)(route - ac_routes) + 1 : AC_METRIC_OTHER;
-    ac_metrics_add(AC_METRIC_REQUESTS, AC_LABELS(index, ac_metrics_http_status(last->status)), 1);
     if (!rq || !rq->streams) {
         ac_metrics_observe(AC_METRIC_REQUEST_DURATION, AC_LABELS(index), apr_time_now() - r->request_time,
                            rq ? &rq->trace : NULL);
     }
+    ac_metrics_add(AC_METRIC_REQUESTS, AC_LABELS(index, ac_metrics_http_status(last->status)), 1);
     return DECLINED;
 }
 
 /* ---- reading ---- */
+
+ac_metrics_reading_t *ac_metrics_front_read(void)
+{
+    ac_metrics_reading_t *reading = ac_alloc(sizeof *reading);
+    ac_metrics_read_begin(reading, memory, process_lives);
+    return reading;
+}
 
 apr_status_t ac_metrics_front_text(ac_buf_t *out, ac_metrics_format_e format)
 {

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the server counts: it is what clients have seen, it outlives reloads and children, and it says nothing of people."""
+import re
 import shutil
 import subprocess
 
@@ -37,7 +38,7 @@ def test_what_clients_see_is_counted(counting, model):
     assert server.client.get("/threads/thread_0000000000000000000000000a").status == 404
     assert server.client.get("/no-such-route").status == 404
     found = wait_metrics(server, lambda m: m.sum("agentchat_requests_total") >= 6 and m.sum("agentchat_streams_total") >= 4 and
-                         m.sum("agentchat_runs_total") >= 4, "the requests are not counted")
+                         m.sum("agentchat_runs_total") >= 4 and m.sum("agentchat_runs_active") == 0, "the requests are not counted")
     assert found.sum("agentchat_requests_total", **CHAT, status="200") == 4
     assert found.sum("agentchat_requests_total", method="GET", route="/threads/{id}", status="404") == 1
     assert found.sum("agentchat_requests_total", method="other", route="other", status="404") == 1
@@ -330,3 +331,74 @@ def test_metrics_while_the_configuration_cannot_be_served(counting, model):
     server.wait_log("AC0607")
     wait_until(lambda: server.client.get("/threads").status == 503, "it is served")
     assert read(server).sum("agentchat_runs_total", agent="assistant") == 1
+
+
+# ---- mod_status ----
+
+STATUS = """
+ExtendedStatus {extended}
+<Location "/server-status">
+    SetHandler server-status
+    Require all granted
+</Location>
+"""
+
+
+def test_mod_status_shows_the_figures_and_the_streams(counting, model):
+    server = counting(STATUS.format(extended="On"), modules=("status",), tuning=CHILDREN)
+    server.wait_log("AC0601", 3)
+    assert chat(server, "planted-question").status == 200
+    settled(server, 1)
+    gate = Gate()
+    stream, run = begun(server.client, model, gate, ("planted-answer",), message="planted-question")
+    place, mine = Client(server.port, prefix=""), owner_of(server, stream.connection)
+    expected = [str(mine), "parked", "POST /agents/{id}/chat", "assistant", "answering"]
+
+    def rows():
+        page = place.get("/server-status").body.decode()
+        return [re.findall(r"<td>([^<]*)</td>", line) for line in re.findall(r"<tr>(<td>.*<td>parked</td>.*)</tr>", page)]
+    # The bytes are counted when httpd has them, which may be after the client has.
+    wait_until(lambda: [row[:5] + row[6:] for row in rows()] == [[*expected, str(len(stream.raw))]], "the stream is not shown")
+    page = place.get("/server-status").body.decode()
+    assert "<dt>Runs ended: 1</dt>" in page and "<dt>Runs now: 1</dt>" in page
+    for secret in ("planted", run["run_id"], run["thread_id"]):
+        assert secret not in page
+    short = place.get("/server-status?auto").body.decode()
+    assert "\nAgentChatRunsActive: 1\n" in short and "\nAgentChatStreamsActive: 1\n" in short and "<" not in short
+    gate.open()
+    stream.rest()
+    wait_until(lambda: "No stream." in place.get("/server-status").body.decode(), "the stream is still there")
+
+
+def test_mod_status_without_extended_status(counting, model):
+    server = counting(STATUS.format(extended="Off"), modules=("status",))
+    place = Client(server.port, prefix="")
+    assert "AgentChat" not in place.get("/server-status?auto").body.decode()
+    assert "<h2>AgentChat" not in place.get("/server-status").body.decode()
+
+
+# ---- Server-Timing ----
+
+def timing(response):
+    found = response.headers.get("server-timing")
+    return found and {name: float(value) for name, value in re.findall(r"(\w+);dur=(\d+\.\d+)", found)}
+
+
+def test_server_timing(make_server, model):
+    server = make_server(MOUNT.replace("/api", "/timed").replace("on\n", "on\n    AgentChatServerTiming on\n") +
+                         OPERATOR.replace("AuthName", "AgentChatServerTiming admin\n    AuthName") +
+                         MOUNT.replace("/api", "/hidden").replace("on\n", "on\n    AgentChatServerTiming admin\n"))
+    timed, body = Client(server.port, prefix="/timed"), {"message": "x", "stream": False}
+    answered = timing(timed.post("/agents/assistant/chat", body))
+    assert set(answered) == {"own", "store", "model", "tool"} and answered["store"] > 0 and answered["model"] > 0
+    listed = timing(timed.get("/threads"))
+    assert set(listed) == {"own", "store"} and listed["store"] > 0
+    streamed = timed.stream("/agents/assistant/chat", {"message": "x"})
+    assert set(timing(streamed)) == {"own", "store", "model", "tool"}
+    assert streamed.rest()[-1].type == "done"
+    assert set(timing(timed.get("/no-such-route"))) == {"own", "store"}
+    operator = Client(server.port, prefix="/operator")
+    assert timing(operator.get("/threads", headers={"X-API-Key": OPERATOR_KEY}))
+    for prefix in ("/api", "/hidden"):
+        client = Client(server.port, prefix=prefix)
+        assert timing(client.get("/threads")) is None and timing(client.post("/agents/assistant/chat", body)) is None

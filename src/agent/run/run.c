@@ -57,7 +57,7 @@ void ac_run_transit(ac_run_t *run, ac_run_state_e state, const char *cause)
     if (state == AC_RUN_ASKING) {
         run->round++;
     }
-    ac_run_metrics_tools_end(run);
+    ac_run_metrics_leave_state(run);
     ac_debug("run[%s] %s --%s--> %s", run->turn->run_id, states[run->state].name, cause, states[state].name);
     ac_timer_cancel(run->engine->loop, &run->state_timer);
     run->state = state;
@@ -105,7 +105,7 @@ ac_run_t *ac_run_create(ac_engine_t *engine, ac_turn_t *turn)
     if (!run->channel) {
         abort();
     }
-    run->times.created = run->times.entered = ac_clock();
+    run->times.created = run->times.entered = run->times.in_state = ac_clock();
     run->times.created_at = apr_time_now();
     ac_err_init(&run->err);
     ac_buf_init(&run->answer.text, engine->conf.max_answer ? engine->conf.max_answer : AC_MAX_ANSWER);
@@ -279,6 +279,7 @@ void ac_run_end(ac_run_t *run)
     if (run->close.failed) {
         ac_run_log_leave_pending(run);
     }
+    ac_run_metrics_publish(run);
     ac_run_event_show_terminal(run);
     /* After the log has the end: a process that dies in between does not count the run twice with its recovery. */
     ac_run_metrics_end(run);

@@ -54,6 +54,9 @@ typedef struct ac_run_times_t {
     apr_time_t calling;                /* ac_clock() when the round's tools were called; 0: they are not working */
     apr_interval_time_t earlier;       /* how long the run took before its suspensions */
     apr_interval_time_t working;       /* how long its models and its tools worked */
+    apr_interval_time_t asking;        /* how long its models worked */
+    apr_interval_time_t storing;       /* how long it did nothing but wait for the store */
+    apr_time_t in_state;               /* ac_clock() when it entered its state */
 } ac_run_times_t;
 
 typedef struct ac_run_load_t { /* LOADING */

@@ -27,7 +27,8 @@ void ac_run_metrics_model_end(ac_run_t *run, const ac_model_end_t *end);
 void ac_run_metrics_usage(const ac_run_t *run, const ac_usage_t *before); /* usage has grown by a call's */
 void ac_run_metrics_tool_end(const ac_call_t *call, ac_tool_outcome_e outcome);
 void ac_run_metrics_tools_begin(ac_run_t *run);               /* of a round */
-void ac_run_metrics_tools_end(ac_run_t *run);                 /* they have ended, or the round has */
+void ac_run_metrics_leave_state(ac_run_t *run);               /* before the state changes */
+void ac_run_metrics_publish(const ac_run_t *run);             /* the times so far, for the response */
 apr_interval_time_t ac_run_metrics_took(const ac_run_t *run); /* so far, without suspensions */
 void ac_run_metrics_end(const ac_run_t *run);
 void ac_run_metrics_queue(const ac_engine_t *engine); /* the number of queued runs has changed */

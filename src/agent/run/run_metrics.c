@@ -33,6 +33,7 @@ void ac_run_metrics_model_end(ac_run_t *run, const ac_model_end_t *end)
     apr_interval_time_t took = ac_clock() - run->ask.started;
     ac_kind_e kind = end->status == APR_SUCCESS ? AC_OK : end->err.kind ? end->err.kind : AC_CANCELLED;
     run->times.working += took;
+    run->times.asking += took;
     ac_metrics_gauge_add(AC_METRIC_MODEL_CALLS_ACTIVE, AC_LABELS(model_of(run)), -1);
     ac_metrics_add(AC_METRIC_MODEL_CALLS, AC_LABELS(model_of(run), kind), 1);
     ac_metrics_observe(AC_METRIC_MODEL_CALL_DURATION, AC_LABELS(model_of(run)), took, &run->turn->trace);
@@ -78,12 +79,36 @@ void ac_run_metrics_tools_begin(ac_run_t *run)
     run->times.calling = ac_clock();
 }
 
-void ac_run_metrics_tools_end(ac_run_t *run)
+static bool is_storing(const ac_run_t *run)
 {
+    return run->state == AC_RUN_LOADING || run->state == AC_RUN_SAVING || run->state == AC_RUN_SUSPENDING;
+}
+
+void ac_run_metrics_leave_state(ac_run_t *run)
+{
+    apr_time_t now = ac_clock();
     if (run->times.calling) {
-        run->times.working += ac_clock() - run->times.calling;
+        run->times.working += now - run->times.calling;
+    }
+    if (is_storing(run)) {
+        run->times.storing += now - run->times.in_state;
     }
     run->times.calling = 0;
+    run->times.in_state = now;
+}
+
+void ac_run_metrics_publish(const ac_run_t *run)
+{
+    ac_quota_t *quota = run->turn->quota;
+    apr_interval_time_t asking = run->times.asking, storing = run->times.storing;
+    if (!quota) {
+        return;
+    }
+    asking += run->ask.call ? ac_clock() - run->ask.started : 0;
+    storing += is_storing(run) ? ac_clock() - run->times.in_state : 0;
+    atomic_store_explicit(&quota->store_time, storing, memory_order_relaxed);
+    atomic_store_explicit(&quota->model_time, asking, memory_order_relaxed);
+    atomic_store_explicit(&quota->tool_time, run->times.working - run->times.asking, memory_order_relaxed);
 }
 
 /* ---- the run ---- */
@@ -98,13 +123,13 @@ void ac_run_metrics_end(const ac_run_t *run)
     unsigned agent = agent_of(run), status = (unsigned)(run->outcome - AC_RUN_COMPLETED);
     ac_kind_e cause = run->outcome == AC_RUN_FAILED || run->err.kind == AC_STOPPING ? run->err.kind : AC_OK;
     apr_interval_time_t took = ac_run_metrics_took(run);
-    ac_metrics_add(AC_METRIC_RUNS, AC_LABELS(agent, status, cause), 1);
     ac_metrics_observe(AC_METRIC_RUN_DURATION, AC_LABELS(agent), took, &run->turn->trace);
     ac_metrics_observe(AC_METRIC_RUN_OVERHEAD, AC_LABELS(agent), took - run->times.working, &run->turn->trace);
     if (run->times.first_token) {
         ac_metrics_observe(AC_METRIC_FIRST_TOKEN, AC_LABELS(agent, model_of(run)), run->times.first_token,
                            &run->turn->trace);
     }
+    ac_metrics_add(AC_METRIC_RUNS, AC_LABELS(agent, status, cause), 1);
 }
 
 void ac_run_metrics_queue(const ac_engine_t *engine)

@@ -83,6 +83,8 @@ const command_rec ac_directives[] = {
     ROW("AgentChatRole", MOUNT, ROLE, roles, NULL, NULL, NULL, "ROLE OWNER ...", "Owners that have a role"),
     ROW("AgentChatMetrics", MOUNT, RANK, metrics, "admin", "admin|all", NULL, "admin|all",
         "Who may read the metrics: the role admin, or every client that httpd lets in"),
+    ROW("AgentChatServerTiming", MOUNT, RANK, server_timing, "off", "off|on|admin", NULL, "off|on|admin",
+        "Whether answers say how long the store, the model and the server itself took"),
 
     ROW_OF_KEYS("AgentChatStore", SERVER, "PROVIDER:WHERE [key=value ...]", "Store of threads, messages and runs",
                 KEY("", SERVER, WORD, store_spec, NULL, NULL, NULL),

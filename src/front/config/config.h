@@ -78,6 +78,7 @@ struct ac_mount_conf_t {               /* per directory: the settings that a <Lo
     apr_table_t *role_values;          /* role → its value in that variable; empty: the value is the role */
     const apr_array_header_t *roles;   /* AgentChatRole: of ac_role_t, or NULL */
     int metrics;                       /* AgentChatMetrics: 0 admin, 1 all */
+    int server_timing;                 /* AgentChatServerTiming: 0 off, 1 on, 2 admin */
     /* … the setter writes through the directive table's offsets; a bit in `set` says that a directive was given */
     uint64_t set;
     const char *default_agent_id;

@@ -42,6 +42,7 @@ static void set_common(ac_request_t *rq)
 {
     apr_table_setn(rq->r->headers_out, "Cache-Control", "no-store");
     apr_table_setn(rq->r->headers_out, "X-Content-Type-Options", "nosniff");
+    ac_timing_add(rq->r, NULL);
     close_unless_drained(rq);
 }
 

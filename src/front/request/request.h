@@ -27,6 +27,7 @@ struct ac_request_t { /* in r->pool; used by the thread that handles r, or by th
     ac_agents_t *agents;             /* set by ac_request_agents_load(); freed with the pool */
     ac_trace_t trace;                /* of the client, or empty */
     bool streams;                    /* the answer is a stream of events */
+    apr_interval_time_t store_time;  /* how long the request waited for the store */
     ac_err_t err;
 };
 
@@ -85,6 +86,11 @@ apr_status_t ac_request_agents_find(ac_request_t *rq, const ac_agent_t **pagent,
 const ac_agent_t *ac_request_agents_default(const ac_request_t *rq);
 /* The same. errors: invalid_request if there is none, or it is inactive. */
 apr_status_t ac_request_agents_find_default(ac_request_t *rq, const ac_agent_t **pagent);
+
+/* ---- timing.c ---- */
+/* Adds Server-Timing, where the client may see it. quota: has the times of the request's run; NULL: it has none. The
+ * owner of r, before the first byte. */
+void ac_timing_add(request_rec *r, const ac_quota_t *quota);
 
 /* ---- reply.c ---- */
 /* Sends a JSON document with this status; consumes value. Returns OK. */

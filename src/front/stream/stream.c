@@ -50,6 +50,7 @@ apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_even
     stream->quota = rq->quota;
     ac_quota_ref(stream->quota);
     stream->began = ac_clock();
+    stream->activity = ac_activity_begin(stream->metric, (unsigned)(rq->route - ac_routes) + 1);
     ac_metrics_gauge_add(AC_METRIC_STREAMS_ACTIVE, AC_LABELS(stream->metric), 1);
     return APR_SUCCESS;
 }
@@ -61,9 +62,10 @@ static void stream_count(const ac_stream_t *stream)
         : !stream->eos_sent                       ? AC_STREAM_OUTCOME_DISCONNECTED
         : stream->response == AC_RESPONSE_PROBLEM ? AC_STREAM_OUTCOME_PROBLEM
                                                   : AC_STREAM_OUTCOME_SENT;
+    ac_activity_end(stream->activity);
     ac_metrics_gauge_add(AC_METRIC_STREAMS_ACTIVE, AC_LABELS(stream->metric), -1);
-    ac_metrics_add(AC_METRIC_STREAMS, AC_LABELS(stream->metric, outcome), 1);
     ac_metrics_observe(AC_METRIC_STREAM_DURATION, AC_LABELS(stream->metric), ac_clock() - stream->began, NULL);
+    ac_metrics_add(AC_METRIC_STREAMS, AC_LABELS(stream->metric, outcome), 1);
 }
 
 void ac_stream_cleanup(ac_stream_t *stream)
@@ -191,8 +193,29 @@ static void render_event(ac_stream_t *stream, const ac_event_t *event)
     }
 }
 
+/* What an operator reads of the stream. Most events are tokens, and change nothing. */
+static void show_activity(ac_stream_t *stream, const ac_event_t *event)
+{
+    static const ac_activity_e states[AC_N_EVENTS] = {
+        [AC_EVENT_RUN] = AC_ACTIVITY_RUNNING,         [AC_EVENT_TOKEN] = AC_ACTIVITY_ANSWERING,
+        [AC_EVENT_TRACE_START] = AC_ACTIVITY_CALLING, [AC_EVENT_TRACE_UPDATE] = AC_ACTIVITY_CALLING,
+        [AC_EVENT_TRACE_END] = AC_ACTIVITY_RUNNING,   [AC_EVENT_ERROR] = AC_ACTIVITY_ENDED,
+        [AC_EVENT_DONE] = AC_ACTIVITY_ENDED,          [AC_EVENT_NOTHING] = AC_ACTIVITY_ENDED,
+        [AC_EVENT_LIVE] = AC_ACTIVITY_RUNNING,
+    };
+    if (event->type == AC_EVENT_RUN) {
+        ac_activity_set_agent(stream->activity,
+                              ac_metrics_index(AC_DOMAIN_AGENT, ac_json_peek_string(event->data, "agent_id", "")));
+    }
+    stream->shown = states[event->type];
+    ac_activity_set_state(stream->activity, stream->shown);
+}
+
 void ac_stream_render(ac_stream_t *stream, const ac_event_t *event)
 {
+    if (event->type != AC_EVENT_TOKEN || stream->shown != AC_ACTIVITY_ANSWERING) {
+        show_activity(stream, event);
+    }
     bool terminal = event->type == AC_EVENT_ERROR || event->type == AC_EVENT_DONE;
     if (stream->ended) {
         return;

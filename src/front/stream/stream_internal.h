@@ -46,6 +46,7 @@ struct ac_stream_t {
     ac_quota_t *quota;             /* its run's; NULL: none */
     unsigned metric;               /* AC_DELIVERY_…: how it is delivered */
     apr_time_t began;              /* ac_clock() */
+    ac_activity_row_t *activity;   /* for an operator; NULL: none */
     ac_stream_t *next, *prev;      /* all streams of the child; stream.c's lock */
     ac_child_t *child;
     ac_event_source_t source;
@@ -55,7 +56,8 @@ struct ac_stream_t {
 
     /* For the thread that renders: the loop thread of a parked stream, the handler's thread of a blocking one. */
     ac_render_t render;
-    ac_buf_t out; /* rendered and not yet handed to httpd, from out_start on */
+    ac_activity_e shown; /* the state in `activity` */
+    ac_buf_t out;        /* rendered and not yet handed to httpd, from out_start on */
     size_t out_start;
     size_t max_waiting; /* bytes that may wait for a slow client if no log has them */
     ac_response_e response;

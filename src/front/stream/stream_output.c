@@ -34,6 +34,7 @@ static void set_head(ac_stream_t *stream, request_rec *r)
         ac_limits_fields(r, &fields->policy, &fields->left);
     }
     apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
+    ac_timing_add(r, stream->quota);
     switch (stream->response) {
     case AC_RESPONSE_PROBLEM:
         ac_problem_headers(r, stream->problem);
@@ -51,6 +52,7 @@ static void drop_sent(ac_stream_t *stream, size_t len)
     ac_buf_t *out = &stream->out;
     stream->out_start += len;
     stream->bytes_written += len;
+    ac_activity_add_bytes(stream->activity, len);
     if (stream->out_start < out->len && stream->response != AC_RESPONSE_STREAM) {
         return;
     }
