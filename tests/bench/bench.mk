@@ -29,6 +29,10 @@ bench-cache: module bench-rig
 bench-crud: module bench-rig
 	python3 tests/bench/crud.py $(BUILD) $(BUILD)/bench/results
 
+# The delay and the cost of tokens for followers on another machine, by Redis.
+bench-mirror: module $(BENCH_BIN)/llmsim
+	BUILD_DIR=$(BUILD) /usr/bin/python3 tests/bench/mirror.py $(BENCH_BIN)/llmsim $(BUILD)/bench/results
+
 # Half an hour of 500 streams, and nothing may grow; SOAK_MINUTES and what else there is: tests/bench/soak.py.
 soak: module $(BENCH_BIN)/llmsim
 	BUILD_DIR=$(BUILD) /usr/bin/python3 tests/bench/soak.py $(BENCH_BIN)/llmsim $(BUILD)/soak
@@ -39,4 +43,4 @@ bench-check:
 	    SAN='-O1 -fsanitize=address,undefined -fno-omit-frame-pointer' bench-rig
 	tests/bench/check.sh $(BUILD)/bench-asan
 
-.PHONY: bench bench-cache bench-check bench-crud bench-rig soak
+.PHONY: bench bench-cache bench-check bench-crud bench-mirror bench-rig soak

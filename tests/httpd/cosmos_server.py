@@ -39,6 +39,7 @@ class Cosmos(ScriptedServer):
             self.behave(clear=True)
             self.requests, self.n_connections, self.n_carried_out, self.n_faults = [], 0, 0, 0
             self.journal = None
+            self.apart = False
 
     def behave(self, clear=False, faults=None, chaos=None, seed=None, **settings):
         """faults: a list of {match: "POST /dbs/.*", skip, n, status, substatus, headers, op (of a batch), cut: true, after: true}:
@@ -391,6 +392,10 @@ class Cosmos(ScriptedServer):
             partition.pop(name, None)
             container.mortal.pop((key, name), None)
         else:
+            if self.apart:      # each process is on a machine of its own: none sees whether another one lives
+                for part in (document, document.get("active_run") or {}):
+                    if "process" in part:
+                        part["process"] = "another-machine"
             document = {**document, "_rid": "r", "_self": "s", "_attachments": "a", "_ts": int(time.time() + self.clock),
                         "_etag": f'"{container.lsn:08x}-0000-0000-0000-000000000000"'}
             partition[name] = document

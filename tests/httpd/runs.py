@@ -14,6 +14,7 @@ CHILDREN = "StartServers 3\nServerLimit 4\nThreadsPerChild 8\nMaxRequestWorkers 
            "AsyncRequestWorkerFactor 100\nKeepAliveTimeout 60\n"
 
 STORED = 1 << 40                        # ids of events made from the store begin here,
+MIRROR = 1 << 42                        # the same behind the end of a mirror
 REST = 1 << 41                          # and those behind the end of a full log here
 
 

@@ -25,7 +25,7 @@ def redis():
 @pytest.fixture
 def machines(redis, make_server, cosmos):
     """machines(n, options): servers that are ready, and whose mirror works."""
-    def make(n, store="", shared="", more="", **options):
+    def make(n, store="", shared="", more="", reads=None, **options):
         password = redis.root / "password"
         password.write_text("secret\n")
         password.chmod(0o644)
@@ -35,7 +35,7 @@ def machines(redis, make_server, cosmos):
             env={"COSMOS_KEY": KEY}, **options) for _ in range(n)]
         for server in servers:
             wait_until(lambda client=server.client: client.get("/ready").status == 200, "a server is not ready")
-        wait_until(lambda: readers(redis) >= n, "a server does not read the mirror")
+        wait_until(lambda: readers(redis) >= (n if reads is None else reads), "a server does not read the mirror")
         return servers
     return make
 
@@ -305,6 +305,57 @@ def test_a_mirror_that_was_trimmed(machines, model, redis):
     assert skip_heartbeats(follower).json["content"] == WORDS[3]
     play_to_the_end(stream, gates[4:])
     assert follower.rest()[-1].type == "done"
+
+
+def test_events_off(machines, model, redis):
+    """Nothing is copied, and a follower on another machine waits for the end."""
+    one, two = machines(2, shared="events=off", reads=0)
+    gates = [Gate() for _ in WORDS]
+    stream, _, run = begin(one, model, gates)
+    follower = events_of(two.client, run)
+    play_to_the_end(stream, gates)
+    assert [e.type for e in follower.rest() if e.type != "heartbeat"] == ["run", "token", "done"]
+    assert "agentchat:ev:" not in redis.cli("KEYS", "*") and readers(redis) == 0
+
+
+def test_a_user_that_may_not_use_streams(machines, model, redis):
+    """The rights that limits need are enough for everything but the mirror, and the log says what is missing."""
+    redis.cli("ACL", "SETUSER", "chat", "-xadd", "-xread", "-xrange", "-xrevrange")
+    one, two = machines(2, reads=0)
+    for server in (one, two):
+        server.expect_log("AC0267", *AWAY)
+    gates = [Gate() for _ in WORDS]
+    stream, _, run = begin(one, model, gates)
+    follower = events_of(two.client, run)
+    play_to_the_end(stream, gates)
+    assert [e.type for e in follower.rest() if e.type != "heartbeat"] == ["run", "token", "done"]
+    wait_until(lambda: "AC0267" in one.log(), "the log does not say why")
+
+
+def test_a_slow_reader_on_another_machine(machines, model):
+    """It stops reading in the middle of a long answer. Nothing of it waits in memory, and nothing is lost."""
+    one, two = machines(2)
+    words = [f"{i:06d} " * 200 for i in range(2000)]
+    gate = Gate()
+    thread = one.client.thread()
+
+    def script(_request):
+        yield head()
+        yield gate
+        for word in words:
+            yield token(word)
+        yield finish()
+        yield usage()
+        yield DONE
+    model.play(script)
+    stream = one.client.stream(f"/threads/{thread}/messages", {"content": "x", "stream": True})
+    run = stream.next().json["run_id"]
+    slow = events_of(two.client, run)
+    assert skip_heartbeats(slow).type == "run"
+    gate.open()
+    assert stream.rest()[-1].type == "done"
+    assert slow.rest()[-1].type == "done"
+    assert blocks(slow.raw) == blocks(stream.raw)
 
 
 # ---- what works at once ----

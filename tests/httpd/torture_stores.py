@@ -63,6 +63,10 @@ class ScriptedCosmos:
     def start(self):
         self.control(chaos=self.chaos)
 
+    def separate(self):
+        """No process sees whether another one lives, as on different machines."""
+        self.control(apart=True)
+
     def calm(self):
         self.control(chaos={})
 

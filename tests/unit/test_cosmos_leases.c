@@ -141,6 +141,26 @@ static void test_cancel_from_another_machine(void **state)
     cosmos_child_stop(&other);
 }
 
+/* The holder looks when it is asked to. By itself it would look in two hours. */
+static void test_a_run_is_checked_now(void **state)
+{
+    cosmos_child_t other;
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "";
+    cosmos_child_open(*state, &server, "lease=1d");
+    contract_open(&ids, run, "hello", true);
+    cosmos_child_open(&other, &server, "lease=1d");
+    json_decref(contract_ok(contract_call(AC_STORE_RUN_CANCEL, ids.owner, run, NULL)));
+    json_decref(contract_ok(contract_call(AC_STORE_RUN_CHECK, ids.owner, run, NULL))); /* not its run */
+    assert_int_equal(cosmos_n_reported(AC_CANCELLED), 0);
+    contract_use(&((cosmos_child_t *)*state)->store);
+    json_decref(contract_ok(contract_call(AC_STORE_RUN_CHECK, ids.owner, run, NULL)));
+    COSMOS_UNTIL(cosmos_n_reported(AC_CANCELLED) == 1);
+    assert_string_equal(cosmos_reported_run(), run);
+    contract_use(&other.store);
+    cosmos_child_stop(&other);
+}
+
 /* The service was unreachable for all machines: the first one that reaches it does not consider the others dead. */
 static void test_an_outage_ends_no_leases(void **state)
 {
@@ -303,6 +323,7 @@ int main(void)
         COSMOS_TEST(test_a_lease_is_renewed),
         COSMOS_TEST(test_a_run_of_a_machine_that_is_gone),
         COSMOS_TEST(test_the_previous_holder_of_a_lease_is_notified),
+        COSMOS_TEST(test_a_run_is_checked_now),
         COSMOS_TEST(test_cancel_from_another_machine),
         COSMOS_TEST(test_an_outage_ends_no_leases),
         COSMOS_TEST(test_a_turn_that_is_opened_again_is_one),

@@ -62,7 +62,7 @@ void ac_mirror_writer_notify(ac_mirror_writer_t *writer)
     if (!writer) {
         return;
     }
-    if (++writer->n_new >= EVENTS_SOON && writer->dirty) {
+    if (++writer->n_new >= EVENTS_SOON && writer->dirty && writer->all->sent <= ac_loop_now(writer->all->loop)) {
         ac_loop_ready_set(writer->all->loop, &writer->all->ready, send_all, writer->all);
     }
     mark_dirty(writer);
@@ -145,9 +145,9 @@ static void on_appended(void *baton, ac_mirror_result_e result, uint64_t last)
     } else if (result == AC_MIRROR_FAILED && writer->done) {
         mirror_writer_stop(writer, "Redis cannot be used"); /* followers get the end from the store */
     } else if (result == AC_MIRROR_FAILED) {
-        mark_dirty(writer);
+        all->sent = ac_loop_now(all->loop) + RETRY - EVERY; /* what others have to send waits, too */
         ac_loop_ready_cancel(all->loop, &all->ready);
-        ac_timer_set(all->loop, &all->timer, ac_loop_now(all->loop) + RETRY, send_all, all);
+        mark_dirty(writer);
     } else if (last != writer->flying.seq) {
         mirror_writer_move(writer, last);
     } else {

@@ -57,7 +57,19 @@ void ac_notice_receive(void *baton, const char *text)
     if (strncmp(text, LOOK, strlen(LOOK)) != 0 || !apr_hash_get(engine->runs, run_id, APR_HASH_KEY_STRING)) {
         return;
     }
-    notice_t *notice = ac_alloc(sizeof *notice);
+    notice_t *notice = engine->follow->notices;
+    while (notice && strcmp(notice->run_id, run_id) != 0) {
+        notice = notice->next;
+    }
+    if (notice) { /* any number of notices about a run makes one look in 100 ms */
+        apr_time_t due = ac_loop_now(engine->loop) + looks[0];
+        notice->n_looks = 0;
+        if (notice->timer.due > due) {
+            ac_timer_set(engine->loop, &notice->timer, due, look, notice);
+        }
+        return;
+    }
+    notice = ac_alloc(sizeof *notice);
     notice->engine = engine;
     apr_cpystrn(notice->run_id, run_id, sizeof notice->run_id);
     notice->next = engine->follow->notices;
