@@ -204,11 +204,20 @@ static bool skip_value(scan_t *scan)
 
 /* ---- the chunk's own members ---- */
 
+typedef struct known_t {
+    const char *text;
+    size_t len;
+} known_t;
+#define KNOWN(text) \
+    { \
+        text, sizeof(text) - 1 \
+    }
+
 /* The bit of this name in names, or 0. */
-static unsigned openai_quick_known(const slice_t *name, const char *const *names)
+static unsigned openai_quick_known(const slice_t *name, const known_t *names)
 {
-    for (unsigned i = 0; names[i]; i++) {
-        if (name->len == strlen(names[i]) && memcmp(name->text, names[i], name->len) == 0) {
+    for (unsigned i = 0; names[i].text; i++) {
+        if (name->len == names[i].len && memcmp(name->text, names[i].text, name->len) == 0) {
             return 1u << i;
         }
     }
@@ -219,7 +228,7 @@ static unsigned openai_quick_known(const slice_t *name, const char *const *names
 typedef bool member_fn(scan_t *scan, unsigned bit);
 
 /* Reads an object: fn handles its known members, each at most once. *pseen: their bits. */
-static bool read_object(scan_t *scan, const char *const *names, member_fn *fn, unsigned *pseen)
+static bool read_object(scan_t *scan, const known_t *names, member_fn *fn, unsigned *pseen)
 {
     slice_t name;
     bool first = true;
@@ -235,7 +244,8 @@ static bool read_object(scan_t *scan, const char *const *names, member_fn *fn, u
     return more == 0;
 }
 
-static const char *const delta_names[] = {"content", "tool_calls", "refusal", "function_call", NULL};
+static const known_t delta_names[] = {
+    KNOWN("content"), KNOWN("tool_calls"), KNOWN("refusal"), KNOWN("function_call"), {NULL, 0}};
 #define DELTA_CONTENT 1u
 #define DELTA_CALLS 2u
 
@@ -251,7 +261,7 @@ static bool delta_member(scan_t *scan, unsigned bit)
     return bit == DELTA_CONTENT && read_string(scan, &scan->content);
 }
 
-static const char *const choice_names[] = {"delta", "index", "finish_reason", NULL};
+static const known_t choice_names[] = {KNOWN("delta"), KNOWN("index"), KNOWN("finish_reason"), {NULL, 0}};
 #define CHOICE_DELTA 1u
 #define CHOICE_INDEX 2u
 
@@ -265,7 +275,7 @@ static bool choice_member(scan_t *scan, unsigned bit)
     }
 }
 
-static const char *const chunk_names[] = {"choices", "model", "error", "usage", NULL};
+static const known_t chunk_names[] = {KNOWN("choices"), KNOWN("model"), KNOWN("error"), KNOWN("usage"), {NULL, 0}};
 #define CHUNK_CHOICES 1u
 #define CHUNK_MODEL 2u
 
