@@ -115,7 +115,7 @@ typedef struct ac_turn_t {
     char thread_id[AC_ID_SIZE];  /* "": makes a thread, unless stateless */
     char message_id[AC_ID_SIZE]; /* of the user's message; made by ac_turn_create() */
     char request_id[64];
-    char key[AC_MAX_KEY + 1];        /* Idempotency-Key, or "" */
+    char *key;                       /* Idempotency-Key, or NULL; on the heap */
     char key_hash[AC_KEY_HASH_SIZE]; /* of the request that came with the key */
     uint64_t after;                  /* the follower's last event, for a key that leads to an earlier run */
     apr_interval_time_t leave;       /* how long the run continues without a follower; -1: to its end */

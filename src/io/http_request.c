@@ -11,9 +11,10 @@
 #include <string.h>
 #include <strings.h>
 
-#define READ_BUFFER 2048L    /* for each active stream; 4096 is not faster, 1024 is slower for bursts */
-#define UPLOAD_BUFFER 16384L /* curl's smallest */
-#define KEEPALIVE_IDLE 60L   /* seconds */
+#define READ_BUFFER 2048L        /* for each active stream; 4096 is not faster, 1024 is slower for bursts */
+#define READ_BUFFER_SHARED 1024L /* the same over HTTP/2, where a piece more costs no system call; curl's smallest */
+#define UPLOAD_BUFFER 16384L     /* curl's smallest */
+#define KEEPALIVE_IDLE 60L       /* seconds */
 #define KEEPALIVE_INTERVAL 15L
 #define CONNECTION_LIFETIME 600L /* seconds until the host's name is resolved again for new requests */
 #define MAX_HEADERS 64
@@ -296,9 +297,9 @@ static bool apply_tls(const ac_http_request_copy_t *copy, CURL *easy)
     return good;
 }
 
-static bool apply_limits(CURL *easy)
+static bool apply_limits(const ac_http_request_copy_t *copy, CURL *easy)
 {
-    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, READ_BUFFER);
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, ac_http_request_multiplexes(copy) ? READ_BUFFER_SHARED : READ_BUFFER);
     curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER);
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
 #if LIBCURL_VERSION_NUM >= 0x075500
@@ -312,7 +313,7 @@ bool ac_http_request_apply(const ac_http_request_copy_t *copy, void *easy)
 {
     apply_method(copy, easy);
     apply_connection(copy, easy);
-    return apply_limits(easy) && apply_tls(copy, easy) &&
+    return apply_limits(copy, easy) && apply_tls(copy, easy) &&
         curl_easy_setopt(easy, CURLOPT_HTTPHEADER, copy->headers) == CURLE_OK &&
         curl_easy_setopt(easy, CURLOPT_URL, copy->url) == CURLE_OK;
 }

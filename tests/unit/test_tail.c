@@ -164,7 +164,7 @@ static void test_the_store_fails(void **state)
 static ac_turn_t *keyed_turn(void)
 {
     ac_turn_t *turn = new_turn("x");
-    apr_cpystrn(turn->key, "k", sizeof turn->key);
+    turn->key = strdup("k");
     apr_cpystrn(turn->key_hash, "hash", sizeof turn->key_hash);
     return turn;
 }

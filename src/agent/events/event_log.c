@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -66,12 +67,21 @@ ac_log_outcome_e ac_event_log_outcome(const ac_event_log_t *log)
 
 /* ---- files ---- */
 
+/* A copy on the heap, since most paths are much shorter than they may be. */
+static char *log_path(const char *path)
+{
+    size_t size = strlen(path) + 1;
+    return memcpy(ac_alloc(size), path, size);
+}
+
 static ac_event_log_t *log_alloc(const ac_event_dir_t *dir, ac_child_key_t child, const char *run_id)
 {
+    char path[AC_LOG_PATH_SIZE];
     ac_event_log_t *log = ac_alloc(sizeof *log);
     log->child = child;
     log->max = ac_event_dir_max(dir);
-    ac_event_dir_log_path(log->path, dir, child, run_id);
+    ac_event_dir_log_path(path, dir, child, run_id);
+    log->path = log_path(path);
     return log;
 }
 
@@ -83,6 +93,7 @@ void ac_event_log_close(ac_event_log_t *log)
     if (log->file) {
         munmap(log->file, log->size);
     }
+    free(log->path);
     free(log);
 }
 
@@ -262,7 +273,8 @@ ac_event_log_t *ac_event_log_adopt(ac_event_dir_t *dir, ac_child_key_t from, con
         ac_event_log_unlink(dir, run_id); /* its owner died before it was whole */
         return NULL;
     }
-    memcpy(log->path, here, sizeof log->path);
+    free(log->path);
+    log->path = log_path(here);
     log->child = ac_event_dir_key(dir);
     log->outage = ac_event_dir_outage(dir);
     log->total = ac_event_dir_total(dir);

@@ -50,7 +50,7 @@ struct ac_event_log_t {
     bool owned;
     ac_event_outage_t *outage; /* of an owned log */
     ac_event_total_t *total;   /* of an owned log */
-    char path[AC_LOG_PATH_SIZE];
+    char *path;
 };
 
 /* ---- event_map.c ---- */

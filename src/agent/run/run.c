@@ -131,7 +131,7 @@ void ac_run_begin(void *baton)
         return; /* cancelled while it was in the ready list */
     }
     run->times.started_at = apr_time_now();
-    if (run->limits.refused && (!run->turn->key[0] || run->turn->stateless)) {
+    if (run->limits.refused && (!run->turn->key || run->turn->stateless)) {
         run->err = *run->limits.refused;
     }
     if (run->err.kind) {

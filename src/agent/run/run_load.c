@@ -170,7 +170,7 @@ static void run_load_on_loaded(ac_store_op_t *op)
         ac_store_op_free(op);
         return;
     }
-    if (op->status == APR_SUCCESS && run->turn->key[0] && (active || err.kind)) {
+    if (op->status == APR_SUCCESS && run->turn->key && (active || err.kind)) {
         ac_store_op_free(op);
         ask_key(run);
         return;

@@ -143,7 +143,7 @@ void ac_run_open_write(ac_run_t *run)
     } else {
         ac_json_put(in, "after", json_integer(run->load.last_seq));
     }
-    if (run->turn->key[0]) {
+    if (run->turn->key) {
         json_t *key = json_object();
         ac_json_put(key, "key", ac_json_text(run->turn->key));
         ac_json_put(key, "request_hash", ac_json_text(run->turn->key_hash));

@@ -28,6 +28,7 @@ void ac_turn_free(ac_turn_t *turn)
         return;
     }
     free(turn->content);
+    free(turn->key);
     json_decref(turn->metadata);
     ac_agents_unref(turn->agents);
     ac_quota_unref(turn->quota);

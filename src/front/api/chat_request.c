@@ -195,8 +195,8 @@ static apr_status_t read_earlier(ac_request_t *rq, ac_turn_t *turn, const char *
     if (status != APR_SUCCESS || !key) {
         return status;
     }
-    apr_cpystrn(turn->key, key, sizeof(turn->key));
-    if (!hash_request(turn->key_hash, rq)) {
+    turn->key = strdup(key);
+    if (!turn->key || !hash_request(turn->key_hash, rq)) {
         return ac_err_set(&rq->err, AC_INTERNAL, "memory ran out");
     }
     return find_earlier(rq, turn, prun_id);
