@@ -75,7 +75,7 @@ int ac_activity_list(ac_activity_t *list, int most, const ac_metrics_reading_t *
 {
     int n = 0, block = 0;
     for (const ac_metrics_t *metrics = reading->metrics; metrics; metrics = metrics->before, block++) {
-        for (int i = 0; i < metrics->n_stripes; i++) {
+        for (int i = 0; i < reading->n_used[block]; i++) {
             ac_activity_row_t *rows = ac_metrics_activity_of(metrics, i);
             for (int row = 0; reading->lives[block][i] && row < AC_ACTIVITY_ROWS && n < most; row++) {
                 list[n].pid = ac_metrics_owner_pid(atomic_load(&ac_metrics_stripe(metrics, i)->owner));

@@ -163,7 +163,8 @@ int ac_activity_list(ac_activity_t *list, int most, const struct ac_metrics_read
 #define AC_METRICS_MAX_BLOCKS 8       /* memories that refer to each other */
 typedef struct ac_metrics_reading_t { /* one look at the memory */
     const ac_metrics_t *metrics;
-    int n_lives;                                                        /* processes that have joined and run */
+    int n_lives;                       /* processes that have joined and run */
+    int n_used[AC_METRICS_MAX_BLOCKS]; /* stripes from the first to the last that a process has had */
     unsigned char lives[AC_METRICS_MAX_BLOCKS][AC_METRICS_MAX_STRIPES]; /* which stripes they have */
 } ac_metrics_reading_t;
 typedef struct ac_exemplar_t {

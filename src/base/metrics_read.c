@@ -10,8 +10,10 @@ void ac_metrics_read_begin(ac_metrics_reading_t *reading, const ac_metrics_t *me
     *reading = (ac_metrics_reading_t){.metrics = metrics};
     for (; metrics && n < AC_METRICS_MAX_BLOCKS; metrics = metrics->before, n++) {
         for (int i = 0; i < metrics->n_stripes; i++) {
-            reading->lives[n][i] = ac_metrics_owner_lives(atomic_load(&ac_metrics_stripe(metrics, i)->owner), lives);
+            uint64_t owner = atomic_load(&ac_metrics_stripe(metrics, i)->owner);
+            reading->lives[n][i] = ac_metrics_owner_lives(owner, lives);
             reading->n_lives += reading->lives[n][i];
+            reading->n_used[n] = owner || i == 0 ? i + 1 : reading->n_used[n];
         }
     }
 }
@@ -27,7 +29,8 @@ static bool has_row(const ac_metrics_t *metrics, ac_metric_e metric, ac_metric_l
     return true;
 }
 
-/* The sum of cell k of a row. A stripe that no process has had is not touched: it takes no memory. */
+/* The sum of cell k of a row. Stripes behind the last one that a process has had are not touched: they take no memory.
+ * The first one also has the counts of processes that found no stripe. */
 static uint64_t add_stripes(const ac_metrics_reading_t *reading, ac_metric_e metric, ac_metric_labels_t labels,
                             size_t k)
 {
@@ -40,10 +43,9 @@ static uint64_t add_stripes(const ac_metrics_reading_t *reading, ac_metric_e met
         }
         size_t cell = metrics->cells_at[metric] + ac_metrics_row(metrics, metric, labels) * ac_metrics_width(metric) +
             k;
-        for (int i = 0; i < metrics->n_stripes; i++) {
-            ac_metric_stripe_t *stripe = ac_metrics_stripe(metrics, i);
-            if (gauge ? reading->lives[n][i] : i == 0 || atomic_load_explicit(&stripe->owner, memory_order_relaxed)) {
-                total += atomic_load_explicit(&stripe->cells[cell], memory_order_relaxed);
+        for (int i = 0; i < reading->n_used[n]; i++) {
+            if (!gauge || reading->lives[n][i]) {
+                total += atomic_load_explicit(&ac_metrics_stripe(metrics, i)->cells[cell], memory_order_relaxed);
             }
         }
     }
