@@ -28,10 +28,8 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_check_config(ac_config_hook_check, NULL, NULL, APR_HOOK_MIDDLE);  /* config_hook.c */
     ap_hook_post_config(ac_startup_post_config, NULL, NULL, APR_HOOK_MIDDLE); /* startup.c */
     ap_hook_child_init(ac_child_start, NULL, NULL, APR_HOOK_MIDDLE);          /* child_start.c */
-#if AP_MODULE_MAGIC_AT_LEAST(20120211, 110)
     ap_hook_child_stopping(ac_child_stop, NULL, NULL,
                            APR_HOOK_FIRST); /* child_stop.c: before HTTP/2 ends its streams */
-#endif
     ap_hook_header_parser(ac_route_header_parser, NULL, NULL, APR_HOOK_FIRST); /* route.c */
     ap_hook_translate_name(ac_route_translate_name, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_translate_name(ac_route_name_no_file, NULL, NULL, APR_HOOK_LAST);

@@ -246,9 +246,8 @@ AC_MESSAGE(607, AC_ERROR,
            "Correct what the line names, until `apachectl configtest` accepts the configuration, and reload httpd "
            "once more.")
 AC_MESSAGE(608, AC_WARNING,
-           "This MPM, or this version of httpd, cannot let a connection wait without a thread: each event "
-           "stream holds one.",
-           "Use the MPM event of httpd 2.4.49 or later. Otherwise docs/tuning.md says how many streams are possible.")
+           "This MPM cannot let a connection wait without a thread: each event stream holds one.",
+           "Use the MPM event. Otherwise docs/tuning.md says how many streams are possible.")
 AC_MESSAGE(610, AC_INFO,
            "A client read its stream too slowly and was dropped; the run continues and is stored.",
            "Nothing for a single line. If it happens often to healthy clients, raise httpd's Timeout; for runs "

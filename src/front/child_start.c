@@ -5,7 +5,6 @@
 
 #include "back/credential/credential.h"
 #include "front/stream/stream.h"
-#include "older_httpd.h"
 
 #include <signal.h>
 #include <stdarg.h>
@@ -13,6 +12,10 @@
 #include <unistd.h>
 
 #include "ap_mpm.h"
+
+#if !AP_MODULE_MAGIC_AT_LEAST(20120211, 122) /* before httpd 2.4.53 */
+#define ap_thread_create apr_thread_create
+#endif
 
 #define WORK_QUEUE 4096 /* jobs that may wait for a work thread */
 

@@ -11,6 +11,9 @@
 #include "back/mirror/mirror.h"
 
 #include "httpd.h"
+#if !AP_MODULE_MAGIC_AT_LEAST(20120211, 116)
+#error "mod_agentchat needs httpd 2.4.49 or later: before it no hook says that a child ends"
+#endif
 #include "http_config.h"
 #include "http_core.h"
 #include "http_log.h"

@@ -27,11 +27,6 @@ VERSION = tuple(map(int, re.search(r"Apache/([\d.]+)", subprocess.run([HTTPD, "-
                                                                      check=True).stdout)[1].split(".")))
 
 
-def parks(mpm):
-    """Whether streams hold no thread there: src/front/stream/park_wait.c."""
-    return mpm == "event" and VERSION >= (2, 4, 49)
-
-
 def sanitizer():
     """The environment of a server whose module was built with AddressSanitizer (make asan)."""
     if not os.environ.get("ASAN"):
@@ -339,7 +334,7 @@ AgentChatStateDir "{self.root}/state"
             serious = re.search(r"\[[\w-]*:(warn|error|crit|alert|emerg)\]", line)
             if not serious and not re.search(r"AddressSanitizer|runtime error:|LeakSanitizer", line):
                 continue
-            of_mpm = OF_MPM.get(self.mpm, [] if parks(self.mpm) else ["AC0608: "])
+            of_mpm = OF_MPM.get(self.mpm, [])
             if not any(re.search(pattern, line) for pattern in [*expected, *OF_HTTPD, *of_mpm, *(OF_ENDING if self._ending else [])]):
                 bad.append(line)
         return bad

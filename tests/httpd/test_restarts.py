@@ -8,7 +8,6 @@ import pytest
 
 from model_server import DONE, Gate, finish, head, token
 from runs import begun, blocks, events_of, wait_until
-from server import parks
 from test_delivery import certificate, tls_server      # noqa: F401: a fixture
 
 STREAMS = int(os.environ.get("RESTART_STREAMS", "1000"))
@@ -30,7 +29,6 @@ def threads(server):
     return max(len(os.listdir(f"/proc/{pid}/task")) for pid in server.children())
 
 
-@pytest.mark.skipif(not parks("event"), reason="this httpd has a thread for each stream")
 @pytest.mark.parametrize("tls", [False, pytest.param(True, marks=pytest.mark.long)], ids=["plain", "TLS"])
 def test_streams_outlive_restarts(make_server, certificate, model, tls):    # noqa: F811
     options = {"tls": ssl.create_default_context(cafile=str(certificate / "cert.pem"))} if tls else {}

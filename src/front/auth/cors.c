@@ -3,7 +3,7 @@
  * Other pages cannot make a visitor's browser use it with the visitor's cookies or password. */
 #include "auth_internal.h"
 
-#include "front/older_httpd.h"
+#include "http_ssl.h"
 
 #define EXPOSED "ETag, Location, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate, X-Request-Id"
 #define TAKEN \

@@ -189,17 +189,12 @@ static void block_on_shutdown(ac_stream_t *stream, ac_shutdown_e stage)
 /* Makes a duplicate of the descriptor: at an ungraceful stop the MPM closes it first, and says so afterwards. */
 static void duplicate_socket(blocked_t *blocked, conn_rec *c)
 {
-#if AP_MODULE_MAGIC_AT_LEAST(20120211, 110)
     apr_os_sock_t fd;
     blocked->socket = ap_get_conn_socket(c->master ? c->master : c);
     if (blocked->socket && apr_os_sock_get(&fd, blocked->socket) == APR_SUCCESS) {
         blocked->spare_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
         blocked->kept = blocked->spare_fd >= 0;
     }
-#else
-    (void)blocked;
-    (void)c;
-#endif
 }
 
 static apr_status_t count_down(void *n_blocking)

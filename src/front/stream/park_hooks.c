@@ -7,7 +7,6 @@
  *   input, Timeout,          resume_connection:  the worker owns it ◀── the MPM ────┘
  *   or our wakeup            process_connection: woken() ends the request, or waits again
  */
-#include "front/older_httpd.h"
 #include "stream_internal.h"
 
 #include <poll.h>
@@ -229,7 +228,7 @@ static int pre_connection(conn_rec *c, void *socket)
 {
     (void)socket;
     const ac_child_t *child = ac_child();
-    if (c->master || ac_conn_is_outgoing(c) || !child) {
+    if (c->master || c->outgoing || !child) {
         return OK;
     }
     ac_conn_t *conn = apr_pcalloc(c->pool, sizeof(*conn));

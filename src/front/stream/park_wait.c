@@ -9,8 +9,6 @@
 
 #include "ap_mpm.h"
 
-#define OLDEST_PATCH 49 /* of 2.4: the oldest httpd that can park a stream */
-
 static bool has_state; /* set before there are connections */
 
 static bool mpm_can(int query)
@@ -19,21 +17,12 @@ static bool mpm_can(int query)
     return ap_mpm_query(query, &answer) == APR_SUCCESS && answer;
 }
 
-/* The httpd that runs, which may be another than the one whose headers the module was built with. */
-static bool is_new_enough(ap_version_t *version)
-{
-    ap_get_server_revision(version);
-    return version->major > 2 || (version->major == 2 && version->minor > 4) ||
-        (version->major == 2 && version->minor == 4 && version->patch >= OLDEST_PATCH);
-}
-
 bool ac_park_wait_possible(void)
 {
-    ap_version_t version;
 #ifdef AP_MPMQ_CAN_WAITIO
     has_state = mpm_can(AP_MPMQ_CAN_WAITIO);
 #endif
-    return mpm_can(AP_MPMQ_IS_ASYNC) && (has_state || (strcmp(ap_show_mpm(), "event") == 0 && is_new_enough(&version)));
+    return mpm_can(AP_MPMQ_IS_ASYNC) && (has_state || strcmp(ap_show_mpm(), "event") == 0);
 }
 
 const char *ac_park_wait_name(void)
@@ -43,16 +32,14 @@ const char *ac_park_wait_name(void)
 
 void ac_park_wait_warn(const ac_conf_t *conf)
 {
-    ap_version_t version;
     if (ac_park_wait_possible()) {
         return;
     }
-    const char *what = is_new_enough(&version) ? "the MPM" : "this httpd is older than 2.4.49, and its MPM";
-    ac_log(AC_M608, APR_SUCCESS,
-           "each event stream holds a thread or a process of httpd, at most %d in each child "
-           "(AgentChatMaxBlockingStreams), since %s %s cannot let a connection wait without one; the MPM event%s can",
-           conf->max_blocking_streams, what, ap_show_mpm(),
-           is_new_enough(&version) ? "" : " of httpd 2.4.49 and later");
+    ac_log(
+        AC_M608, APR_SUCCESS,
+        "each event stream holds a thread or a process of httpd, at most %d in each child "
+        "(AgentChatMaxBlockingStreams), since the MPM %s cannot let a connection wait without one; the MPM event can",
+        conf->max_blocking_streams, ap_show_mpm());
 }
 
 void ac_park_wait_begin(conn_rec *c)
