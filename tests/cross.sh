@@ -30,5 +30,10 @@ mkdir -p "$build/apache2"
 flags=(CC=$triplet-gcc AR=$triplet-ar BUILD="$build" WERROR=-Werror
        APXS_FLAGS="-DLINUX -D_REENTRANT -D_GNU_SOURCE -D_LARGEFILE64_SOURCE -I$build/apache2/usr/include/apache2 -I/usr/include/apr-1.0")
 make --no-print-directory -j"${JOBS:-$(nproc)}" "${flags[@]}" module tools unit-programs
-make --no-print-directory "${flags[@]}" RUNNER="$runner" unit
-echo "cross: well on $arch"
+
+# Programs about killed processes: qemu-user shows a process another /proc/self/stat than other processes see of it, and no mutex of a
+# killed process becomes free.
+left_out=${runner:+'test_(cache_memory|cosmos_leases|cosmos_processes|cosmos_store|limit_table|sqlite_processes)'}
+programs=$(basename -s .c tests/unit/test_*.c | grep -vxE "${left_out:-none}" | sed "s,^,$build/unit/,")
+make --no-print-directory "${flags[@]}" RUNNER="$runner" UNIT_BIN="${programs//$'\n'/ }" unit
+echo "cross: well on $arch${left_out:+, without $left_out}"
