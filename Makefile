@@ -134,7 +134,7 @@ httpd-test: module tools
 
 # Delivery on other httpds: releases that tests/older_httpd.sh builds from source, which says where from, or with HTTPD_HOMES those that
 # are installed below these prefixes, with their apxs.
-HTTPD_VERSIONS ?= 2.4.49 2.4.52 2.4.57 2.4.58 2.4.62
+HTTPD_VERSIONS ?= 2.4.52 2.4.58 2.4.62
 OLDER_TESTS := $(addprefix tests/httpd/test_,delivery.py half_closed.py slow_readers.py output_filters.py stream.py resume.py cancel.py \
                reload.py restarts.py http2.py)
 older-httpd:

@@ -127,7 +127,7 @@ STORE = os.environ.get("AGENTCHAT_TEST_STORE")
 # mod_ssl is newer than the machine's OpenSSL.
 OF_HTTPD = [r"Bad file descriptor: AH0309[23]: process_\w+", r"AH01882: Init: this version of mod_ssl was compiled against"]
 # Properties of these MPMs: streams hold threads; and children of worker before httpd 2.4.59 end late, see its CHANGES.
-OF_MPM = {"worker": ["AC0608: ", *(["AH00045: "] if HOME else [])], "prefork": ["AC0608: "]}
+OF_MPM = {"worker": ["AC0608: ", *(["AH00045: ", "AH00288: "] if HOME else [])], "prefork": ["AC0608: "]}
 # The same for a connection that a worker has just taken, was about to write to, or closes: only when a child ends.
 OF_ENDING = [r"Bad file descriptor: (AH(10503|03465): process_socket: apr_pollset_add failure|AH00468: error closing socket)"]
 

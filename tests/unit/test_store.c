@@ -108,7 +108,7 @@ static void test_every_verb_has_a_name(void **state)
 static void test_wait_gives_the_answer_back(void **state)
 {
     (void)state;
-    slow_t slow = {.store = {&slow_vt, &slow}, .at_once = true};
+    slow_t slow = {.store = {.vt = &slow_vt, .self = &slow}, .at_once = true};
     ac_err_t err;
     ac_err_init(&err);
     ac_store_op_t *op = ac_store_op_create(AC_STORE_PING, "me", NULL), *before = op;
@@ -130,7 +130,7 @@ static void test_wait_gives_the_answer_back(void **state)
 static void test_a_late_answer_is_discarded(void **state)
 {
     (void)state;
-    slow_t slow = {.store = {&slow_vt, &slow}};
+    slow_t slow = {.store = {.vt = &slow_vt, .self = &slow}};
     ac_err_t err;
     ac_err_init(&err);
     ac_store_op_t *op = ac_store_op_create(AC_STORE_PING, "me", NULL);
@@ -166,7 +166,7 @@ static void note_answer(ac_store_op_t *op)
 static void test_answer_comes_on_the_loop(void **state)
 {
     (void)state;
-    slow_t slow = {.store = {&slow_vt, &slow}};
+    slow_t slow = {.store = {.vt = &slow_vt, .self = &slow}};
     asked_t asked = {.inside = true};
     assert_int_equal(ac_loop_create(&asked.loop, NULL), APR_SUCCESS);
     ac_store_op_t *op = ac_store_op_create(AC_STORE_PING, "me", NULL);
