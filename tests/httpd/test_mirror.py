@@ -2,14 +2,16 @@
 """Runs that are followed live from another machine: servers that share nothing but the scripted Cosmos DB and a Redis."""
 import json
 import re
+import threading
 
 import pytest
 
 import redis_server
 from cosmos_server import KEY
-from model_server import DONE, Gate, answer, finish, head, token, usage
+from model_server import DONE, Gate, answer, calls, finish, head, token, usage
 from redis_server import Redis
 from runs import CHILDREN, blocks, events_of, kill_child, owner_of, wait_until
+from test_resume import KEY as RESUME_KEY, ROUTES, every_point
 
 pytestmark = pytest.mark.skipif(not redis_server.PROGRAM, reason="no redis-server; conf/packages.sh check installs it")
 WORDS = ("one ", "two ", "three ", "four ", "five")
@@ -118,23 +120,46 @@ def test_every_id_on_every_machine(machines, model, redis):
 
 
 # ---- other formats ----
-def test_every_format_is_live(machines, model, redis):
-    """The same POST with its key on another machine, in the formats of that route: the words come before the answer ends."""
+@pytest.mark.parametrize("dialect", ["native", "chunk"])
+def test_every_format_is_live(machines, model, redis, dialect):
+    """The same POST with its key on another machine, in each format: the words come before the answer ends, and every id
+    leads to the same bytes."""
     one, two = machines(2)
     gates = [Gate() for _ in WORDS]
-    thread = one.client.thread()
-    model.play(gated(gates))
-    path, body = f"/threads/{thread}/messages", {"content": "x", "stream": True}
-    first = one.client.stream(path, body, headers={"Idempotency-Key": "a"})
-    assert first.next().type == "run"
-    again = two.client.stream(path, body, headers={"Idempotency-Key": "a"})
-    assert skip_heartbeats(again).type == "run"
+    model.play(calls(("calculate", {"expression": "6*7"})), gated(gates))
+    path, body = ROUTES[dialect]
+    first = one.client.stream(path, body, headers=RESUME_KEY)
+    gates[0].wait_reached()
+    again = two.client.stream(path, body, headers=RESUME_KEY)
     for gate, word in zip(gates, WORDS):
         gate.open()
-        assert skip_heartbeats(again).json["content"] == word
+        while word not in skip_heartbeats(again).fields["data"]:
+            pass
     first.rest()
     again.rest()
     assert blocks(again.raw) == blocks(first.raw)
+    every_point(two.client, dialect, None, blocks(first.raw))
+    assert len(model.requests) == 2
+
+
+def test_a_whole_answer_from_another_machine(machines, model, redis):
+    """A client that wants no stream: the POST with its key waits on the other machine, and gets the same document."""
+    one, two = machines(2)
+    gates = [Gate() for _ in WORDS]
+    model.play(gated(gates))
+    path, body = "/agents/assistant/chat", {"message": "x", "stream": False}
+    answers = []
+    senders = [threading.Thread(target=lambda client=server.client: answers.append(client.post(path, body, headers=RESUME_KEY)))
+               for server in (one, two)]
+    senders[0].start()
+    gates[0].wait_reached()
+    senders[1].start()
+    for gate in gates:
+        gate.open()
+    for sender in senders:
+        sender.join(60)
+    assert [r.status for r in answers] == [200, 200] and answers[0].body == answers[1].body
+    assert answers[0].json["content"] == "".join(WORDS)
 
 
 # ---- a machine that is lost ----
