@@ -258,7 +258,7 @@ def test_outdated_entries_are_detected_before_anything_is_shown(machines, model,
 def test_machines_with_one_redis_read_nothing(machines, model, cosmos, redis):
     servers = machines(2, sharing(redis))
     for server in servers:
-        server.expect_log("AC0262")             # Redis is stopped first
+        server.expect_log("AC0262", "AC0265")             # Redis is stopped first
         wait_until(lambda s=server: s.ready().json["shared"]["state"] == "ok", "no Redis")
     thread = servers[0].client.thread()
     reads = Reads(cosmos, thread)
@@ -280,7 +280,7 @@ def test_machines_with_one_redis_read_nothing(machines, model, cosmos, redis):
 @pytest.mark.parametrize("how", ["flushed", "stopped", "hanging", "full of nonsense"])
 def test_a_lost_cache_costs_only_time(machines, model, cosmos, redis, how):
     server, = machines(1, sharing(redis, "timeout=1s" if how == "hanging" else "timeout=5s"))
-    server.expect_log("AC0262", "AC0263")
+    server.expect_log("AC0262", "AC0263", "AC0265")
     wait_until(lambda: server.ready().json["shared"]["state"] == "ok", "no Redis")
     thread = server.client.thread()
     say(server.client, thread, "a", model)

@@ -390,7 +390,7 @@ def test_a_budget_wants_a_price(make_server, model):
     assert chat(server.client, headers=bearer(key)).status == 200
     for agent in ("unpriced", "behind"):        # a fallback that costs money would not be counted
         response = chat(server.client, agent, headers=bearer(key))
-        assert (response.status, response.json["code"]) == (429, "budget_exceeded") and "not known" in response.json["detail"]
+        assert (response.status, response.json["code"]) == (429, "budget_exceeded") and "has no price" in response.json["detail"]
     assert "AC0545" in server.log() and len(model.requests) == 1
 
 
