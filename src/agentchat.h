@@ -231,7 +231,8 @@ struct ac_store_op_t {
     /* the core's, for metrics */
     void (*caller)(ac_store_op_t *op); /* done of the caller */
     apr_time_t began;
-    unsigned metric; /* the store's index */
+    void (*then)(ac_store_op_t *op); /* of a run */
+    unsigned metric;                 /* the store's index */
 };
 
 /* ---- the verbs of a store ------------------------------------------------------------------

@@ -105,6 +105,25 @@ void ac_quota_unref(ac_quota_t *quota); /* any thread */
 /* The fields that the run has published; NULL: none yet. Owned by the quota. Any thread. */
 const ac_quota_fields_t *ac_quota_fields(ac_quota_t *quota);
 
+/* ---- run/run_summary.c: what a run has done and used so far; shared by the run and its request ---- */
+typedef struct ac_run_facts_t {
+    char run_id[AC_ID_SIZE], thread_id[AC_ID_SIZE]; /* "": not known, as the agent and the model */
+    char agent[AC_MAX_AGENT_ID + 1], model[80];
+    const char *status; /* as the API shows it; constant; NULL: not known */
+    ac_kind_e error;    /* AC_OK: none */
+    ac_usage_t usage;
+    char currency[4]; /* of cost; "": a model has no price */
+    double cost;
+    apr_interval_time_t took, first_token, store; /* since it was created; 0: no token yet; spent in the store */
+    int rounds, tool_calls;
+} ac_run_facts_t;
+typedef struct ac_run_summary_t ac_run_summary_t;
+ac_run_summary_t *ac_run_summary_create(void);                   /* one reference */
+ac_run_summary_t *ac_run_summary_ref(ac_run_summary_t *summary); /* any thread, here and below */
+void ac_run_summary_unref(ac_run_summary_t *summary);            /* NULL is allowed */
+/* A copy of what the run has noted; its last note comes before its terminal event. All zero before the first one. */
+void ac_run_summary_get(ac_run_summary_t *summary, ac_run_facts_t *facts);
+
 /* ---- run/turn.c: what a client asks for; a command of copies, on the heap ---- */
 typedef struct ac_turn_t {
     ac_agents_t *agents;     /* the agents at the time of the request; a reference; NULL: the engine's registry */
@@ -121,9 +140,10 @@ typedef struct ac_turn_t {
     apr_interval_time_t leave;       /* how long the run continues without a follower; -1: to its end */
     bool stateless;                  /* stores nothing */
     char *content;
-    json_t *metadata;  /* of the message, or NULL */
-    ac_quota_t *quota; /* a reference; NULL: no limit counts the run */
-    ac_trace_t trace;  /* of the client's request, or empty */
+    json_t *metadata;          /* of the message, or NULL */
+    ac_quota_t *quota;         /* a reference; NULL: no limit counts the run */
+    ac_trace_t trace;          /* of the client's request, or empty */
+    ac_run_summary_t *summary; /* a reference; NULL: no request wants to know */
 } ac_turn_t;
 /* NULL: out of memory. Any thread. */
 ac_turn_t *ac_turn_create(const ac_agent_t *agent, const char *owner, const char *content);

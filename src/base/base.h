@@ -182,6 +182,7 @@ bool ac_id_valid(const char *id, const char *prefix);
 #define AC_TIME_SIZE 32
 /* Writes "2026-11-21T05:25:46.123Z". */
 void ac_time_format(char text[AC_TIME_SIZE], apr_time_t when);
+void ac_time_format_micro(char text[AC_TIME_SIZE], apr_time_t when); /* the same with six digits of the second */
 /* Reads "2027-01-31T12:00:00Z", with or without milliseconds, or "2027-01-31" (its first moment). Returns false for
  * other text. */
 bool ac_time_parse(apr_time_t *pwhen, const char *text);
@@ -195,6 +196,9 @@ void ac_time_format_duration(char text[AC_TIME_SIZE], apr_interval_time_t value)
 bool ac_text_parse_size(apr_int64_t *pvalue, const char *text);
 /* Writes n bytes as 2 * n lower-case hexadecimal digits and a NUL. */
 void ac_text_hex(char *text, const unsigned char *bytes, size_t n);
+#define AC_AMOUNT_SIZE 32
+/* Writes an amount of money with at most eight decimal places, at least one: "0.00123". Any thread. */
+void ac_text_amount(char text[AC_AMOUNT_SIZE], double amount);
 /* The value of a hexadecimal digit of either case, or -1. */
 static inline int ac_hex_value(char c)
 {
@@ -282,6 +286,13 @@ void ac_record_show_parts(json_t *message);
 /* The first line of content, cut between words, at most AC_MAX_TITLE characters, "…" at a cut. New reference. */
 json_t *ac_record_title(const char *content);
 
+/* ---- trace.c: W3C trace context ---- */
+typedef struct ac_trace_t {
+    char trace_id[33], span_id[17]; /* hexadecimal, lower case; "": not known */
+} ac_trace_t;
+/* Reads a traceparent header. false: it is not valid, and trace is empty. NULL is allowed. Any thread. */
+bool ac_trace_parse(ac_trace_t *trace, const char *traceparent);
+
 /* ---- log.c ---- */
 typedef enum ac_level_e { AC_ERROR, AC_WARNING, AC_INFO, AC_DEBUG, AC_TRACE } ac_level_e;
 typedef void ac_log_sink_fn(ac_level_e level, const char *file, int line, apr_status_t status, const char *text);
@@ -292,12 +303,34 @@ typedef enum ac_log_id_e {
 #undef AC_MESSAGE
 } ac_log_id_e;
 
+typedef struct ac_log_fields_t {        /* what a line is about; NULL and 0: not known */
+    const char *run, *thread, *request; /* ids */
+    const char *route;                  /* its pattern */
+    const char *agent, *model, *tool;   /* ids */
+    const char *status;                 /* of the run */
+    const char *error;                  /* the code of an error kind */
+    int http_status;
+    int rounds, tool_calls;
+    apr_interval_time_t latency, first_token, store;
+    const ac_usage_t *usage;
+    const char *currency; /* of cost; NULL or "": the cost is not known */
+    double cost;
+    const ac_trace_t *trace;
+} ac_log_fields_t;
+
 void ac_log_install(ac_log_sink_fn *sink, ac_level_e threshold);
 bool ac_log_on(ac_level_e level);
 void ac_log_message(ac_log_id_e number, const char *file, int line, apr_status_t status, const char *fmt, ...)
     __attribute__((format(printf, 5, 6)));
 void ac_log_detail(ac_level_e level, const char *file, int line, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
+/* As ac_log_message(), with fields for sinks that write more than the text. */
+void ac_log_message_about(ac_log_id_e number, const ac_log_fields_t *fields, const char *file, int line,
+                          apr_status_t status, const char *fmt, ...) __attribute__((format(printf, 6, 7)));
+void ac_log_detail_about(ac_level_e level, const ac_log_fields_t *fields, const char *file, int line, const char *fmt,
+                         ...) __attribute__((format(printf, 5, 6)));
+/* Inside of a sink: the fields of the line, or NULL. */
+const ac_log_fields_t *ac_log_fields(void);
 typedef struct ac_log_row_t {
     int number;
     ac_level_e level;
@@ -307,6 +340,10 @@ typedef struct ac_log_row_t {
 const ac_log_row_t *ac_log_rows(void);
 /* ac_log(AC_M0101, status, "store %s: …", …): the row supplies number and level. */
 #define ac_log(number, status, ...) ac_log_message(number, __FILE__, __LINE__, status, __VA_ARGS__)
+/* The same, with what the line is about. */
+#define ac_log_about(number, fields, status, ...) \
+    ac_log_message_about(number, fields, __FILE__, __LINE__, status, __VA_ARGS__)
+#define ac_debug_about(fields, ...) ac_log_detail_about(AC_DEBUG, fields, __FILE__, __LINE__, __VA_ARGS__)
 #define ac_debug(...) \
     do { \
         if (ac_log_on(AC_DEBUG)) \
@@ -318,7 +355,25 @@ const ac_log_row_t *ac_log_rows(void);
             ac_log_detail(AC_TRACE, __FILE__, __LINE__, __VA_ARGS__); \
     } while (0)
 
-/* ---- metrics.c, metrics_read.c, metrics_text.c, trace.c: what the module counts ---- */
+/* ---- metrics.c, metrics_read.c, metrics_text.c: what the module counts ---- */
 #include "base/metrics.h"
+/* ---- log_line.c: a log line as a JSON object; any thread ---- */
+#define AC_LOG_LINE_SIZE 4096 /* PIPE_BUF of Linux: a line of this size gets into a pipe whole */
+typedef struct ac_log_line_t {
+    size_t len; /* the line's, with its newline */
+    bool truncated;
+    char text[AC_LOG_LINE_SIZE];
+} ac_log_line_t;
+/* Begins the object with the member "time". */
+void ac_log_line_begin(ac_log_line_t *line, apr_time_t when);
+/* These add a member. Any bytes are allowed in a text: control characters are escaped, invalid UTF-8 becomes U+FFFD. A
+ * text without a character is left out; one of more than 254 bytes is cut. A member that does not fit is left out. */
+void ac_log_line_text(ac_log_line_t *line, const char *name, const char *text);
+void ac_log_line_int(ac_log_line_t *line, const char *name, int64_t value);
+void ac_log_line_fields(ac_log_line_t *line, const ac_log_fields_t *fields); /* those that are known */
+/* The member "message", in all the room that is left; the last one. */
+void ac_log_line_message(ac_log_line_t *line, const char *text);
+/* Ends the object and the line. If a text was cut, or a member left out, the last member is "truncated": true. */
+void ac_log_line_end(ac_log_line_t *line);
 
 #endif

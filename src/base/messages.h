@@ -167,6 +167,9 @@ AC_MESSAGE(502, AC_ERROR,
 AC_MESSAGE(503, AC_WARNING,
            "A run failed because of an upstream or this server; the client received an error.",
            "Nothing for a single line. If there are many: check the upstream's state and /ready.")
+AC_MESSAGE(504, AC_INFO,
+           "A run has ended; the line says how, how long it took, and what it used.",
+           "Nothing to do. The time to the first token is -1 if there was none.")
 AC_MESSAGE(510, AC_WARNING,
            "Runs have no event log, so they cannot be resumed or cancelled from another child; logged once a minute "
            "at most.",
@@ -282,6 +285,10 @@ AC_MESSAGE(664, AC_WARNING,
            "admitted than AgentChatMaxHTTP2Streams and AgentChatMaxBlockingStreams allow.",
            "Give the API's host Protocols http/1.1, or put a proxy in front of it that speaks HTTP/2 with clients; "
            "docs/http2.md shows both.")
+AC_MESSAGE(680, AC_ERROR,
+           "A log of AgentChatLog cannot be written, and lines of it are lost; logged once a "
+           "minute by each child. This line is always in httpd's error log.",
+           "The line contains the cause: a full disk, or a program that has ended or does not read (EAGAIN).")
 AC_MESSAGE(670, AC_WARNING,
            "The counts of limits have no file in memory; each restart of httpd, also a graceful one, resets them.",
            "The line contains the cause: usually a /dev/shm without room. Create AgentChatStateDir, or give /dev/shm "

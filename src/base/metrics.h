@@ -81,13 +81,6 @@ typedef struct ac_metric_domain_t {
 } ac_metric_domain_t;
 extern const ac_metric_domain_t ac_metric_domains[AC_N_DOMAINS];
 
-/* ---- trace.c: W3C trace context ---- */
-typedef struct ac_trace_t {
-    char trace_id[33], span_id[17]; /* hexadecimal, lower case; "": not known */
-} ac_trace_t;
-/* Reads a traceparent header. false: it is not valid, and trace is empty. NULL is allowed. Any thread. */
-bool ac_trace_parse(ac_trace_t *trace, const char *traceparent);
-
 /* ---- metrics.c: the memory, and counting in it ---- */
 typedef struct ac_metrics_t ac_metrics_t; /* in shared memory; metrics_internal.h */
 typedef struct ac_metric_names_t {        /* the values of each domain, in the order of their indexes */

@@ -2,6 +2,9 @@
 /* Digits, sizes and bytes as text, and text for logs. */
 #include "base_internal.h"
 
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define PRINTABLE_MAX 60
@@ -55,6 +58,19 @@ void ac_text_hex(char *text, const unsigned char *bytes, size_t n)
         *text++ = digits[bytes[i] & 15];
     }
     *text = '\0';
+}
+
+/* Without printf's own conversion, which writes the decimal comma of a locale that another module may have set. */
+void ac_text_amount(char text[AC_AMOUNT_SIZE], double amount)
+{
+    const double most = 1e10;
+    double bounded = !isfinite(amount) ? 0 : amount > most ? most : amount < -most ? -most : amount;
+    int64_t parts = llround(fabs(bounded) * 1e8);
+    int len = snprintf(text, AC_AMOUNT_SIZE, "%s%" PRId64 ".%08" PRId64, bounded < 0 && parts ? "-" : "",
+                       parts / 100000000, parts % 100000000);
+    while (len > 2 && text[len - 1] == '0' && text[len - 2] != '.') {
+        text[--len] = '\0';
+    }
 }
 
 const char *ac_text_printable(char *buf, const char *text)

@@ -64,6 +64,14 @@ void ac_time_format(char text[AC_TIME_SIZE], apr_time_t when)
     *text = '\0';
 }
 
+void ac_time_format_micro(char text[AC_TIME_SIZE], apr_time_t when)
+{
+    ac_time_format(text, when);
+    text = put_digits(text + sizeof("2026-11-21T05:25:46.123") - 1, (int)(when % 1000 + 1000) % 1000, 3);
+    *text++ = 'Z';
+    *text = '\0';
+}
+
 json_t *ac_time_json(apr_time_t when)
 {
     char text[AC_TIME_SIZE];

@@ -118,7 +118,28 @@ const char *ac_reload_directive(cmd_parms *cmd, const char *problem);
 /* The result of a hook after this check. Deactivates the module where there was a problem. */
 int ac_reload_result(const ac_config_check_t *check);
 
-/* ---- log_front.c: httpd's error log ---- */
+/* ---- access_notes.c: what an access log can show of a request, as %{agentchat-run}n ---- */
+typedef enum ac_access_note_e {
+    AC_NOTE_RUN,
+    AC_NOTE_THREAD,
+    AC_NOTE_AGENT,
+    AC_NOTE_MODEL,
+    AC_NOTE_STATUS, /* of the run, when the request is logged */
+    AC_NOTE_ERROR,
+    AC_NOTE_TOKENS_IN,
+    AC_NOTE_TOKENS_OUT,
+    AC_NOTE_TOKENS_CACHED,
+    AC_NOTE_COST,
+    AC_NOTE_CURRENCY,
+    AC_NOTE_FIRST_TOKEN,
+    AC_NOTE_STORE,
+    AC_NOTE_TRACE,
+    AC_N_NOTES
+} ac_access_note_e;
+extern const char *const ac_access_notes[]; /* their names; ends with NULL */
+int ac_access_notes_set(request_rec *r);    /* the hook log_transaction, before the modules that log */
+
+/* ---- log_front.c: httpd's error log, or AgentChatLog ---- */
 /* Sends the log messages of all layers to httpd's error log, at the module's LogLevel; s NULL: errors only, while a
  * configuration is read. */
 void ac_log_front_install(server_rec *s);
@@ -126,5 +147,6 @@ void ac_log_front_install(server_rec *s);
 #define ac_log_request(number, status, r, ...) ac_log_front_request(number, APLOG_MARK, status, r, __VA_ARGS__)
 void ac_log_front_request(ac_log_id_e number, const char *file, int line, int module_index, apr_status_t status,
                           const request_rec *r, const char *fmt, ...) __attribute__((format(printf, 7, 8)));
+void ac_log_front_check(ac_config_check_t *check); /* reports what is wrong with AgentChatLog; makes nothing */
 
 #endif

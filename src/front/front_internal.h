@@ -34,8 +34,27 @@ void ac_metrics_front_join(void); /* this child counts from now on; before it ha
 /* Measures the child itself now and then. Loop thread. */
 void ac_metrics_front_watch(ac_child_t *child);
 void ac_metrics_front_unwatch(ac_child_t *child);
+/* Opens AgentChatLog, and uses AgentChatLogFormat from now on. Problems are reported. */
+void ac_log_front_open(ac_config_check_t *check);
 /* Logs that the module is out of service, and why. */
 void ac_reload_log_refusal(const ac_conf_t *conf);
+
+/* ---- log_file.c: a file or a program that gets whole lines ---- */
+typedef struct ac_log_file_t ac_log_file_t;
+/* Whether target ("logs/x", "|program") can be opened. Makes and starts nothing. NULL, or an error message allocated in
+ * p. */
+const char *ac_log_file_problem(const char *target, apr_pool_t *p);
+/* Opens it for this process and its children, until p is destroyed, which sets *pfile to NULL. NULL, or an error
+ * message allocated in p; *pfile stays as it is then. */
+const char *ac_log_file_open(ac_log_file_t **pfile, const char *directive, const char *target, server_rec *s,
+                             apr_pool_t *p);
+/* Writes a line of at most AC_LOG_LINE_SIZE bytes, with its newline, in one piece. false: it is lost, because the file
+ * system is full, or a program does not read; the error log says so once a minute. Never waits for a program. Any
+ * thread. */
+bool ac_log_file_write(ac_log_file_t *file, const char *line, size_t len);
+/* log_front.c. Logs an error with this number to httpd's error log itself, as text. Any thread. */
+void ac_log_front_direct(ac_log_id_e number, apr_status_t status, const server_rec *s, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 
 /* ---- limits.c, for route.c ---- */
 /* Counts the request, and adds the remaining amounts to its response. errors: rate_limited, overloaded. */

@@ -14,6 +14,9 @@ int ac_startup_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
         return OK;
     }
     if (conf->active) {
+        ac_log_front_open(&check);
+    }
+    if (conf->active) {
         ac_blocking_streams_configure(&check);
     }
     if (conf->active && conf->needs_state_dir) {

@@ -24,6 +24,7 @@ CASES = {
     "log_messages": ("src/base/messages.h", 'AC_MESSAGE(9999, AC_ERROR, "spoiled", "nothing")\n'),
     "log_page": ("docs/log-messages.md", "| AC0101 | error | spoiled | nothing |\n"),
     "metrics": ("docs/metrics.md", "| `agentchat_spoiled_total` | counter | | 0.1.0 | spoiled |\n"),
+    "log_members": ("docs/logs.md", "| `agentchat-spoiled` | x |\n"),
     "error_kinds": ("docs/errors.md", "| `spoiled` | 500 | x |\n"),
     "directives": ("conf/agentchat.conf", "#AgentChatSpoiled on\n"),
     "manual": ("docs/directives.md", "## AgentChatRetry\n\n- Default: `3s`\n"),

@@ -12,6 +12,9 @@ static struct {
 
 static void remember(ac_level_e level, const char *file, int line, apr_status_t status, const char *text)
 {
+    if (strncmp(text, "AC0504: ", 8) == 0) {
+        return; /* every run has this line */
+    }
     (void)level, (void)file, (void)line;
     logged.n++;
     logged.status = status;

@@ -167,7 +167,8 @@ static void try_later(ac_recovery_t *recovery, const ac_err_t *err)
 {
     bool stops = err->kind == AC_STOPPING; /* the next process closes it */
     if (!recovery->logged && !stops) {
-        ac_log(AC_M520, err->status, "run[%s]: not closed yet: %s; it is tried again", run_of(recovery), err->detail);
+        ac_log_about(AC_M520, (&(ac_log_fields_t){.run = run_of(recovery), .error = ac_err_row(err->kind)->code}),
+                     err->status, "run[%s]: not closed yet: %s; it is tried again", run_of(recovery), err->detail);
     }
     recovery->logged = recovery->logged || !stops;
     recovery->failed = true;
@@ -227,7 +228,8 @@ static void recover_give_up(ac_recovery_t *recovery, const ac_err_t *err)
 {
     json_t *run = json_pack("{s:s, s:s}", "id", run_of(recovery), "status", "interrupted");
     if (err->kind != AC_NOT_FOUND && err->kind != AC_INTERRUPTED) {
-        ac_log(AC_M521, err->status, "run[%s]: cannot be closed: %s", run_of(recovery), err->detail);
+        ac_log_about(AC_M521, (&(ac_log_fields_t){.run = run_of(recovery), .error = ac_err_row(err->kind)->code}),
+                     err->status, "run[%s]: cannot be closed: %s", run_of(recovery), err->detail);
     }
     recover_end_with(recovery, run, NULL);
     json_decref(run);
@@ -241,9 +243,11 @@ static void recover_on_closed(ac_store_op_t *op)
     recovery->pending = false;
     if (op->status == APR_SUCCESS) {
         json_t *run = json_incref(json_object_get(recovery->turn.closing, "run"));
-        ac_log(AC_M522, 0, "run[%s]: closed as %s from its event log, %s", run_of(recovery),
-               ac_json_peek_string(run, "status", "interrupted"),
-               recovery->late ? "since its process had ended" : "since the store had been out of reach");
+        ac_log_about(AC_M522,
+                     (&(ac_log_fields_t){.run = run_of(recovery), .status = ac_json_peek_string(run, "status", NULL)}),
+                     0, "run[%s]: closed as %s from its event log, %s", run_of(recovery),
+                     ac_json_peek_string(run, "status", "interrupted"),
+                     recovery->late ? "since its process had ended" : "since the store had been out of reach");
         recover_end_with(recovery, run, json_object_get(op->out, "message"));
         json_decref(run);
     } else if (op->err.kind == AC_INTERRUPTED && recovery->late && ac_recover_turn_interrupt(&recovery->turn)) {

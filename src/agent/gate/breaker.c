@@ -91,10 +91,10 @@ static void open_first(ac_breaker_t *breaker, apr_time_t now)
     breaker->opened = now;
     open_now(breaker, now);
     ac_time_format_duration(time, apr_time_from_msec(apr_time_as_msec(breaker->reopens - now)));
-    ac_log(AC_M540, APR_SUCCESS,
-           "model[%s]: %" APR_INT64_T_FMT " of its last %" APR_INT64_T_FMT " calls failed; it is not "
-           "asked for %s, then by one run at a time until it answers",
-           breaker->name, failures, calls, time);
+    ac_log_about(AC_M540, (&(ac_log_fields_t){.model = breaker->name}), APR_SUCCESS,
+                 "model[%s]: %" APR_INT64_T_FMT " of its last %" APR_INT64_T_FMT " calls failed; it is not "
+                 "asked for %s, then by one run at a time until it answers",
+                 breaker->name, failures, calls, time);
 }
 
 static void breaker_close_again(ac_breaker_t *breaker, apr_time_t now)
@@ -105,7 +105,8 @@ static void breaker_close_again(ac_breaker_t *breaker, apr_time_t now)
     breaker->epoch++;
     breaker->closed = now;
     memset(breaker->parts, 0, sizeof breaker->parts);
-    ac_log(AC_M541, APR_SUCCESS, "model[%s]: answers again after %s; it is asked as before", breaker->name, time);
+    ac_log_about(AC_M541, (&(ac_log_fields_t){.model = breaker->name}), APR_SUCCESS,
+                 "model[%s]: answers again after %s; it is asked as before", breaker->name, time);
 }
 
 /* ---- calls ---- */

@@ -62,6 +62,7 @@ void ac_run_transit(ac_run_t *run, ac_run_state_e state, const char *cause)
     ac_timer_cancel(run->engine->loop, &run->state_timer);
     run->state = state;
     note_doing(run);
+    ac_run_summary_note(run);
     if (states[state].enter) {
         states[state].enter(run);
     }
@@ -213,20 +214,24 @@ static void log_end(const ac_run_t *run)
     const ac_err_row_t *row = ac_err_row(run->err.kind);
     int took = (int)apr_time_as_msec(ac_clock() - run->times.created);
     const char *agent = run->agent ? run->agent->id : "-";
+    ac_run_facts_t facts;
+    ac_log_fields_t fields;
+    ac_run_summary_fields(&fields, &facts, run);
     if (run->outcome != AC_RUN_FAILED || strcmp(row->fault, "client") == 0 || run->ask.breaker_open) {
         ac_debug("run[%s] agent[%s] request[%s]: %s after %d ms, %d rounds", run->turn->run_id, agent,
                  run->turn->request_id, states[run->outcome].name, took, run->round);
     } else if (strcmp(row->fault, "operator") == 0) {
-        ac_log(AC_M502, run->err.status,
-               "run[%s] agent[%s] request[%s]: %s: %s (upstream status %d, id %s) after %d ms", run->turn->run_id,
-               agent, run->turn->request_id, row->code, run->err.detail, run->err.http_status,
-               run->err.upstream_id[0] ? run->err.upstream_id : "-", took);
+        ac_log_about(AC_M502, &fields, run->err.status,
+                     "run[%s] agent[%s] request[%s]: %s: %s (upstream status %d, id %s) after %d ms", run->turn->run_id,
+                     agent, run->turn->request_id, row->code, run->err.detail, run->err.http_status,
+                     run->err.upstream_id[0] ? run->err.upstream_id : "-", took);
     } else {
-        ac_log(AC_M503, run->err.status,
-               "run[%s] agent[%s] request[%s]: %s: %s (upstream status %d, id %s) after %d ms", run->turn->run_id,
-               agent, run->turn->request_id, row->code, run->err.detail, run->err.http_status,
-               run->err.upstream_id[0] ? run->err.upstream_id : "-", took);
+        ac_log_about(AC_M503, &fields, run->err.status,
+                     "run[%s] agent[%s] request[%s]: %s: %s (upstream status %d, id %s) after %d ms", run->turn->run_id,
+                     agent, run->turn->request_id, row->code, run->err.detail, run->err.http_status,
+                     run->err.upstream_id[0] ? run->err.upstream_id : "-", took);
     }
+    ac_run_summary_log(run, &fields);
 }
 
 static void run_free(ac_run_t *run)

@@ -73,6 +73,12 @@ typedef enum ac_run_open_e {
     AC_RUN_OPEN_FAILED
 } ac_run_open_e;
 
+typedef struct ac_run_store_t { /* the run's operations on the store */
+    int n_pending;
+    apr_time_t since;         /* ac_clock() when the first pending one began */
+    apr_interval_time_t took; /* how long at least one was pending */
+} ac_run_store_t;
+
 typedef struct ac_run_open_t { /* the opening write */
     bool new_thread;
     bool requested;
@@ -165,6 +171,7 @@ struct ac_run_t {
     ac_queue_entry_t slot;
     ac_run_times_t times;
     ac_run_limits_t limits;
+    ac_run_store_t store;
     ac_run_load_t load;
     ac_run_open_t open;
     ac_run_ask_t ask;

@@ -137,11 +137,17 @@ static void fall_back(ac_run_t *run, const ac_err_t *err, bool asked)
     if (asked) {
         free(run->ask.fallback_cause);
         run->ask.fallback_cause = ac_err_copy(err);
-        ac_log(AC_M542, err->status,
-               "run[%s] request[%s]: model[%s]: %s: %s (upstream status %d, id %s); model[%s] is asked "
-               "instead",
-               run->turn->run_id, run->turn->request_id, run->ask.entry.gate->model->id, ac_err_row(err->kind)->code,
-               err->detail, err->http_status, err->upstream_id[0] ? err->upstream_id : "-", next->id);
+        ac_run_facts_t facts;
+        ac_log_fields_t fields;
+        ac_run_summary_fields(&fields, &facts, run);
+        fields.model = run->ask.entry.gate->model->id;
+        fields.error = ac_err_row(err->kind)->code;
+        ac_log_about(AC_M542, &fields, err->status,
+                     "run[%s] request[%s]: model[%s]: %s: %s (upstream status %d, id %s); model[%s] is asked "
+                     "instead",
+                     run->turn->run_id, run->turn->request_id, run->ask.entry.gate->model->id,
+                     ac_err_row(err->kind)->code, err->detail, err->http_status,
+                     err->upstream_id[0] ? err->upstream_id : "-", next->id);
     } else {
         ac_debug("run[%s] model[%s]: %s; model[%s] is asked instead", run->turn->run_id, run->ask.entry.gate->model->id,
                  err->detail, next->id);

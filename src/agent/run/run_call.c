@@ -171,6 +171,23 @@ static void calls_moved(ac_run_t *run)
     }
 }
 
+static void log_call(const ac_call_t *call)
+{
+    ac_run_facts_t facts;
+    ac_log_fields_t fields;
+    if (!ac_log_on(AC_DEBUG)) {
+        return;
+    }
+    ac_run_summary_fields(&fields, &facts, call->run);
+    fields.tool = call->tool ? call->tool->id : NULL; /* a name that the model has made up is its text */
+    fields.status = call->error ? "failed" : "completed";
+    fields.latency = call->took;
+    fields.usage = NULL;
+    fields.currency = NULL;
+    ac_debug_about(&fields, "run[%s] tool[%s]: %s after %d ms", facts.run_id, fields.tool ? fields.tool : "unknown",
+                   fields.status, (int)apr_time_as_msec(call->took));
+}
+
 /* Consumes result. The end of the last call ends the round and frees the call. */
 static void run_call_end(ac_call_t *call, json_t *result, const char *error, ac_tool_outcome_e outcome)
 {
@@ -187,6 +204,7 @@ static void run_call_end(ac_call_t *call, json_t *result, const char *error, ac_
     }
     call->took = ac_clock() - call->started;
     ac_run_metrics_tool_end(call, outcome);
+    log_call(call);
     record(run, call);
     run->calls.n_open--;
     calls_moved(run);

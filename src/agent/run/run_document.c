@@ -33,9 +33,9 @@ json_t *ac_run_document_user_message(const ac_run_t *run)
     return message;
 }
 
-static const char *status_text(const ac_run_t *run)
+const char *ac_run_document_status(const ac_run_t *run)
 {
-    if (run->state != AC_RUN_SAVING) {
+    if (run->state < AC_RUN_SAVING) {
         return "in_progress";
     }
     if (run->outcome == AC_RUN_COMPLETED) {
@@ -63,7 +63,7 @@ json_t *ac_run_document_run(const ac_run_t *run)
     ac_json_put(json, "id", ac_json_text(run->turn->run_id));
     ac_json_put(json, "thread_id", ac_json_text(run->turn->thread_id));
     ac_json_put(json, "agent_id", ac_json_text(run->agent->id));
-    ac_json_put(json, "status", json_string(status_text(run)));
+    ac_json_put(json, "status", json_string(ac_run_document_status(run)));
     ac_json_put(json, "model", ac_json_text(ac_run_document_model(run)));
     ac_json_put(json, "usage", ac_record_usage(&run->cost.usage));
     ac_json_put(json, "cost", ac_run_cost_json(run));

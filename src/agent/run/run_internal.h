@@ -33,6 +33,14 @@ apr_interval_time_t ac_run_metrics_took(const ac_run_t *run); /* so far, without
 void ac_run_metrics_end(const ac_run_t *run);
 void ac_run_metrics_queue(const ac_engine_t *engine); /* the number of queued runs has changed */
 
+/* ---- run_summary.c ---- */
+void ac_run_summary_note(const ac_run_t *run); /* for the run's request: how things stand */
+/* The run's request follows an earlier run instead. */
+void ac_run_summary_attach(ac_run_t *run, const char *run_id);
+/* The fields of a log line about the run. They point into facts and into the run. */
+void ac_run_summary_fields(ac_log_fields_t *fields, ac_run_facts_t *facts, const ac_run_t *run);
+void ac_run_summary_log(const ac_run_t *run, const ac_log_fields_t *fields); /* the line at the end of a run */
+
 /* ---- run_slot.c ---- */
 /* Counts and admits a run that was just created; it begins later, from the ready list. */
 void ac_run_slot_request(ac_run_t *run);
@@ -136,6 +144,7 @@ json_t *ac_run_document_user_message(const ac_run_t *run);
 json_t *ac_run_document_answer(const ac_run_t *run); /* NULL: there is no text and no call to store */
 json_t *ac_run_document_step(const ac_run_t *run, const ac_call_t *call); /* ended or not */
 void ac_run_document_add_model_step(ac_run_t *run, const ac_model_end_t *end);
+const char *ac_run_document_status(const ac_run_t *run); /* "in_progress", "completed" and others */
 /* The name the model gives itself, else its id; "": the run has ended before its agent was known. */
 const char *ac_run_document_model(const ac_run_t *run);
 /* Why the answer ended, in the words of chat completions and a few of ours. */

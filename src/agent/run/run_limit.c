@@ -230,9 +230,14 @@ void ac_run_limit_admit(ac_run_t *run, const char *cause)
     if (unpriced) {
         free(run->limits.reserved);
         run->limits.reserved = NULL;
-        ac_log(AC_M545, APR_SUCCESS,
-               "run[%s] agent[%s]: the cost of model[%s] is unknown (AgentChatPrice), so a budget does not allow it",
-               run->turn->run_id, run->agent->id, unpriced->id);
+        ac_run_facts_t facts;
+        ac_log_fields_t fields;
+        ac_run_summary_fields(&fields, &facts, run);
+        fields.model = unpriced->id;
+        ac_log_about(
+            AC_M545, &fields, APR_SUCCESS,
+            "run[%s] agent[%s]: the cost of model[%s] is unknown (AgentChatPrice), so a budget does not allow it",
+            run->turn->run_id, run->agent->id, unpriced->id);
         ac_err_set(&err, AC_BUDGET_EXCEEDED, "there is a budget, but the agent's model, or its fallback, has no price");
         run_limit_refuse(run, &err);
         return;

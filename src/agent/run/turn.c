@@ -32,5 +32,6 @@ void ac_turn_free(ac_turn_t *turn)
     json_decref(turn->metadata);
     ac_agents_unref(turn->agents);
     ac_quota_unref(turn->quota);
+    ac_run_summary_unref(turn->summary);
     free(turn);
 }

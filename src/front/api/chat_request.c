@@ -217,7 +217,6 @@ int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *chat)
     turn->agents = ac_agents_ref(rq->agents);
     turn->fallback_agent = ac_request_agents_default(rq);
     turn->stateless = chat->stateless;
-    turn->trace = rq->trace;
     apr_cpystrn(turn->thread_id, chat->thread_id ? chat->thread_id : "", sizeof(turn->thread_id));
     apr_cpystrn(turn->request_id, rq->request_id, sizeof(turn->request_id));
     if (chat->metadata && !json_is_null(chat->metadata)) {
@@ -227,6 +226,8 @@ int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *chat)
     turn->leave = rq->mount->on_disconnect;
     turn->quota = ac_limits_quota(rq);
     ac_quota_ref(turn->quota);
+    turn->trace = rq->trace;
+    turn->summary = ac_run_summary_ref(ac_request_summary(rq));
     rq->doing = "running the agent";
     const char *run_id = NULL;
     if (status == APR_SUCCESS) {

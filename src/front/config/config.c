@@ -135,6 +135,11 @@ const command_rec ac_directives[] = {
     ROW("AgentChatEventLogKeep", SERVER, DURATION, engine.log_keep, "5min", "0", "1d", "DURATION",
         "How long an event log is kept after its run has ended"),
 
+    ROW("AgentChatLog", SERVER, WORD, log.target, "errorlog", NULL, NULL, "errorlog|PATH|PIPE",
+        "Where the module's log messages go"),
+    ROW("AgentChatLogFormat", SERVER, CHOICE, log.format, "text", "text|json", NULL, "text|json",
+        "Whether log messages are lines of text, or JSON objects"),
+
     ROW_OF_KEYS("AgentChatShared", SERVER, "redis:HOST:PORT [key=value ...]",
                 "Redis server in which the servers of all machines count limits together, and follow each other's runs",
                 KEY("", SERVER, WORD, shared.url, NULL, NULL, NULL),

@@ -43,6 +43,10 @@ struct ac_conf_t {          /* one per configuration; the directives of all virt
         apr_int64_t total;    /* bytes of all logs; 0: a quarter of their file system */
         pid_t first_process;  /* the process that makes the directory */
     } event_logs;
+    struct {                /* AgentChatLog, AgentChatLogFormat */
+        const char *target; /* "errorlog", a path, "|program" */
+        const char *format; /* "text", "json" */
+    } log;
     const char *memory_dir; /* a directory in memory that this server's processes share; NULL: none */
     apr_interval_time_t
         agents_refresh; /* how often each child looks for agents made through the API; 0: there are none */

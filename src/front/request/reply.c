@@ -108,8 +108,8 @@ static void log_problem(const ac_request_t *rq, const ac_err_t *err)
     const ac_err_row_t *row = ac_err_row(err->kind);
     const char *route = rq->route ? rq->route->pattern : "-";
     if (row->http < 500 || err->kind == AC_STOPPING) {
-        ap_log_rerror(APLOG_MARK, APLOG_DEBUG, err->status, rq->r, "request[%s] %s %s: %s: %s", rq->request_id,
-                      rq->r->method, route, row->code, err->detail);
+        ac_log_request(0, err->status, rq->r, "request[%s] %s %s: %s: %s", rq->request_id, rq->r->method, route,
+                       row->code, err->detail);
     } else if (strcmp(row->fault, "operator") == 0) {
         ac_log_request(AC_M651, err->status, rq->r, "request[%s] %s %s: %s: %s", rq->request_id, rq->r->method, route,
                        row->code, err->detail);

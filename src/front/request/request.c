@@ -68,6 +68,21 @@ apr_status_t ac_request_owner(ac_request_t *rq)
     return status;
 }
 
+static apr_status_t drop_summary(void *summary)
+{
+    ac_run_summary_unref(summary);
+    return APR_SUCCESS;
+}
+
+ac_run_summary_t *ac_request_summary(ac_request_t *rq)
+{
+    if (!rq->summary) {
+        rq->summary = ac_run_summary_create();
+        apr_pool_cleanup_register(rq->r->pool, rq->summary, drop_summary, apr_pool_cleanup_null);
+    }
+    return rq->summary;
+}
+
 /* ---- Accept ---- */
 
 typedef struct weight_t {

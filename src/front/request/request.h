@@ -18,6 +18,8 @@ struct ac_request_t { /* in r->pool; used by the thread that handles r, or by th
     const ac_principal_t *principal; /* NULL where the route needs no owner */
     const char *owner;               /* the principal's */
     char request_id[64];             /* from X-Request-Id where it is valid, else made; answered as X-Request-Id */
+    ac_run_summary_t *summary;       /* of the run it starts; freed with the pool; NULL: none */
+    const char *followed;            /* the run whose events it gets, if it starts none; NULL: none */
     const ac_limits_t *key_limits;   /* limits.c: the key's; NULL: none, or not looked for */
     ac_quota_t *quota;               /* limits.c: of the run it starts; NULL: none */
     json_t *body;                    /* parsed; freed with the pool; NULL: none was sent */
@@ -50,6 +52,9 @@ apr_status_t ac_request_body_drop(ac_request_t *rq);
  * error only where required. errors: body_too_large, unsupported_media_type, bad_json, invalid_request (not an
  * object). */
 apr_status_t ac_request_body(ac_request_t *rq, bool required);
+
+/* The summary that the run of this request shall fill; made at the first call. Owned by rq. */
+ac_run_summary_t *ac_request_summary(ac_request_t *rq);
 
 /* ---- query.c ---- */
 /* Parses those parameters of the query string that are in names (NULL-terminated) into rq->query; ignores others.
