@@ -286,7 +286,7 @@ AC_MESSAGE(664, AC_WARNING,
            "Give the API's host Protocols http/1.1, or put a proxy in front of it that speaks HTTP/2 with clients; "
            "docs/http2.md shows both.")
 AC_MESSAGE(680, AC_ERROR,
-           "A log of AgentChatLog cannot be written, and lines of it are lost; logged once a "
+           "A log of AgentChatLog or AgentChatAuditLog cannot be written, and lines of it are lost; logged once a "
            "minute by each child. This line is always in httpd's error log.",
            "The line contains the cause: a full disk, or a program that has ended or does not read (EAGAIN).")
 AC_MESSAGE(670, AC_WARNING,

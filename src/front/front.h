@@ -6,6 +6,7 @@
 #define AC_FRONT_H
 
 #include "agent/agent.h"
+#include "back/apikey/apikey.h"
 #include "back/cache/cache.h"
 #include "back/limit/limit.h"
 #include "back/mirror/mirror.h"
@@ -138,6 +139,41 @@ typedef enum ac_access_note_e {
 } ac_access_note_e;
 extern const char *const ac_access_notes[]; /* their names; ends with NULL */
 int ac_access_notes_set(request_rec *r);    /* the hook log_transaction, before the modules that log */
+
+/* ---- audit.c: who did what; nothing happens without AgentChatAuditLog ---- */
+typedef enum ac_audit_e {
+    AC_AUDIT_NONE,
+    AC_AUDIT_SIGN_IN_REFUSED,
+    AC_AUDIT_KEY_REFUSED,
+    AC_AUDIT_ACCESS_REFUSED,
+    AC_AUDIT_LIMIT_REACHED,
+    AC_AUDIT_ADMIN_USED, /* a route that needs the role admin, without an event of its own */
+    AC_AUDIT_KEY_CREATED,
+    AC_AUDIT_KEY_CHANGED,
+    AC_AUDIT_KEY_REVOKED,
+    AC_AUDIT_AGENT_CREATED,
+    AC_AUDIT_AGENT_CHANGED,
+    AC_AUDIT_AGENT_DELETED,
+    AC_AUDIT_THREAD_DELETED,
+    AC_AUDIT_THREAD_ERASED, /* permanently */
+    AC_AUDIT_THREAD_RESTORED,
+    AC_AUDIT_APPROVAL_GIVEN,
+    AC_AUDIT_APPROVAL_REFUSED,
+    AC_AUDIT_RUN_CANCELLED,
+    AC_N_AUDITS
+} ac_audit_e;
+typedef struct ac_audit_t { /* what the handler of a request is about to do */
+    ac_audit_e event;       /* NONE: nothing that is recorded */
+    const char *target;     /* an id; NULL: the first one of the path */
+    const char *call;       /* the id of a tool call, or NULL */
+} ac_audit_t;
+void ac_audit_done(ac_request_t *rq); /* before a successful answer: the handler has done rq->audit */
+/* Before an answer with this error: a refusal, or a failure of what the handler was to do. Once for each request. The
+ * owner of r. */
+void ac_audit_problem(request_rec *r, const ac_err_t *err);
+/* An API key that is not valid. key_id: NULL: unknown. */
+void ac_audit_key(request_rec *r, ac_keyring_verdict_e verdict, const char *key_id);
+void ac_audit_check(ac_config_check_t *check); /* reports what is wrong with AgentChatAuditLog; makes nothing */
 
 /* ---- log_front.c: httpd's error log, or AgentChatLog ---- */
 /* Sends the log messages of all layers to httpd's error log, at the module's LogLevel; s NULL: errors only, while a

@@ -34,6 +34,8 @@ void ac_metrics_front_join(void); /* this child counts from now on; before it ha
 /* Measures the child itself now and then. Loop thread. */
 void ac_metrics_front_watch(ac_child_t *child);
 void ac_metrics_front_unwatch(ac_child_t *child);
+/* Opens AgentChatAuditLog. Problems are reported. */
+void ac_audit_open(ac_config_check_t *check);
 /* Opens AgentChatLog, and uses AgentChatLogFormat from now on. Problems are reported. */
 void ac_log_front_open(ac_config_check_t *check);
 /* Logs that the module is out of service, and why. */

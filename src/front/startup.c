@@ -15,6 +15,7 @@ int ac_startup_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
     }
     if (conf->active) {
         ac_log_front_open(&check);
+        ac_audit_open(&check);
     }
     if (conf->active) {
         ac_blocking_streams_configure(&check);

@@ -195,13 +195,14 @@ def metrics(top):
         wrong.append("a row of src/base/metrics_table.h has a form that metric_table.py does not read")
     return len(wanted), wrong
 def log_members(top):
-    """docs/logs.md has each member of a JSON line and each note of the access log, and no other."""
+    """docs/logs.md has each member of a JSON line, each audit event and each note of the access log, and no other."""
     page = (top / "docs/logs.md").read_text()
     cells = re.findall(r"^\| ((?:`[a-z_.-]+`(?:, )?)+) \|", page, re.M)
     docs = {name for cell in cells for name in re.findall(r"`([a-z_.-]+)`", cell)}
     code = "\n".join(path.read_text() for path in sources(top, "src/base/log_line.c", "src/front/log_front.c", "src/front/audit*.c"))
     table = set(re.findall(r'(?:ac_log_line_\w+|line_add_\w+)\(&?\w+, "(\w+)"', code)) | {"truncated"}
     table |= set(re.findall(r'\[AC_NOTE_\w+\] = "([\w-]+)"', (top / "src/front/access_notes.c").read_text()))
+    table |= set(re.findall(r'\[AC_AUDIT_\w+\] = "([\w.]+)"', (top / "src/front/audit.c").read_text()))
     table |= set(re.findall(r'#define AC_NOTE_KEY "([\w-]+)"', (top / "src/front/auth/auth.h").read_text()))
     wrong = [f"docs/logs.md lacks `{name}`" for name in sorted(table - docs)]
     wrong += [f"docs/logs.md has `{name}`, which does not exist" for name in sorted(docs - table - {"warn"})]

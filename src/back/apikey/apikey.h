@@ -68,6 +68,10 @@ ac_keyring_file_t *ac_keyring_file_create(const char *path, apr_pool_t *p);
 const char *ac_keyring_file_path(const ac_keyring_file_t *file);
 /* At configuration time: reads the file for the first time. errors: those of ac_keyring_read(). */
 apr_status_t ac_keyring_file_load(ac_keyring_file_t *file, ac_err_t *err);
+typedef void ac_keyring_changed_fn(const ac_keyring_t *before, const ac_keyring_t *now);
+/* At configuration time, after the file was read: fn is called when ac_keyring_file_now() sees other keys, by its
+ * thread. version: shared by all processes that read the file, so that only one of them calls fn for a change. */
+void ac_keyring_file_watch(ac_keyring_file_t *file, _Atomic(uint64_t) *version, ac_keyring_changed_fn *fn);
 /* The keys in force, a new reference; NULL if ac_keyring_file_load() has not succeeded. Checks whether the file has
  * changed, at most once a second and by one caller at a time; the other callers use the previous keys meanwhile. If a
  * changed file is invalid or unreadable, that is logged once and the keys stay as they are. May block on the file: any

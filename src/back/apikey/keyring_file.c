@@ -6,6 +6,7 @@
 #include <apr_strings.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -14,7 +15,9 @@
 
 struct ac_keyring_file_t {
     const char *path;
-    pthread_mutex_t lock; /* guards the members below; not held while the file is read */
+    ac_keyring_changed_fn *on_change; /* or NULL */
+    _Atomic(uint64_t) *version;       /* of the keys that were reported last; shared by processes */
+    pthread_mutex_t lock;             /* guards the members below; not held while the file is read */
     ac_keyring_t *ring;
     apr_time_t looked; /* ac_clock */
     bool looking;      /* one caller checks the file */
@@ -39,6 +42,47 @@ ac_keyring_file_t *ac_keyring_file_create(const char *path, apr_pool_t *p)
     pthread_mutex_init(&file->lock, NULL);
     apr_pool_cleanup_register(p, file, keyring_file_forget, apr_pool_cleanup_null);
     return file;
+}
+
+static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        hash = (hash ^ ((const unsigned char *)bytes)[i]) * UINT64_C(0x100000001b3);
+    }
+    return hash;
+}
+
+/* The same number for the same keys, in every process. */
+static uint64_t version_of(const ac_keyring_t *ring)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    int n = 0;
+    const ac_api_key_t *keys = ring ? ac_keyring_keys(&n, ring) : NULL;
+    for (int i = 0; i < n; i++) {
+        hash = hash_bytes(hash, keys[i].id, strlen(keys[i].id) + 1);
+        hash = hash_bytes(hash, keys[i].owner, strlen(keys[i].owner) + 1);
+        hash = hash_bytes(hash, keys[i].roles, strlen(keys[i].roles) + 1);
+        hash = keys[i].limits ? hash_bytes(hash, keys[i].limits, strlen(keys[i].limits) + 1) : hash;
+        hash = hash_bytes(hash, keys[i].hash, sizeof(keys[i].hash));
+        hash = hash_bytes(hash, &keys[i].expires, sizeof(keys[i].expires));
+        hash = hash_bytes(hash, &keys[i].enabled, sizeof(keys[i].enabled));
+    }
+    return hash;
+}
+
+void ac_keyring_file_watch(ac_keyring_file_t *file, _Atomic(uint64_t) *version, ac_keyring_changed_fn *fn)
+{
+    file->version = version;
+    file->on_change = fn;
+    atomic_store(version, version_of(file->ring));
+}
+
+static void keyring_file_report(const ac_keyring_file_t *file, const ac_keyring_t *before, const ac_keyring_t *now)
+{
+    uint64_t seen = version_of(before);
+    if (file->on_change && before && now && atomic_compare_exchange_strong(file->version, &seen, version_of(now))) {
+        file->on_change(before, now);
+    }
 }
 
 const char *ac_keyring_file_path(const ac_keyring_file_t *file)
@@ -116,6 +160,9 @@ ac_keyring_t *ac_keyring_file_now(ac_keyring_file_t *file)
         ac_keyring_ref(ring);
     }
     pthread_mutex_unlock(&file->lock);
+    if (old) {
+        keyring_file_report(file, old, ring);
+    }
     ac_keyring_unref(old);
     return ring;
 }

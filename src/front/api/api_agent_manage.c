@@ -159,6 +159,7 @@ int ac_api_agent_manage_create(ac_request_t *rq)
     condition_t condition = {.tags = apr_array_make(rq->r->pool, 1, sizeof(const char *))};
     rq->doing = "creating an agent";
     apr_status_t status = read_agent(rq, &id, &document);
+    rq->audit = (ac_audit_t){AC_AUDIT_AGENT_CREATED, id, NULL};
     json_t *in = json_pack("{s:O?, s:b}", "agent", document, "fresh", 1);
     if (status == APR_SUCCESS) {
         status = change_agent(rq, AC_STORE_AGENT_PUT, in, &condition, &result);
@@ -184,6 +185,7 @@ int ac_api_agent_manage_put(ac_request_t *rq)
     ac_store_op_t *result;
     condition_t condition;
     rq->doing = "replacing the agent";
+    rq->audit.event = AC_AUDIT_AGENT_CHANGED;
     apr_status_t status = read_condition(rq, &condition);
     if (status == APR_SUCCESS) {
         status = read_agent(rq, &id, &document);
@@ -198,6 +200,7 @@ int ac_api_agent_manage_put(ac_request_t *rq)
         refresh_catalog(rq);
         if (created) {
             apr_table_setn(rq->r->headers_out, "Location", rq->r->uri);
+            rq->audit.event = AC_AUDIT_AGENT_CREATED;
         }
         reply_agent(rq, created ? HTTP_CREATED : HTTP_OK, result->etag, document);
     }
@@ -210,6 +213,7 @@ int ac_api_agent_manage_delete(ac_request_t *rq)
     ac_store_op_t *result;
     condition_t condition;
     rq->doing = "deleting the agent";
+    rq->audit.event = AC_AUDIT_AGENT_DELETED;
     apr_status_t status = read_condition(rq, &condition);
     if (status == APR_SUCCESS) {
         status = check_on(rq);

@@ -162,6 +162,7 @@ int ac_api_runs_cancel(ac_request_t *rq)
     ac_store_op_t *result;
     json_t *stored = NULL;
     rq->doing = "cancelling the run";
+    rq->audit.event = AC_AUDIT_RUN_CANCELLED;
     if (check_run_id(rq) != APR_SUCCESS || ac_request_body_drop(rq) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
@@ -215,6 +216,7 @@ static apr_status_t read_decision(ac_request_t *rq, json_t **pword)
             ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/reason", "reason may have at most %d bytes", AC_MAX_REASON);
     }
     if (status == APR_SUCCESS) {
+        rq->audit = (ac_audit_t){approve ? AC_AUDIT_APPROVAL_GIVEN : AC_AUDIT_APPROVAL_REFUSED, NULL, call_id};
         *pword = json_pack("{s:s, s:b, s:s?}", "call_id", call_id, "approve", approve, "reason", reason);
     }
     return status;

@@ -330,6 +330,7 @@ apr_status_t ac_api_threads_remove(ac_request_t *rq, const char *id)
     if (status != APR_SUCCESS) {
         return status;
     }
+    rq->audit = (ac_audit_t){hard ? AC_AUDIT_THREAD_ERASED : AC_AUDIT_THREAD_DELETED, id, NULL};
     ac_store_op_t *op = ac_store_op_create(AC_STORE_THREAD_DELETE, rq->owner, id);
     if (op) {
         op->hard = hard;
@@ -345,6 +346,7 @@ int ac_api_threads_restore(ac_request_t *rq)
     const char *id;
     ac_store_op_t *result;
     rq->doing = "restoring the thread";
+    rq->audit.event = AC_AUDIT_THREAD_RESTORED;
     if (thread_id(rq, &id) != APR_SUCCESS || ac_request_body(rq, false) != APR_SUCCESS ||
         (rq->body && ac_json_only(rq->body, members, &rq->err) != APR_SUCCESS)) {
         return ac_reply_problem(rq, NULL);

@@ -71,6 +71,7 @@ static sign_e check_key(request_rec *r, ac_keyring_file_t *file, const char *tex
         ac_principal_sign(r, key);
     } else {
         challenge(r, "invalid_token", refusal(verdict));
+        ac_audit_key(r, verdict, key ? key->id : NULL);
         ac_log_request(AC_M661, 0, r, "a key was refused: %s%s%s", refusal(verdict), key ? ", id " : "",
                        key ? key->id : "");
     }

@@ -137,6 +137,12 @@ const command_rec ac_directives[] = {
 
     ROW("AgentChatLog", SERVER, WORD, log.target, "errorlog", NULL, NULL, "errorlog|PATH|PIPE",
         "Where the module's log messages go"),
+    ROW("AgentChatAuditLog", SERVER, WORD, audit.target, NULL, NULL, NULL, "PATH|PIPE",
+        "Where the audit log goes: who did what, one JSON object a line"),
+    ROW_OF_KEYS("AgentChatAuditOwner", SERVER, "plain|hashed [secret=env:NAME|file:PATH]",
+                "Whether the audit log shows owners, or a hash of them",
+                KEY("", SERVER, CHOICE, audit.owner, "plain", "plain|hashed", NULL),
+                KEY("secret", SERVER, SECRET, audit.secret, NULL, NULL, NULL)),
     ROW("AgentChatLogFormat", SERVER, CHOICE, log.format, "text", "text|json", NULL, "text|json",
         "Whether log messages are lines of text, or JSON objects"),
 

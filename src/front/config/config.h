@@ -47,6 +47,11 @@ struct ac_conf_t {          /* one per configuration; the directives of all virt
         const char *target; /* "errorlog", a path, "|program" */
         const char *format; /* "text", "json" */
     } log;
+    struct {                /* AgentChatAuditLog, AgentChatAuditOwner */
+        const char *target; /* a path, "|program"; NULL: no audit log */
+        const char *owner;  /* "plain", "hashed" */
+        ac_secret_t secret; /* of the hash; NULL: none */
+    } audit;
     const char *memory_dir; /* a directory in memory that this server's processes share; NULL: none */
     apr_interval_time_t
         agents_refresh; /* how often each child looks for agents made through the API; 0: there are none */
@@ -96,6 +101,9 @@ void *ac_config_mount_create_server(apr_pool_t *p, server_rec *s);
 const ac_mount_conf_t *ac_mount_conf(const request_rec *r);
 /* The configuration in force in this process; NULL: none. */
 const ac_conf_t *ac_conf(void);
+/* From now on fn is called for each change of a file of keys that a child sees, by one of the children. Until p is
+ * destroyed. */
+void ac_config_keys_watch(ac_keyring_changed_fn *fn, apr_pool_t *p);
 /* The file of keys of a mount; NULL: it names none. */
 ac_keyring_file_t *ac_config_keys_file(const ac_mount_conf_t *mount);
 

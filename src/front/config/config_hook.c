@@ -59,6 +59,7 @@ static void check_all(ac_config_check_t *check, int n_mounts)
     ac_config_store_create(check, there && check->n_problems == n_problems);
     ac_event_logs_check(check);
     ac_log_front_check(check);
+    ac_audit_check(check);
     check_ca_files(check);
 }
 

@@ -2,12 +2,15 @@
 /* Files of API keys. Each is opened once for all mounts that name it, and checked before anything starts. */
 #include "config_internal.h"
 
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "util_cfgtree.h"
 
 APLOG_USE_MODULE(agentchat);
+
+#define VERSIONS_SIZE 4096 /* bytes shared by all children: which reading of each file has been reported */
 
 typedef struct keys_at_t {
     ac_keyring_file_t *file;
@@ -40,6 +43,27 @@ ac_keyring_file_t *ac_config_keys_file(const ac_mount_conf_t *mount)
         }
     }
     return NULL;
+}
+
+/* ---- changes ---- */
+
+static apr_status_t unmap_versions(void *versions)
+{
+    munmap(versions, VERSIONS_SIZE);
+    return APR_SUCCESS;
+}
+
+void ac_config_keys_watch(ac_keyring_changed_fn *fn, apr_pool_t *p)
+{
+    const apr_array_header_t *keys = ac_conf_mutable()->keys;
+    _Atomic(uint64_t) *versions = mmap(NULL, VERSIONS_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (versions == MAP_FAILED) {
+        return;
+    }
+    apr_pool_cleanup_register(p, versions, unmap_versions, apr_pool_cleanup_null);
+    for (int i = 0; i < keys->nelts && (size_t)i < VERSIONS_SIZE / sizeof(versions[0]); i++) {
+        ac_keyring_file_watch(APR_ARRAY_IDX(keys, i, keys_at_t).file, &versions[i], fn);
+    }
 }
 
 /* ---- configtest ---- */

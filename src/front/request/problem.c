@@ -38,6 +38,7 @@ void ac_problem_headers(request_rec *r, const ac_err_t *err)
 {
     const ac_err_row_t *row = ac_err_row(err->kind);
     apr_interval_time_t wait = err->retry_after;
+    ac_audit_problem(r, err);
     r->status = row->http;
     r->status_line = NULL;
     ap_set_content_type(r, "application/problem+json");
@@ -93,6 +94,7 @@ static char *problem_text(request_rec *r, size_t *plen)
     ac_err_set(&err, kind_of(r->status), "%s%s",
                detail ? "" : "the server refused the request: ", detail ? detail : reason);
     json_t *problem = ac_problem_json(&err, request_id(r));
+    ac_audit_problem(r, &err);
     if (ac_err_row(err.kind)->http != r->status) {
         ac_json_put(problem, "status", json_integer(r->status));
         ac_json_put(problem, "title", ac_json_text(reason));

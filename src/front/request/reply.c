@@ -55,6 +55,7 @@ int ac_reply_json(ac_request_t *rq, int status, json_t *value)
         ac_err_set(&rq->err, AC_INTERNAL, "the answer could not be written");
         return ac_reply_problem(rq, NULL);
     }
+    ac_audit_done(rq);
     set_common(rq);
     rq->r->status = status;
     ap_set_content_type(rq->r, "application/json");
@@ -64,6 +65,7 @@ int ac_reply_json(ac_request_t *rq, int status, json_t *value)
 
 int ac_reply_text(ac_request_t *rq, const char *type, const char *text, size_t len)
 {
+    ac_audit_done(rq);
     set_common(rq);
     ap_set_content_type(rq->r, type);
     send_bucket(rq->r, apr_bucket_pool_create(text, len, rq->r->pool, rq->r->connection->bucket_alloc));
@@ -94,6 +96,7 @@ int ac_reply_empty(ac_request_t *rq, int status)
     request_rec *r = rq->r;
     apr_bucket_alloc_t *alloc = r->connection->bucket_alloc;
     apr_bucket_brigade *brigade = apr_brigade_create(r->pool, alloc);
+    ac_audit_done(rq);
     set_common(rq);
     r->status = status;
     APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_eos_create(alloc));
