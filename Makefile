@@ -262,7 +262,7 @@ $(CROSS):
 	FRESH_DIR='$(or $(FRESH_DIR),$(abspath $(BUILD))/fresh)' tests/fresh.sh bookworm tests/cross.sh $@
 
 # Tests that take too long for every change; a failure does not end the others.
-LONG = long-tests older-httpd clang $(CROSS) asan tsan torture failing-calls http-fuzz fuzz soak bench-check
+LONG = long-tests older-httpd clang arm64 asan tsan torture failing-calls http-fuzz fuzz soak bench-check
 check-long:
 	@conf/packages.sh check
 	@failed=; for part in $(LONG); do echo "check-long: $$part"; $(MAKE) --no-print-directory $$part || failed+=" $$part"; done; \
