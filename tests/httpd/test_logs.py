@@ -292,3 +292,32 @@ def test_a_repeated_request_is_noted_with_the_run_that_it_follows(make_server, m
     first, second = noted(server, 2)
     assert first["run"] == second["run"] != "-"
     assert len(summaries(server)) == 1
+
+
+def test_no_log_has_what_people_and_models_wrote(make_server, model):
+    secret = "planted-4711"
+    server = make_server(ACCESS + JSON + "AgentChatAuditLog logs/audit.log\n")
+    model.play(calls(("calculate", {"expression": secret})), answer(secret, "!"), Reply(400, {"error": {"message": secret}}))
+    client, thread = server.client, server.client.thread(title=secret)
+    key = {"Authorization": f"Bearer {secret}", "X-API-Key": secret}
+    assert client.post(f"/threads/{thread}/messages", {"content": secret, "stream": False}, headers=key).status == 200
+    assert client.post(f"/threads/{thread}/messages", {"content": secret, "stream": False, "metadata": {"a": secret}}).status >= 400
+    assert client.get(f"/threads/{thread}/messages?order={secret}").status == 400
+    assert client.delete(f"/threads/{thread}").status == 200
+    summaries(server, 2)
+    noted(server, 5)
+    for name in ("agentchat.log", "notes.log", "audit.log", "error.log"):
+        assert secret not in (server.root / "logs" / name).read_text(), name
+    assert [line["event"] for line in objects(server, "audit.log")] == ["thread.deleted"]
+
+
+def test_the_audit_log_can_be_a_program(make_server, model):
+    server = make_server('AgentChatAuditLog "|$cat >>audit.piped"\n', start=False)
+    text = server.conf.read_text()
+    server.conf.write_text(text.replace("audit.piped", f"{server.root}/logs/audit.piped"))
+    server.start()
+    for i in range(3):
+        thread = server.client.thread()
+        assert server.client.delete(f"/threads/{thread}").status == 200
+        restart_of(server)(i)
+        wait_until(lambda: [line["target"] for line in objects(server, "audit.piped")][i:] == [thread], "no line of the audit log")
