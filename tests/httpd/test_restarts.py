@@ -29,7 +29,8 @@ def threads(server):
     return max(len(os.listdir(f"/proc/{pid}/task")) for pid in server.children())
 
 
-@pytest.mark.parametrize("tls", [False, pytest.param(True, marks=pytest.mark.long)], ids=["plain", "TLS"])
+@pytest.mark.long
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 def test_streams_outlive_restarts(make_server, certificate, model, tls):    # noqa: F811
     options = {"tls": ssl.create_default_context(cafile=str(certificate / "cert.pem"))} if tls else {}
     server = tls_server(make_server, certificate, tuning=TUNING) if tls else make_server(tuning=TUNING)
