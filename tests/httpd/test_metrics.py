@@ -168,7 +168,7 @@ def test_who_may_read(make_server, model):
 def test_formats(counting, model):
     server = counting()
     chat(server)
-    wait_metrics(server, lambda m: m.sum("agentchat_runs_total") == 1, "the run is not counted")
+    wait_metrics(server, lambda m: m.sum("agentchat_requests_total"), "the request is not counted")
     place = Client(server.port, prefix="")
     plain, opened = place.get("/metrics"), place.get("/metrics", headers={"Accept": OPENMETRICS + ", text/plain;q=0.5"})
     assert plain.headers["content-type"].startswith("text/plain; version=0.0.4")
