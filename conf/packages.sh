@@ -11,7 +11,8 @@ usage() { echo "usage: $0 run|check" >&2; exit 2; }
 debian_run=(apache2-bin apache2-dev libcurl4-openssl-dev libjansson-dev libssl-dev libsqlite3-dev libhiredis-dev gcc libc6-dev make
             pkg-config ca-certificates curl)
 debian_check=(libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-requests python3-yaml python3-jsonschema chromium
-              valgrind sqlite3 openssl rpm rpmlint libcjose0 redis-tools libtool)
+              valgrind sqlite3 openssl rpm rpmlint libcjose0 redis-tools libtool
+              apache2-utils)
 fedora_run=(httpd httpd-devel libcurl-devel jansson-devel openssl-devel sqlite-devel hiredis-devel gcc make pkgconf-pkg-config
             redhat-rpm-config ca-certificates curl)
 fedora_check=(libcmocka-devel python3 python3-pytest python3-pytest-xdist python3-requests python3-pyyaml python3-jsonschema

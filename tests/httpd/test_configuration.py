@@ -66,7 +66,7 @@ def test_the_reference_with_everything_in_it(make_server):
                        ("/etc/agentchat/audit-secret", "audit-secret"),
                        ("/usr/share/agentchat/swagger-ui", "swagger-ui")):
         text = text.replace(path, str(server.root / real))
-    text = re.sub(r'"\|/usr/bin/rotatelogs [^"]*"', '"|/bin/cat"', text)     # of a package that may be missing
+    text = re.sub(r'"\|/usr/bin/rotatelogs [^"]*"', '"|/bin/cat"', text)    # its folder may be missing
     server.write(text)
     ok, said = server.configtest()
     assert ok, said
