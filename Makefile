@@ -73,7 +73,7 @@ $(BUILD)/%.o: %.c Makefile
 -include $(LOWER_OBJ:.o=.d) $(FRONT_OBJ:.o=.d)
 
 # The OpenAPI document is compiled into the module.
-$(BUILD)/src/front/api/docs.o: docs/openapi.yaml docs/openapi.json
+$(BUILD)/src/front/api/api_docs.o: docs/openapi.yaml docs/openapi.json
 
 # The JSON form of docs/openapi.yaml. A guard compares the two.
 openapi:

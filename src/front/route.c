@@ -247,7 +247,7 @@ static apr_status_t check_request(ac_request_t *rq)
 
 static int head_of_stream(ac_request_t *rq)
 {
-    ap_set_content_type(rq->r, rq->route->dialect->media_type);
+    ap_set_content_type(rq->r, ac_request_dialect(rq, true)->media_type);
     return ac_reply_empty(rq, HTTP_OK);
 }
 

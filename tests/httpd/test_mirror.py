@@ -153,6 +153,8 @@ def test_a_whole_answer_from_another_machine(machines, model, redis):
                for server in (one, two)]
     senders[0].start()
     gates[0].wait_reached()
+    # The model is asked while the run is stored. Until it is, the key is free, and the other machine would begin a run of its own.
+    wait_until(lambda: two.client.get("/threads").json["data"], "the run is not stored")
     senders[1].start()
     for gate in gates:
         gate.open()
