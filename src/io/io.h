@@ -148,6 +148,12 @@ typedef struct ac_redis_command_t {
     const char *const *argv;
     const size_t *len;
 } ac_redis_command_t; /* len NULL: the arguments are NUL-terminated */
+typedef struct ac_redis_script_t {
+    const char *text; /* for EVAL */
+    char sha1[41];    /* for EVALSHA */
+} ac_redis_script_t;
+/* Computes the hash of a script. text: not copied. Any thread. */
+void ac_redis_script_init(ac_redis_script_t *script, const char *text);
 /* Never called inside ac_redis_call(). reply is borrowed, and may be an error of Redis. NULL, with err overloaded: the
  * command could not be sent, or the reply did not come in time; Redis may have carried it out. */
 typedef void ac_redis_fn(void *baton, const struct redisReply *reply, const ac_err_t *err);

@@ -6,14 +6,28 @@
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+
+#include <openssl/evp.h>
 
 #define GREETING_PATIENCE apr_time_from_sec(2) /* for opening a connection, including TLS and the greeting */
 #define BACKOFF_FIRST apr_time_from_msec(100)
 #define BACKOFF_MOST apr_time_from_sec(5)
 
 static void redis_on_timer(void *baton);
+
+void ac_redis_script_init(ac_redis_script_t *script, const char *text)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    script->text = text;
+    if (!EVP_Digest(text, strlen(text), digest, &len, EVP_sha1(), NULL)) {
+        abort();
+    }
+    ac_text_hex(script->sha1, digest, len);
+}
 
 /* ---- pending calls ---- */
 

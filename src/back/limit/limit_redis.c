@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <openssl/evp.h>
-
 #define LEASE_MS "15000" /* how long a holder counts without a renewal */
 #define SIGN_EVERY apr_time_from_sec(4)
 #define REFUSAL_AGAIN apr_time_from_sec(60) /* between two log lines about a Redis that refuses to count */
@@ -89,17 +87,12 @@ static const char settle_script[] =
     "end\n"
     "return 1\n";
 
-typedef struct script_t {
-    const char *text;
-    char sha1[41];
-} script_t;
-
 struct ac_limit_redis_t {
     ac_redis_t *redis;
     ac_redis_conf_t conf; /* on_state and baton: those of the caller */
     const char *prefix;
     ac_loop_t *loop;
-    script_t reserve, settle;
+    ac_redis_script_t reserve, settle;
     uint64_t process;
     uint32_t holder; /* of this connection; each connection has another one */
     char holder_key[KEY_SIZE + 64];
@@ -111,20 +104,9 @@ struct ac_limit_redis_t {
 
 /* ---- scripts ---- */
 
-static void hash_script(script_t *script, const char *text)
-{
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned len = 0;
-    script->text = text;
-    if (!EVP_Digest(text, strlen(text), digest, &len, EVP_sha1(), NULL)) {
-        abort();
-    }
-    ac_text_hex(script->sha1, digest, len);
-}
-
 typedef struct eval_t { /* one call of a script, kept in case Redis does not know the script yet */
     ac_limit_redis_t *counts;
-    const script_t *script;
+    const ac_redis_script_t *script;
     int argc;
     bool whole;                    /* the script's text was sent */
     ac_reservation_t *reservation; /* NULL: a settlement */
@@ -134,7 +116,7 @@ typedef struct eval_t { /* one call of a script, kept in case Redis does not kno
     const char *argv[];
 } eval_t;
 
-static eval_t *make_eval(ac_limit_redis_t *counts, const script_t *script, int n_keys, int n_args)
+static eval_t *make_eval(ac_limit_redis_t *counts, const ac_redis_script_t *script, int n_keys, int n_args)
 {
     int argc = 3 + n_keys + n_args;
     eval_t *eval = ac_alloc(sizeof(*eval) + (size_t)argc * sizeof(char *));
@@ -363,8 +345,8 @@ apr_status_t ac_limit_redis_create(ac_limit_redis_t **pcounts, const ac_redis_co
     counts->prefix = prefix;
     counts->loop = host->loop;
     counts->process = ac_random();
-    hash_script(&counts->reserve, reserve_script);
-    hash_script(&counts->settle, settle_script);
+    ac_redis_script_init(&counts->reserve, reserve_script);
+    ac_redis_script_init(&counts->settle, settle_script);
     limit_redis_set_name(counts, 0);
     memcpy(counts->sign_argv, (const char *[]){"SET", counts->holder_key, "1", "PX", LEASE_MS},
            sizeof(counts->sign_argv));

@@ -22,12 +22,6 @@ typedef struct ac_mirror_reader_t { /* mirror_reader.c */
     ac_timer_t timer;
 } ac_mirror_reader_t;
 
-typedef struct ac_mirror_script_t {
-    const char *text;
-    char sha1[41];
-    bool is_known; /* to the server */
-} ac_mirror_script_t;
-
 struct ac_mirror_redis_t {
     ac_mirror_t *mirror;
     ac_redis_t *redis; /* for short commands */
@@ -40,7 +34,8 @@ struct ac_mirror_redis_t {
     apr_time_t logged;       /* ac_clock of the last AC0267; 0: none */
     char proof_key[AC_MIRROR_KEY_SIZE];
     const char *proof[5]; /* SET proof_key 1 PX ... */
-    ac_mirror_script_t append, read, notify;
+    ac_redis_script_t append;
+    bool append_is_known;         /* to the server: its hash suffices */
     struct ac_mirror_ask_t *asks; /* not answered */
     ac_mirror_reader_t reader;
 };

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/evp.h>
-
 #define PATIENCE apr_time_from_sec(2)   /* for an answer; no run waits for it */
 #define PAUSE apr_time_from_sec(1)      /* after a refusal */
 #define LOG_EVERY apr_time_from_sec(60) /* about refusals */
@@ -39,17 +37,6 @@ static const char notify_script[] = "redis.call('XADD', KEYS[1], 'MAXLEN', '~', 
                                     "redis.call('PEXPIRE', KEYS[1], ARGV[2])\n"
                                     "return 1\n";
 
-static void hash(ac_mirror_script_t *script, const char *text)
-{
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned len = 0;
-    script->text = text;
-    if (!EVP_Digest(text, strlen(text), digest, &len, EVP_sha1(), NULL)) {
-        abort();
-    }
-    ac_text_hex(script->sha1, digest, len);
-}
-
 void ac_mirror_redis_key(char key[AC_MIRROR_KEY_SIZE], const ac_mirror_redis_t *self, const char *name)
 {
     snprintf(key, AC_MIRROR_KEY_SIZE, "%sev:%s", self->prefix, name);
@@ -59,18 +46,16 @@ void ac_mirror_redis_key(char key[AC_MIRROR_KEY_SIZE], const ac_mirror_redis_t *
 
 typedef struct ac_mirror_ask_t {
     ac_mirror_redis_t *self;
-    ac_mirror_script_t *script;
     ac_mirror_append_fn *on_append;
     ac_mirror_read_fn *on_read;
     void *baton;
     struct ac_mirror_ask_t *next, *prev;
 } ask_t;
 
-static ask_t *ask_make(ac_mirror_redis_t *self, ac_mirror_script_t *script, void *baton)
+static ask_t *ask_make(ac_mirror_redis_t *self, void *baton)
 {
     ask_t *ask = ac_alloc(sizeof *ask);
     ask->self = self;
-    ask->script = script;
     ask->baton = baton;
     ask->next = self->asks;
     if (ask->next) {
@@ -149,12 +134,12 @@ static void on_reply(void *baton, const struct redisReply *reply, const ac_err_t
     ac_mirror_page_t page = {.failed = true};
     (void)err;
     if (reply && reply->type == REDIS_REPLY_ERROR && strncmp(reply->str, "NOSCRIPT", 8) == 0) {
-        ask->script->is_known = false;
+        self->append_is_known = false;
         result = AC_MIRROR_AGAIN;
     } else if (reply && reply->type == REDIS_REPLY_ERROR) {
         ac_mirror_redis_log_refusal(self, reply);
     } else if (reply) {
-        ask->script->is_known = true;
+        self->append_is_known = self->append_is_known || ask->on_append;
         page.failed = ask->on_read && !parse_page(&page, reply);
     }
     if (ask->on_append) {
@@ -178,13 +163,11 @@ static void arg(args_t *args, const char *text, size_t len)
 }
 
 /* The arguments up to the key. */
-static void begin(args_t *args, const ac_mirror_script_t *script, const char *key)
+static void begin(args_t *args, const char *name, const char *script, const char *key)
 {
-    const char *name = script->is_known ? "EVALSHA" : "EVAL";
-    const char *text = script->is_known ? script->sha1 : script->text;
     args->n = 0;
     arg(args, name, strlen(name));
-    arg(args, text, strlen(text));
+    arg(args, script, strlen(script));
     arg(args, "1", 1);
     arg(args, key, strlen(key));
 }
@@ -198,12 +181,13 @@ static void send_script(ask_t *ask, const args_t *args)
 static void append(void *baton, const ac_mirror_append_t *what, ac_mirror_append_fn *fn, void *fn_baton)
 {
     ac_mirror_redis_t *self = baton;
-    ask_t *ask = ask_make(self, &self->append, fn_baton);
+    ask_t *ask = ask_make(self, fn_baton);
     char key[AC_MIRROR_KEY_SIZE], first[24], last[24], most[24], keep[24];
     args_t args;
     ask->on_append = fn;
     ac_mirror_redis_key(key, self, what->run_id);
-    begin(&args, &self->append, key);
+    begin(&args, self->append_is_known ? "EVALSHA" : "EVAL",
+          self->append_is_known ? self->append.sha1 : self->append.text, key);
     arg(&args, what->writer, strlen(what->writer));
     arg(&args, first, (size_t)snprintf(first, sizeof first, "%" PRIu64, what->first));
     arg(&args, last, (size_t)snprintf(last, sizeof last, "%" PRIu64, what->entry.last));
@@ -216,14 +200,13 @@ static void append(void *baton, const ac_mirror_append_t *what, ac_mirror_append
 static void read_page(void *baton, const char *run_id, uint64_t after, ac_mirror_read_fn *fn, void *fn_baton)
 {
     ac_mirror_redis_t *self = baton;
-    ask_t *ask = ask_make(self, &self->read, fn_baton);
+    ask_t *ask = ask_make(self, fn_baton);
     char key[AC_MIRROR_KEY_SIZE], first[24], most[8];
     args_t args;
     ask->on_read = fn;
     ac_mirror_redis_key(key, self, run_id);
     /* A page is seldom wanted. The whole text each time saves a second call. */
-    self->read.is_known = false;
-    begin(&args, &self->read, key);
+    begin(&args, "EVAL", read_script, key);
     arg(&args, first, (size_t)snprintf(first, sizeof first, "%" PRIu64, after + 1));
     arg(&args, most, (size_t)snprintf(most, sizeof most, "%d", AC_MIRROR_PAGE));
     send_script(ask, &args);
@@ -231,10 +214,9 @@ static void read_page(void *baton, const char *run_id, uint64_t after, ac_mirror
 
 void ac_mirror_redis_send(ac_mirror_redis_t *self, const char *key, const char *text)
 {
-    ask_t *ask = ask_make(self, &self->notify, NULL);
+    ask_t *ask = ask_make(self, NULL);
     args_t args;
-    self->notify.is_known = false; /* as for a page */
-    begin(&args, &self->notify, key);
+    begin(&args, "EVAL", notify_script, key); /* as for a page */
     arg(&args, text, strlen(text));
     arg(&args, NOTICE_MS, strlen(NOTICE_MS));
     send_script(ask, &args);
@@ -279,7 +261,7 @@ static void mirror_redis_on_state(void *baton, bool up, const char *why)
 {
     ac_mirror_redis_t *self = baton;
     self->is_up = up;
-    self->append.is_known = false; /* another server may be behind the name */
+    self->append_is_known = false; /* another server may be behind the name */
     if (self->conf.on_state) {
         self->conf.on_state(self->conf.baton, up, why);
     }
@@ -295,9 +277,7 @@ apr_status_t ac_mirror_redis_create(ac_mirror_redis_t **predis, ac_mirror_t *mir
     self->mirror = mirror;
     self->prefix = prefix;
     self->loop = host->loop;
-    hash(&self->append, append_script);
-    hash(&self->read, read_script);
-    hash(&self->notify, notify_script);
+    ac_redis_script_init(&self->append, append_script);
     ac_mirror_redis_key(self->proof_key, self, "proof");
     memcpy(self->proof, (const char *[]){"SET", self->proof_key, "1", "PX", NOTICE_MS}, sizeof self->proof);
     mine.on_state = mirror_redis_on_state;
