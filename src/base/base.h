@@ -289,8 +289,11 @@ json_t *ac_record_title(const char *content);
 /* ---- trace.c: W3C trace context ---- */
 typedef struct ac_trace_t {
     char trace_id[33], span_id[17]; /* hexadecimal, lower case; "": not known */
+    bool sampled, random;           /* the flags 01 and 02 */
+    const char *state;              /* tracestate, or NULL; borrowed from the request, the run or the span */
 } ac_trace_t;
-/* Reads a traceparent header. false: it is not valid, and trace is empty. NULL is allowed. Any thread. */
+/* Reads a traceparent header. false: it is not valid, and trace is empty. NULL is allowed. state becomes NULL. Any
+ * thread. */
 bool ac_trace_parse(ac_trace_t *trace, const char *traceparent);
 
 /* ---- log.c ---- */
@@ -357,6 +360,8 @@ const ac_log_row_t *ac_log_rows(void);
 
 /* ---- metrics.c, metrics_read.c, metrics_text.c: what the module counts ---- */
 #include "base/metrics.h"
+/* ---- span.c: the spans of traces ---- */
+#include "base/span.h"
 /* ---- log_line.c: a log line as a JSON object; any thread ---- */
 #define AC_LOG_LINE_SIZE 4096 /* PIPE_BUF of Linux: a line of this size gets into a pipe whole */
 typedef struct ac_log_line_t {

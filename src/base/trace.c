@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The trace that a request belongs to. Source: W3C Trace Context, level 1, section 3.2. */
+/* The trace that a request belongs to. Source: W3C Trace Context, level 2, section 3. */
 #include "base.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define HEX "0123456789abcdef"
+#define FLAG_SAMPLED 1
+#define FLAG_RANDOM 2
 #define LEN_00 55 /* of version 00: 2 + 1 + 32 + 1 + 16 + 1 + 2 */
 
 /* len digits that are not all zero, and a dash or the end of the text behind them. */
@@ -31,7 +34,32 @@ bool ac_trace_parse(ac_trace_t *trace, const char *traceparent)
     }
     valid = valid && trace_read_id(trace->trace_id, text + 3, 32) && trace_read_id(trace->span_id, text + 36, 16);
     if (!valid) {
-        *trace = (ac_trace_t){"", ""};
+        *trace = (ac_trace_t){.trace_id = ""};
+        return false;
     }
-    return valid;
+    int flags = ac_hex_value(text[54]);
+    trace->sampled = flags & FLAG_SAMPLED;
+    trace->random = flags & FLAG_RANDOM;
+    trace->state = NULL;
+    return true;
+}
+
+void ac_trace_format(const ac_trace_t *trace, char text[AC_TRACEPARENT_SIZE])
+{
+    int flags = (trace->sampled ? FLAG_SAMPLED : 0) | (trace->random ? FLAG_RANDOM : 0);
+    *text = '\0';
+    if (*trace->trace_id && *trace->span_id) {
+        snprintf(text, AC_TRACEPARENT_SIZE, "00-%s-%s-%02x", trace->trace_id, trace->span_id, flags);
+    }
+}
+
+bool ac_trace_state_valid(const char *state)
+{
+    size_t len = state ? strlen(state) : 0;
+    for (size_t i = 0; i < len; i++) {
+        if ((unsigned char)state[i] < ' ' || (unsigned char)state[i] > '~') {
+            return false;
+        }
+    }
+    return len > 0 && len <= AC_MAX_TRACESTATE;
 }

@@ -125,7 +125,7 @@ static void test_all_members_at_their_longest_fit(void **state)
     (void)state;
     fill(text, "\x02", sizeof(text));
     ac_usage_t usage = {INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN, true, true};
-    ac_trace_t trace = {"0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"};
+    ac_trace_t trace = {.trace_id = "0af7651916cd43dd8448eb211c80319c", .span_id = "b7ad6b7169203331"};
     ac_log_fields_t fields = {.run = text,
                               .thread = text,
                               .request = text,
