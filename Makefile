@@ -79,6 +79,10 @@ $(BUILD)/src/front/api/api_docs.o: docs/openapi.yaml docs/openapi.json
 openapi:
 	python3 tests/guards/openapi_json.py docs/openapi.yaml >docs/openapi.json
 
+# The dashboard for Grafana. A guard compares it with its program.
+observability:
+	python3 tests/guards/grafana_dashboard.py >conf/observability/grafana-dashboard.json
+
 # Programs beside httpd: agentchat-store copies conversations between stores, agentchat-keys makes and revokes API keys.
 $(BUILD)/agentchat-store: tools/store_compare.c tools/store_copy.h
 $(BUILD)/agentchat-%: tools/agentchat_%.c $(BUILD)/libagentchat.a
@@ -310,7 +314,7 @@ help:
 	@echo 'make rpm            packages below $(BUILD)/rpm; RPM_FLAGS=--nodeps on a machine without rpms'
 	@echo 'make clean          removes $(BUILD), and what make run keeps elsewhere'
 
-.PHONY: openapi version rpm all module tools lower unit unit-programs fuzz-replay guards guard-counts httpd-test older-httpd failing-calls http-fuzz asan tsan valgrind \
+.PHONY: openapi observability version rpm all module tools lower unit unit-programs fuzz-replay guards guard-counts httpd-test older-httpd failing-calls http-fuzz asan tsan valgrind \
         fuzz tidy format format-check run check check-fast long-tests check-fresh check-long clang $(CROSS) clean help
 
 # make bench, make bench-check, make soak

@@ -14,6 +14,7 @@ import metric_table
 import openapi_json
 import route_table
 import set_version
+from observability import RULES, alerts, dashboard, metric_uses  # noqa: F401
 
 FLOORS = ["base", "wire", "io", "back", "agent", "front"]
 BANNED = ["strcpy", "strcat", "sprintf", "vsprintf", "gets", "atoi", "atol", "atoll", "strtok", "rand", "tmpnam",
@@ -376,6 +377,7 @@ def pages(top):
              if path.name != "README.md" and f"]({path.name})" not in index]
     if "](docs/README.md)" not in (top / "README.md").read_text():
         wrong.append("README.md does not link docs/README.md")
+    classes |= set(re.findall(r"alert: (\w+)", (top / RULES).read_text()))
     n, named = 0, set()
     for path in sources(top, "README.md", "docs/*.md"):
         text = path.read_text()

@@ -24,6 +24,9 @@ CASES = {
     "log_messages": ("src/base/messages.h", 'AC_MESSAGE(9999, AC_ERROR, "spoiled", "nothing")\n'),
     "log_page": ("docs/log-messages.md", "| AC0101 | error | spoiled | nothing |\n"),
     "metrics": ("docs/metrics.md", "| `agentchat_spoiled_total` | counter | | 0.1.0 | spoiled |\n"),
+    "metric_uses": ("docs/observability.md", "`agentchat_runs_total{spoiled=\"x\"}`\n"),
+    "alerts": ("docs/alerts.md", "### AgentChatSpoiled\n"),
+    "dashboard": ("conf/observability/grafana-dashboard.json", " "),
     "log_members": ("docs/logs.md", "| `agentchat-spoiled` | x |\n"),
     "error_kinds": ("docs/errors.md", "| `spoiled` | 500 | x |\n"),
     "directives": ("conf/agentchat.conf", "#AgentChatSpoiled on\n"),
@@ -52,7 +55,7 @@ def copy(tmp_path_factory):
 
 def test_every_guard_has_a_case():
     known = {name for name, value in vars(guards).items()
-             if callable(value) and getattr(value, "__module__", "") == "guards"}
+             if callable(value) and getattr(value, "__module__", "") in ("guards", "observability")}
     helpers = {"sources", "without_comments", "floor_of", "anchors", "prose"}
     assert known - helpers == set(CASES)
 
