@@ -385,6 +385,7 @@ def test_http2(http2, model):
     assert done.stdout.endswith("2") and done.stdout.count('"type":"token"') == 2 and '"type":"done"' in done.stdout
 
 
+@pytest.mark.skipif(VERSION == (2, 4, 57), reason="mod_http2 sends its GOAWAY in the middle of another write: PR 66646")
 def test_http2_at_a_stop(http2, model):
     server, command = http2
     gate = Gate()

@@ -46,25 +46,27 @@ FAULTS = [("epoll_ctl", "ENOMEM", 3), ("epoll_wait", "EINTR", 2), ("poll", "EINT
           ("setsockopt", "ENOBUFS", 2)]
 
 
-def traced(pid):
-    """Whether all threads of this process are; also where it has ended."""
+def traced(pid, threads):
+    """Whether these threads of this process are; also where it has ended."""
     try:
-        return all("TracerPid:\t0" not in (task / "status").read_text() for task in Path(f"/proc/{pid}/task").iterdir())
+        return all("TracerPid:\t0" not in Path(f"/proc/{pid}/task/{tid}/status").read_text()
+                   for tid in threads or os.listdir(f"/proc/{pid}/task"))
     except OSError:
         return not Path(f"/proc/{pid}").exists()
 
 
 class Faults:
-    """Calls of a process fail as long as this is open; n is how many did, once it is closed."""
+    """Calls of a process, or of some of its threads, fail as long as this is open; n is how many did, once it is closed."""
 
-    def __init__(self, pid, call, error, nth, folder):
+    def __init__(self, pid, call, error, nth, folder, threads=()):
         self.log, self.said, self.n = folder / "calls", folder / "strace", 0
         with self.said.open("w") as said:
-            self.process = subprocess.Popen(["strace", "-f", "-p", str(pid), "-o", str(self.log), "-e", f"trace={call}",
+            tasks = [f"-p{tid}" for tid in threads] or ["-f", f"-p{pid}"]
+            self.process = subprocess.Popen(["strace", *tasks, "-o", str(self.log), "-e", f"trace={call}",
                                              "-e", "signal=none", "-e", f"inject={call}:error={error}:when={nth}+{nth}"],
                                             stdout=said, stderr=said)
         try:
-            wait_until(lambda: self.process.poll() is not None or traced(pid), "strace does not attach")
+            wait_until(lambda: self.process.poll() is not None or traced(pid, threads), "strace does not attach")
         except BaseException:
             self.__exit__()
             raise

@@ -2,13 +2,17 @@
 """Clients that read more slowly than their run sends: the run's log keeps the rest for them."""
 import os
 import re
+import shutil
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from model_server import DONE, Gate, finish, head, token, usage
-from runs import CHILDREN, blocks, connection_to, events_of, owner_of, wait_until
+from runs import CHILDREN, blocks, connection_to, events_of, owner_of, wait_asleep, wait_until
+from server import OPERATOR, VERSION
+from test_failing_calls import Faults
 
 SMALL = "SendBufferSize 16384\n"
 PIECE = "0123456789abcde\n" * 256       # a line end takes two bytes of JSON
@@ -244,3 +248,31 @@ def test_a_model_faster_than_the_store(make_server, model, receive_buffer):
             n += len(part)
     (line,) = server.wait_access(1)
     assert n > len(WHOLE) and (int(line[1]), line[3]) == (n, "-")
+
+
+@pytest.mark.skipif(VERSION >= (2, 4, 63), reason="this MPM writes nothing before it waits")
+@pytest.mark.skipif(not shutil.which("strace"), reason="no strace")
+def test_a_write_of_the_mpm_that_fails(make_server, model, tmp_path):
+    """Before a connection waits again, httpd up to 2.4.62 writes what its core holds, and closes it where that fails, as with a client
+    that resets at this moment. The loop thread does not get the connection; the run continues."""
+    server = make_server(SMALL + OPERATOR + "Timeout 2\nLogLevel mpm_event:debug\n")
+    flood = Flood(model)
+    behind = slow(server.client)
+    run_id = behind.next().json["run_id"]
+    wait_asleep(server)
+    (child,) = server.children()
+    workers = [task.name for task in Path(f"/proc/{child}/task").iterdir() if (task / "wchan").read_text().startswith("futex")]
+    with Faults(child, "writev", "ECONNRESET", 1, tmp_path, workers):
+        flood.begin.open()
+        while not server.access():      # each second a worker takes the connection back, so that Timeout starts again
+            behind.connection.exactly(1000)
+            time.sleep(0.02)
+    server.wait_log("AH00470")
+    assert server.access()[0][3] == "X"
+    wait_until(lambda: server.ready().json["streams"] == 0, "the stream is not released")
+    flood.end.open()
+    ended(server.client, run_id)
+    again = events_of(server.client, run_id)
+    again.rest()
+    assert blocks(again.raw)[-1][1].count('"completed"') == 1
+    behind.close()
