@@ -183,6 +183,8 @@ void ac_engine_watch(ac_engine_t *engine);
 int ac_engine_active(const ac_engine_t *engine);
 /* The gate of a model in this child. Loop thread. */
 void ac_engine_gate_state(ac_engine_t *engine, const ac_model_t *model, ac_gate_state_t *state);
+/* Whether the mirror works, and for how long the oldest event that it lacks has been waiting. Only with a mirror. */
+bool ac_engine_mirror_state(const ac_engine_t *engine, apr_interval_time_t *plag);
 
 /* ---- run/: one run ---- */
 /* Starts the run with this follower. Consumes the turn. The first event comes later, never inside the call. A run that

@@ -73,6 +73,13 @@ void ac_engine_gate_state(ac_engine_t *engine, const ac_model_t *model, ac_gate_
     ac_gate_state(ac_gate_get(&engine->gates, model), state);
 }
 
+bool ac_engine_mirror_state(const ac_engine_t *engine, apr_interval_time_t *plag)
+{
+    const ac_mirror_t *mirror = engine->writers.mirror;
+    *plag = ac_mirror_writer_lag(&engine->writers);
+    return mirror->vt->is_up(mirror->self);
+}
+
 void ac_engine_stop(ac_engine_t *engine, void (*done)(void *baton), void *baton)
 {
     engine->stop.stopping = true;

@@ -11,6 +11,7 @@ from cosmos_server import KEY
 from model_server import DONE, Gate, answer, calls, finish, head, token, usage
 from redis_server import Redis
 from runs import CHILDREN, blocks, events_of, kill_child, owner_of, wait_until
+from server import OPERATOR
 from test_resume import KEY as RESUME_KEY, ROUTES, every_point
 
 pytestmark = pytest.mark.skipif(not redis_server.PROGRAM, reason="no redis-server; conf/packages.sh check installs it")
@@ -27,13 +28,13 @@ def redis():
 @pytest.fixture
 def machines(redis, make_server, cosmos):
     """machines(n, options): servers that are ready, and whose mirror works."""
-    def make(n, store="", shared="", more="", reads=None, **options):
+    def make(n, store="", shared="", more="", reads=None, timeout="5s", **options):
         password = redis.root / "password"
         password.write_text("secret\n")
         password.chmod(0o644)
         servers = [make_server(
             f"AgentChatStore cosmos:{cosmos.url} database=chat create=on credential=env:COSMOS_KEY {store}\n"
-            f"AgentChatShared redis:127.0.0.1:{redis.port} user=chat password=file:{password} timeout=5s {shared}\n{more}",
+            f"AgentChatShared redis:127.0.0.1:{redis.port} user=chat password=file:{password} timeout={timeout} {shared}\n{more}",
             env={"COSMOS_KEY": KEY}, **options) for _ in range(n)]
         for server in servers:
             wait_until(lambda client=server.client: client.get("/ready").status == 200, "a server is not ready")
@@ -343,6 +344,49 @@ def test_events_off(machines, model, redis):
     play_to_the_end(stream, gates)
     assert [e.type for e in follower.rest() if e.type != "heartbeat"] == ["run", "token", "done"]
     assert "agentchat:ev:" not in redis.cli("KEYS", "*") and readers(redis) == 0
+
+
+# ---- what an operator sees ----
+def mirror_of(server, *states):
+    """The mirror's part of /ready, as soon as it is in one of these states; the server is ready in each of them."""
+    def look():
+        response = server.ready()
+        assert response.status == 200, response
+        mirror = response.json["mirror"]
+        return mirror if mirror["state"] in states else None
+    return wait_until(look, f"the mirror is not {states}")
+
+
+def test_its_state(machines, model, redis):
+    (server,) = machines(1, more=OPERATOR, timeout="10s")
+    server.expect_log(*AWAY)
+    gates = [Gate() for _ in WORDS]
+    stream, _, _ = begin(server, model, gates)
+    assert mirror_of(server, "ok")["lag_ms"] < 1000
+    for gate in gates[:3]:
+        redis.hang()
+        gate.open()                     # this event is not copied
+        assert skip_heartbeats(stream).type == "token"
+        seen = mirror_of(server, "lagging", "failed")
+        assert seen["lag_ms"] > 1000
+        redis.go_on()
+        mirror_of(server, "ok")
+        if seen["state"] == "lagging":  # else this test has looked too late, when Redis had been silent for `timeout`
+            break
+    assert seen["state"] == "lagging"
+    redis.stop()
+    mirror_of(server, "failed")
+    play_to_the_end(stream, gates)
+    redis.start()
+    assert mirror_of(server, "ok")["lag_ms"] == 0
+
+
+def test_its_state_where_nothing_is_copied(machines, make_server, redis):
+    (server,) = machines(1, shared="events=off", more=OPERATOR, reads=0)
+    assert mirror_of(server, "off") == {"state": "off"}
+    local = make_server(f"{OPERATOR}AgentChatShared redis:127.0.0.1:{redis.port} user=chat password=file:{redis.root}/password\n")
+    assert mirror_of(local, "off") == {"state": "off"}
+    assert "mirror" not in make_server(OPERATOR).ready().json
 
 
 def test_a_user_that_may_not_use_streams(machines, model, redis):

@@ -217,6 +217,40 @@ static void test_a_mirror_that_lost_events_gets_them_again(void **state)
     ac_event_log_close(log);
 }
 
+static void test_how_long_events_wait(void **state)
+{
+    ac_event_log_t *log = make_log("run_1");
+    ac_mirror_writer_t *writer = ac_mirror_writer_create(&writers, log, 0);
+    (void)state;
+    assert_int_equal(ac_mirror_writer_lag(&writers), 0);
+    emit(writer, log, 1, AC_EVENT_RUN, NULL);
+    fake_turn();
+    fake_pass(apr_time_from_sec(3));
+    assert_int_equal(ac_mirror_writer_lag(&writers), apr_time_from_sec(3));
+    emit(writer, log, 2, AC_EVENT_TOKEN, "x"); /* while the first one is in flight */
+    fake_pass(apr_time_from_sec(4));
+    assert_int_equal(ac_mirror_writer_lag(&writers), apr_time_from_sec(7));
+    answer(0, AC_MIRROR_DONE, 1);
+    assert_int_equal(ac_mirror_writer_lag(&writers), apr_time_from_sec(4));
+    answer(1, AC_MIRROR_FAILED, 0);
+    fake_pass(apr_time_from_sec(1));
+    assert_int_equal(ac_mirror_writer_lag(&writers), apr_time_from_sec(5));
+    answer(2, AC_MIRROR_DONE, 2);
+    assert_int_equal(ac_mirror_writer_lag(&writers), 0);
+    emit(writer, log, 3, AC_EVENT_TOKEN, "x");
+    fake_pass(apr_time_from_sec(1));
+    answer(3, AC_MIRROR_DONE, 0); /* it lost all */
+    assert_int_equal(ac_mirror_writer_lag(&writers), apr_time_from_sec(1));
+    answer(4, AC_MIRROR_DONE, 3);
+    assert_int_equal(ac_mirror_writer_lag(&writers), 0);
+    emit(writer, log, 4, AC_EVENT_TOKEN, "x");
+    fake_turn();
+    answer(5, AC_MIRROR_REFUSED, 0);
+    assert_int_equal(ac_mirror_writer_lag(&writers), 0);
+    ac_mirror_writer_leave(writer);
+    ac_event_log_close(log);
+}
+
 /* A log that was adopted: its first writer had come as far as event 2. */
 static void test_a_writer_continues_where_another_one_stopped(void **state)
 {
@@ -376,6 +410,7 @@ int main(void)
         TEST(test_a_second_writer_is_refused_and_stops),
         TEST(test_a_mirror_with_later_events_is_another_ones),
         TEST(test_a_mirror_that_lost_events_gets_them_again),
+        TEST(test_how_long_events_wait),
         TEST(test_a_writer_continues_where_another_one_stopped),
         TEST(test_a_failure_is_tried_again_but_not_at_each_event),
         TEST(test_nothing_is_sent_while_the_mirror_is_away),

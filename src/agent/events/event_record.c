@@ -60,10 +60,11 @@ char *ac_event_record_make_done(const ac_event_t *event, size_t *plen)
 static ac_event_t *read_done(uint32_t type, json_t *parts)
 {
     const json_t *message = json_array_get(parts, 1), *text = json_array_get(parts, 2);
+    json_t *data = json_array_get(parts, 0);
     const json_t *said = json_is_object(message) ? json_object_get(message, "content") : text;
     const char *words = json_is_string(said) ? json_string_value(said) : "";
     ac_event_t *event =
-        ac_event_create((ac_event_type_e)type, json_incref(json_array_get(parts, 0)), words, strlen(words));
+        json_is_object(data) ? ac_event_create((ac_event_type_e)type, json_incref(data), words, strlen(words)) : NULL;
     if (event && json_is_object(message)) {
         event->message = json_incref((json_t *)message);
     }
@@ -83,8 +84,10 @@ ac_event_t *ac_event_record_parse(uint32_t type, const char *payload, size_t len
         if (type == AC_EVENT_DONE) {
             event = read_done(type, value);
             json_decref(value);
-        } else {
+        } else if (json_is_object(value)) {
             event = ac_event_create((ac_event_type_e)type, value, NULL, 0);
+        } else {
+            json_decref(value);
         }
     }
     if (!event) {

@@ -203,5 +203,7 @@ void ac_mirror_writer_leave(ac_mirror_writer_t *writer);  /* stops; frees the wr
 /* The log gets no more events from this process. Copies the rest, then calls done, or inside the call if there is
  * nothing to do; frees the writer. Consumes the log, which `done` consumes. */
 void ac_mirror_writer_end(ac_mirror_writer_t *writer, ac_event_log_t *log, ac_mirror_log_fn *done, void *baton);
+/* For how long the oldest event that the mirror lacks has been in its log; 0: it lacks none. */
+apr_interval_time_t ac_mirror_writer_lag(const ac_mirror_writers_t *all);
 
 #endif

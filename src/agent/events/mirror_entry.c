@@ -136,7 +136,7 @@ ac_event_t *ac_mirror_entry_next(ac_mirror_cursor_t *cursor)
         return NULL;
     }
     cursor->at += len;
-    cursor->time += to_signed(passed);
+    cursor->time = (apr_time_t)((uint64_t)cursor->time + (uint64_t)to_signed(passed));
     cursor->n_text += type == AC_EVENT_TOKEN ? (size_t)len : 0;
     cursor->is_damaged = false;
     event->seq = ++cursor->seq;

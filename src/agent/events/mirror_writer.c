@@ -21,10 +21,12 @@ struct ac_mirror_writer_t {
     char run_id[AC_ID_SIZE], name[AC_MIRROR_WRITER_SIZE];
     ac_mirror_place_t sent, flying; /* up to where the mirror has the log; and the entry in flight */
     bool in_flight;
-    bool stopped; /* no more is sent */
-    bool dirty;   /* in the list of those that send next */
-    bool left;    /* its owner has left: it is freed when nothing is in flight */
-    int n_new;    /* events since the last entry */
+    bool stopped;           /* no more is sent */
+    bool dirty;             /* in the list of those that send next */
+    bool left;              /* its owner has left: it is freed when nothing is in flight */
+    int n_new;              /* events since the last entry */
+    apr_time_t behind;      /* ac_loop_now(): until then the mirror has had all events; 0: it has them */
+    apr_time_t behind_next; /* the same as soon as the entry in flight has arrived */
     uint64_t n_entries, n_bytes;
     ac_mirror_log_fn *done; /* gets the log, which has ended; NULL: the log is the owner's */
     void *baton;
@@ -46,6 +48,14 @@ static void set_timer(ac_mirror_writers_t *all)
     }
 }
 
+static void note_behind(ac_mirror_writer_t *writer)
+{
+    apr_time_t *behind = writer->in_flight ? &writer->behind_next : &writer->behind;
+    if (!*behind) {
+        *behind = ac_loop_now(writer->all->loop);
+    }
+}
+
 static void mark_dirty(ac_mirror_writer_t *writer)
 {
     ac_mirror_writers_t *all = writer->all;
@@ -62,6 +72,7 @@ void ac_mirror_writer_notify(ac_mirror_writer_t *writer)
     if (!writer) {
         return;
     }
+    note_behind(writer);
     if (++writer->n_new >= EVENTS_SOON && writer->dirty && writer->all->sent <= ac_loop_now(writer->all->loop)) {
         ac_loop_ready_set(writer->all->loop, &writer->all->ready, send_all, writer->all);
     }
@@ -152,6 +163,7 @@ static void on_appended(void *baton, ac_mirror_result_e result, uint64_t last)
         mirror_writer_move(writer, last);
     } else {
         writer->sent = writer->flying;
+        writer->behind = writer->behind_next;
         if (writer->done || ac_event_log_seq(writer->log) - writer->sent.seq >= EVENTS_SOON) {
             writer_send(writer);
         } else if (ac_event_log_seq(writer->log) > writer->sent.seq) {
@@ -184,12 +196,14 @@ static void writer_send(ac_mirror_writer_t *writer)
         return;
     }
     if (n == 0) {
+        writer->behind = 0;
         if (writer->done) {
             finish(writer);
         }
         return;
     }
     writer->in_flight = true;
+    writer->behind_next = ac_event_log_seq(writer->log) > writer->flying.seq ? writer->behind : 0;
     writer->n_entries++;
     writer->n_bytes += all->bytes.len;
     ac_mirror_append_t append = {.run_id = writer->run_id,
@@ -245,6 +259,7 @@ ac_mirror_writer_t *ac_mirror_writer_create(ac_mirror_writers_t *all, ac_event_l
     }
     all->first = writer;
     if (ac_event_log_seq(log)) {
+        note_behind(writer);
         mark_dirty(writer);
     }
     return writer;
@@ -275,6 +290,16 @@ void ac_mirror_writer_end(ac_mirror_writer_t *writer, ac_event_log_t *log, ac_mi
     writer->baton = baton;
     unlink_dirty(writer);
     writer_send(writer); /* at once: followers wait for the end */
+}
+
+apr_interval_time_t ac_mirror_writer_lag(const ac_mirror_writers_t *all)
+{
+    apr_interval_time_t most = 0;
+    for (const ac_mirror_writer_t *writer = all->first; writer; writer = writer->next) {
+        apr_interval_time_t lag = writer->behind && !writer->stopped ? ac_loop_now(all->loop) - writer->behind : 0;
+        most = lag > most ? lag : most;
+    }
+    return most;
 }
 
 void ac_mirror_writer_init(ac_mirror_writers_t *all, ac_mirror_t *mirror, ac_loop_t *loop)

@@ -65,7 +65,8 @@ static tail_mirror_e deliver(ac_tail_t *tail, const ac_mirror_entry_t *entry)
         ac_tail_deliver(tail, event);
         tail->cursor.n_text = cursor.n_text;
     }
-    return cursor.is_damaged ? LACKING : DELIVERED;
+    bool is_whole = cursor.at < cursor.end || cursor.seq == entry->last; /* `at`: the tail left in the middle */
+    return cursor.is_damaged || !is_whole ? LACKING : DELIVERED;
 }
 
 /* The terminal event of the entry, or NULL; the bytes of all tokens up to its end. A new reference. */

@@ -14,6 +14,7 @@ APLOG_USE_MODULE(agentchat);
 
 #define FRESH apr_time_from_sec(2)
 #define PROBE_PATIENCE apr_time_from_sec(3)
+#define LAGGING apr_time_from_sec(1) /* of the mirror: some forty times what Redis takes */
 
 int ac_api_health_live(ac_request_t *rq)
 {
@@ -41,6 +42,9 @@ struct probes_t {
     int refs; /* the worker, and the loop thread until the last answer */
     ac_latch_t *latch;
     int n, n_open; /* n_open: loop thread */
+    bool mirror_up;
+    apr_interval_time_t mirror_lag;
+    int mirror_seen; /* set after both, as `seen` */
     probe_t list[];
 };
 
@@ -76,6 +80,10 @@ static void start_probes(void *baton)
 {
     probes_t *probes = baton;
     probes->n_open = 1;
+    if (ac_child()->mirror_redis) {
+        probes->mirror_up = ac_engine_mirror_state(ac_child()->engine, &probes->mirror_lag);
+        __atomic_store_n(&probes->mirror_seen, 1, __ATOMIC_RELEASE);
+    }
     for (int i = 0; i < probes->n; i++) {
         probe_t *probe = &probes->list[i];
         ac_engine_gate_state(ac_child()->engine, probe->model, &probe->gate);
@@ -117,7 +125,7 @@ static probes_t *probes_create(const ac_registry_t *registry, apr_pool_t *pool)
 
 typedef struct readiness_t {
     bool ready;
-    json_t *store, *models;
+    json_t *store, *models, *mirror; /* mirror: NULL without AgentChatShared */
 } readiness_t;
 
 static json_t *latency_json(apr_interval_time_t took)
@@ -188,6 +196,20 @@ static void read_probes(readiness_t *readiness, const probes_t *probes)
     readiness->ready = readiness->ready && any;
 }
 
+/* {"state": "ok" | "lagging" | "failed" | "off", "lag_ms"}. Without it a server is ready: followers on other machines
+ * get what the store has. */
+static json_t *mirror_json(const probes_t *probes)
+{
+    if (!ac_child()->mirror_redis) {
+        return json_pack("{s:s}", "state", "off");
+    }
+    if (!__atomic_load_n(&probes->mirror_seen, __ATOMIC_ACQUIRE)) {
+        return json_pack("{s:s}", "state", "failed");
+    }
+    const char *state = !probes->mirror_up ? "failed" : probes->mirror_lag > LAGGING ? "lagging" : "ok";
+    return json_pack("{s:s, s:I}", "state", state, "lag_ms", (json_int_t)apr_time_as_msec(probes->mirror_lag));
+}
+
 static void probe_store(readiness_t *readiness, ac_request_t *rq)
 {
     ac_store_op_t *op = ac_store_op_create(AC_STORE_PING, "", NULL);
@@ -214,13 +236,14 @@ static void probe_store(readiness_t *readiness, ac_request_t *rq)
 static readiness_t probe_all(ac_request_t *rq)
 {
     ac_child_t *child = ac_child();
-    readiness_t readiness = {false, NULL, NULL};
+    readiness_t readiness = {0};
     probes_t *probes = probes_create(&child->conf->registry, rq->r->pool);
     apr_time_t deadline = ac_clock() + PROBE_PATIENCE;
     ac_loop_post(child->loop, start_probes, probes);
     probe_store(&readiness, rq);
     ac_latch_wait(probes->latch, deadline);
     read_probes(&readiness, probes);
+    readiness.mirror = child->shared ? mirror_json(probes) : NULL;
     probes_unref(probes);
     return readiness;
 }
@@ -247,6 +270,7 @@ static void publish(const readiness_t *readiness)
     pthread_mutex_unlock(&shared.lock);
     json_decref(old.store);
     json_decref(old.models);
+    json_decref(old.mirror);
 }
 
 /* The newest result, with new references. One request probes; the others take the result before. Only while there is
@@ -268,6 +292,7 @@ static readiness_t newest_readiness(ac_request_t *rq)
     readiness = shared.readiness;
     json_incref(readiness.store);
     json_incref(readiness.models);
+    json_incref(readiness.mirror);
     pthread_mutex_unlock(&shared.lock);
     return readiness;
 }
@@ -281,6 +306,7 @@ static void put_details(json_t *answer, const readiness_t *readiness, ac_child_t
     ac_json_put(answer, "models", json_incref(readiness->models));
     if (shared) {
         ac_json_put(answer, "shared", json_pack("{s:s, s:s}", "name", ac_limit_redis_vt.name, "state", shared));
+        ac_json_put(answer, "mirror", json_incref(readiness->mirror));
     }
     ac_json_put(answer, "streams", json_integer(streams));
     ac_json_put(answer, "runs", json_integer(ac_engine_active(child->engine)));
@@ -311,5 +337,6 @@ int ac_api_health_ready(ac_request_t *rq)
     }
     json_decref(readiness.store);
     json_decref(readiness.models);
+    json_decref(readiness.mirror);
     return ac_reply_json(rq, readiness.ready ? HTTP_OK : HTTP_SERVICE_UNAVAILABLE, answer);
 }
