@@ -266,7 +266,7 @@ $(CROSS):
 	FRESH_DIR='$(or $(FRESH_DIR),$(abspath $(BUILD))/fresh)' tests/fresh.sh bookworm tests/cross.sh $@
 
 # Tests that take too long for every change; a failure does not end the others.
-LONG = long-tests older-httpd clang arm64 asan tsan torture failing-calls http-fuzz fuzz soak bench-check
+LONG = long-tests older-httpd clang arm64 asan tsan torture failing-calls http-fuzz fuzz soak soak-mirror bench-check
 check-long:
 	@conf/packages.sh check
 	@failed=; for part in $(LONG); do echo "check-long: $$part"; $(MAKE) --no-print-directory $$part || failed+=" $$part"; done; \
@@ -306,6 +306,7 @@ help:
 	@echo 'make failing-calls  19 kinds of system calls fail in a child, by strace; nothing that was acknowledged may be lost'
 	@echo 'make http-fuzz      HTTP_FUZZ_REQUESTS=100000 malformed requests, under sanitizers and without; SEED=1, CASE='
 	@echo 'make soak           SOAK_MINUTES=30 of 500 streams: memory and descriptors of the children, every ten seconds; they may not grow'
+	@echo 'make soak-mirror    SOAK_MINUTES=15 of three machines whose Redis is killed, paused, filled and emptied'
 	@echo 'make fuzz           grows the fuzz corpora with libFuzzer, FUZZ_SECONDS=60 each'
 	@echo 'make tidy           clang-tidy'
 	@echo 'make format         gives all C the form of .clang-format, with clang-format-15; make format-check compares'
@@ -317,7 +318,7 @@ help:
 .PHONY: openapi observability version rpm all module tools lower unit unit-programs fuzz-replay guards guard-counts httpd-test older-httpd failing-calls http-fuzz asan tsan valgrind \
         fuzz tidy format format-check run check check-fast long-tests check-fresh check-long clang $(CROSS) clean help
 
-# make bench, make bench-check, make soak
+# make bench, make bench-check, make soak, make soak-mirror
 include tests/bench/bench.mk
 
 # make install, make uninstall

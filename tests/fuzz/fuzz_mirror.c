@@ -31,11 +31,14 @@ static void check_json(const char *text, size_t len)
 
 static void check_lines(const ac_buf_t *out, bool is_stream)
 {
-    const char *at = out->data, *end = at + out->len;
-    if (out->len && !is_stream) {
-        check_json(at, out->len);
+    if (!out->len) {
         return;
     }
+    if (!is_stream) {
+        check_json(out->data, out->len);
+        return;
+    }
+    const char *at = out->data, *end = at + out->len;
     while (at < end) {
         const char *line_end = memchr(at, '\n', (size_t)(end - at));
         must(line_end != NULL);
@@ -117,7 +120,9 @@ static void check_page(const redisReply *reply)
         for (int i = 0; i < page.n; i++) {
             check_entry(page.entries[i].bytes, page.entries[i].len);
         }
-        check_entry(page.newest.bytes, page.newest.len);
+        if (page.newest.last) {
+            check_entry(page.newest.bytes, page.newest.len);
+        }
     }
 }
 
@@ -129,8 +134,8 @@ static void check_read(const redisReply *reply)
     apr_pool_create_unmanaged_ex(&self.reader.pool, NULL, NULL);
     self.reader.followed = apr_hash_make(self.reader.pool);
     apr_hash_set(self.reader.followed, followed.run_id, APR_HASH_KEY_STRING, &followed);
-    strcpy(self.reader.inbox, "p:ev:to:1");
-    strcpy(self.reader.all, "p:ev:all");
+    apr_cpystrn(self.reader.inbox, "p:ev:to:1", AC_MIRROR_KEY_SIZE);
+    apr_cpystrn(self.reader.all, "p:ev:all", AC_MIRROR_KEY_SIZE);
     for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements; i++) {
         on_stream(&self, reply->element[i]);
     }
