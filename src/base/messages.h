@@ -139,6 +139,15 @@ AC_MESSAGE(267, AC_WARNING,
            "Redis (AgentChatShared) refuses a command of the copies of event logs. Logged once a minute by each child.",
            "The line contains Redis' own message: usually a user that may not use streams, see docs/limits.md, or a "
            "Redis that is full. Or set events=off.")
+AC_MESSAGE(268, AC_WARNING,
+           "A destination of AgentChatTelemetry cannot be reached, refuses telemetry or is too slow; logged once a "
+           "minute by each child. Requests and runs do not wait for it. Telemetry that does not get through is lost "
+           "after some minutes, or when the queue is full.",
+           "The line contains the destination and the cause. With LogLevel agentchat:debug the next lines contain what "
+           "the destination said. docs/telemetry.md lists what is tried again.")
+AC_MESSAGE(269, AC_INFO,
+           "A destination of AgentChatTelemetry accepts telemetry again.",
+           "Nothing to do.")
 AC_MESSAGE(401, AC_WARNING,
            "The index of a knowledge base was damaged or written by another version. It is rebuilt from its folder.",
            "Nothing, if it happens once after an update. If it happens again, check the disk of the state directory.")

@@ -57,6 +57,7 @@ typedef enum ac_stream_outcome_e {
     AC_STREAM_OUTCOME_SLOW,         /* the client was dropped, because it read too slowly */
     AC_STREAM_OUTCOME_STOPPED       /* the process ended */
 } ac_stream_outcome_e;
+typedef enum ac_signal_e { AC_SIGNAL_TRACES, AC_SIGNAL_METRICS, AC_SIGNAL_LOGS, AC_N_SIGNALS } ac_signal_e;
 enum { AC_DELIVERY_PARKED, AC_DELIVERY_BLOCKING };
 enum { AC_TOKENS_INPUT, AC_TOKENS_OUTPUT };
 enum { AC_CACHE_HIT, AC_CACHE_MISS, AC_CACHE_STALE };

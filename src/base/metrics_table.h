@@ -31,6 +31,7 @@ AC_METRIC_DOMAIN(BREAKER_STATE,  "state",     FIXED)
 AC_METRIC_DOMAIN(LIMIT,          "limit",     FIXED)
 AC_METRIC_DOMAIN(LIMIT_BY,       "by",        FIXED)
 AC_METRIC_DOMAIN(CACHE_RESULT,   "result",    FIXED)
+AC_METRIC_DOMAIN(SIGNAL,         "signal",    FIXED)
 
 /* requests */
 AC_METRIC(REQUESTS, "agentchat_requests_total", COUNTER, 1, NONE, 0, ROUTE, HTTP_STATUS, NONE, "0.1.0",
@@ -145,6 +146,12 @@ AC_METRIC(STREAM_RESUMES, "agentchat_stream_resumes_total", COUNTER, 1, NONE, 0,
           "Streams that continued a run behind an event that the client had")
 AC_METRIC(STREAM_GAPS, "agentchat_stream_gaps_total", COUNTER, 1, NONE, 0, NONE, NONE, NONE, "0.1.0",
           "Streams that could not be continued, because the events are not kept any more")
+
+/* telemetry */
+AC_METRIC(TELEMETRY_EXPORTED, "agentchat_telemetry_exported_total", COUNTER, 1, NONE, 0, SIGNAL, NONE, NONE, "0.1.0",
+          "Spans, data points and log records that a destination of AgentChatTelemetry has accepted")
+AC_METRIC(TELEMETRY_DROPPED, "agentchat_telemetry_dropped_total", COUNTER, 1, NONE, 0, SIGNAL, NONE, NONE, "0.1.0",
+          "Those that were lost: the queue was full, or the destination refused them or could not be reached")
 
 /* the process */
 AC_METRIC(LOOP_LAG, "agentchat_loop_lag_seconds", HISTOGRAM, 1, LAG, 0, NONE, NONE, NONE, "0.1.0",

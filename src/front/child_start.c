@@ -175,6 +175,11 @@ static apr_status_t start_all(ac_child_life_t *self, const char **ppart, ac_err_
     if (status != APR_SUCCESS) {
         return status;
     }
+    *ppart = "telemetry";
+    status = ac_telemetry_front_open(child, err);
+    if (status != APR_SUCCESS) {
+        return status;
+    }
     *ppart = "loop thread";
     return child_start_thread(self);
 }
@@ -202,6 +207,7 @@ static void start_timers(void *baton)
     ac_child_purge_start(self);
     ac_trim_watch(&self->trim, self->child.loop, self->child.work);
     ac_metrics_front_watch(&self->child);
+    ac_telemetry_front_start(&self->child);
     ac_engine_watch(self->child.engine);
     ac_run_approval_watch(self->child.engine, self->child.conf->agents_refresh > 0 ? self->child.catalog : NULL);
     if (self->child.conf->agents_refresh > 0) {

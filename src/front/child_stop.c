@@ -27,6 +27,7 @@ static void end_credentials(ac_child_life_t *self)
             ac_credential_child_exit(model->conf->auth);
         }
     }
+    ac_telemetry_front_end_credentials(&self->child);
 }
 
 /* First ends what calls back into the loop, which still runs if it ever ran; the engine and the loop come last. */
@@ -51,6 +52,7 @@ void ac_child_stop_end(ac_child_life_t *self)
     if (child->engine) {
         ac_engine_destroy(child->engine);
     }
+    ac_telemetry_front_close(child);
     ac_mirror_redis_destroy(child->mirror_redis);
     ac_limits_leave(child);
     ac_event_dir_close(child->event_dir);
@@ -236,6 +238,7 @@ apr_status_t ac_child_stop_at_exit(void *baton)
     stop_all(self);
     /* The join of a stuck loop's thread would wait forever. */
     if (!self->stuck) {
+        ac_telemetry_front_stop(&self->child);
         ac_child_stop_end(self);
         ac_child_set(NULL);
     }

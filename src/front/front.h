@@ -10,6 +10,7 @@
 #include "back/cache/cache.h"
 #include "back/limit/limit.h"
 #include "back/mirror/mirror.h"
+#include "back/telemetry/telemetry.h"
 
 #include "httpd.h"
 #if !AP_MODULE_MAGIC_AT_LEAST(20120211, 116)
@@ -48,6 +49,7 @@ typedef struct ac_child_t {
     ac_limit_redis_t *shared;        /* AgentChatShared; NULL: none */
     ac_mirror_t mirror;              /* of event logs */
     ac_mirror_redis_t *mirror_redis; /* NULL: no mirror */
+    ac_telemetry_t *telemetry;       /* NULL: nothing is exported */
     apr_thread_t *thread;
     bool threaded;                              /* the MPM has threads; one without ends inside a signal handler */
     bool can_park;                              /* the MPM lets a stream wait without a thread */

@@ -24,6 +24,13 @@ apr_status_t ac_limits_open(ac_child_t *child, ac_err_t *err);
 ac_redis_conf_t ac_limits_redis_conf(const ac_conf_t *conf);
 /* Opens the mirror of event logs for this child and its engine, if machines share the store and a Redis. */
 apr_status_t ac_mirroring_open(ac_child_t *child, ac_err_t *err);
+/* Makes the exporters of AgentChatTelemetry, and takes spans for them from now on. */
+apr_status_t ac_telemetry_front_open(ac_child_t *child, ac_err_t *err);
+void ac_telemetry_front_start(ac_child_t *child); /* the loop */
+/* Sends what is left, for at most two seconds. The thread that ends the child. */
+void ac_telemetry_front_stop(ac_child_t *child);
+void ac_telemetry_front_end_credentials(ac_child_t *child); /* while the loop runs */
+void ac_telemetry_front_close(ac_child_t *child);           /* after the loop */
 /* Releases what the child holds of limits, after the loop has ended. Nothing is counted after it. */
 void ac_limits_leave(ac_child_t *child);
 /* Makes the memory of metrics, or finds the one from before a reload. Gives agents, models and tools their indexes. */

@@ -201,7 +201,7 @@ static void head_complete(ac_http_t *http)
     }
     ac_http_answer_read_head(answer, (int)status);
     bool again = http->retries_left > 0 && ac_http_answer_retries(answer);
-    if (http->follow_redirects && ac_http_answer_redirects(answer)) {
+    if (http->follow_redirects && ac_http_answer_redirects(answer, http->copy && http->copy->request.keep_method)) {
         answer->kind = AC_HTTP_ANSWER_SKIPPED;
     } else if (status >= 300 && (again || !http->raw_errors)) {
         answer->kind = AC_HTTP_ANSWER_KEPT;

@@ -74,11 +74,11 @@ ac_http_head_t ac_http_answer_head(const ac_http_answer_t *answer)
     return (ac_http_head_t){answer->status, type ? type : "", id ? id : "", answer->retry_after, get_header, answer};
 }
 
-bool ac_http_answer_redirects(const ac_http_answer_t *answer)
+bool ac_http_answer_redirects(const ac_http_answer_t *answer, bool keep_method)
 {
     int status = answer->status;
     return ac_http_answer_find(answer, "location") &&
-        ((status >= 301 && status <= 303) || status == 307 || status == 308);
+        ((!keep_method && status >= 301 && status <= 303) || status == 307 || status == 308);
 }
 
 bool ac_http_answer_retries(const ac_http_answer_t *answer)

@@ -322,7 +322,8 @@ bool ac_http_request_apply(const ac_http_request_copy_t *copy, void *easy)
 
 static void keep_headers(ac_http_request_copy_t *copy, bool same_origin)
 {
-    static const char *const harmless[] = {"Accept", "Accept-Language", "Content-Type", "User-Agent", "Expect"};
+    static const char *const harmless[] = {"Accept",           "Accept-Language", "Content-Type",
+                                           "Content-Encoding", "User-Agent",      "Expect"};
     struct curl_slist **plink = &copy->headers;
     while (*plink) {
         const char *header = (*plink)->data;
@@ -331,7 +332,9 @@ static void keep_headers(ac_http_request_copy_t *copy, bool same_origin)
             keep = header_is(header, harmless[i]);
         }
         /* The type of a body that is not sent any more; the header that removes curl's own stays. */
-        if (!copy->send_body && header_is(header, "Content-Type") && header[strlen("Content-Type:")]) {
+        if (!copy->send_body &&
+            ((header_is(header, "Content-Type") && header[strlen("Content-Type:")]) ||
+             header_is(header, "Content-Encoding"))) {
             keep = false;
         }
         if (keep) {

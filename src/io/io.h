@@ -181,6 +181,7 @@ typedef struct ac_http_request_t {
     int http_version;    /* 0: HTTP/2 over TLS where offered, else 1.1; 1: 1.1; 2: 2 over TLS */
     const char *ca_file; /* PEM; NULL: the system's. Verification cannot be turned off */
     int max_redirects;   /* 0: a 3xx is reported like any other response */
+    bool keep_method;    /* only 307 and 308 are followed; by the others a POST would become a GET */
     /* refuse loopback, link-local, private, multicast … addresses, also after DNS and redirects */
     bool public_only;
     /* Hosts that redirects may lead to: "host", "*.host" (both with the scheme's own port), "host:port",

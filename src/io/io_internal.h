@@ -101,7 +101,8 @@ void ac_http_answer_read_head(ac_http_answer_t *answer,
                               int status); /* the final head is complete: sets retry_after, upstream_id */
 const char *ac_http_answer_find(const ac_http_answer_t *answer, const char *name); /* a header's value, or NULL */
 ac_http_head_t ac_http_answer_head(const ac_http_answer_t *answer);                /* points into answer */
-bool ac_http_answer_redirects(const ac_http_answer_t *answer); /* whether it redirects to another URL */
+/* Whether it redirects to another URL. keep_method: as in ac_http_request_t. */
+bool ac_http_answer_redirects(const ac_http_answer_t *answer, bool keep_method);
 bool ac_http_answer_retries(const ac_http_answer_t *answer); /* whether its status, or x-should-retry, allows a retry */
 /* Keeps a part of the body up to AC_MAX_ERROR_BODY, or skips it within the same bound. Returns false at the bound;
  * abort_reason says why. */

@@ -211,4 +211,7 @@ apr_status_t ac_template_fill(ac_buf_t *out, const char *text, ac_template_e kin
  * if the text contains ${secret} and secret is NULL. out then stays unchanged. */
 apr_status_t ac_template_header(ac_buf_t *out, const char *text, const char *secret, const json_t *args, ac_err_t *err);
 
+/* ---- otlp_json.c, otlp_protobuf.c, otlp_answer.c: telemetry ---- */
+#include "wire/otlp.h"
+
 #endif

@@ -5,9 +5,22 @@
 #define AC_CONFIG_H
 
 #include "back/apikey/apikey.h"
+#include "back/telemetry/telemetry.h"
 #include "front/front.h"
 
 /* ---- what directives give ---- */
+typedef struct ac_telemetry_conf_t { /* AgentChatTelemetry and its like */
+    apr_array_header_t *exporters;   /* of ac_exporter_conf_t; NULL or empty: nothing is exported */
+    apr_array_header_t *credentials; /* of ac_credential_t *: those of the exporters, each once */
+    apr_table_t *attributes;         /* AgentChatTelemetryResource; NULL: none */
+    const char *sampler_text;        /* AgentChatTraceSampler; NULL: as the variables say */
+    int batch, queue;                /* AgentChatTelemetryBatch: items */
+    apr_int64_t bytes;
+    apr_interval_time_t delay;
+    ac_otlp_resource_t resource; /* set by the check, as is the sampler */
+    ac_sampler_t sampler;
+} ac_telemetry_conf_t;
+
 struct ac_conf_t {          /* one per configuration; the directives of all virtual hosts write to it */
     const char *store_spec; /* "sqlite:/path", "cosmos:https://…" */
     apr_table_t *store_options;
@@ -52,6 +65,7 @@ struct ac_conf_t {          /* one per configuration; the directives of all virt
         const char *owner;  /* "plain", "hashed" */
         ac_secret_t secret; /* of the hash; NULL: none */
     } audit;
+    ac_telemetry_conf_t telemetry;
     const char *memory_dir; /* a directory in memory that this server's processes share; NULL: none */
     apr_interval_time_t
         agents_refresh; /* how often each child looks for agents made through the API; 0: there are none */

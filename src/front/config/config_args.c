@@ -272,6 +272,7 @@ const char *ac_config_args_set(const ac_setting_t *setting, void *target, const 
     case AC_VALUE_HEADER: return set_header(field, args, p);
     case AC_VALUE_ROLE: return ac_config_principal_set_roles(field, args, p);
     case AC_VALUE_KEYS: return set_keys(setting, target, args, p);
+    case AC_VALUE_TELEMETRY: return ac_config_telemetry_set(field, args, p);
     case AC_VALUE_CREDENTIAL: return set_credential(field, args, p);
     case AC_VALUE_DOCUMENT:
         if (*args == '{') {

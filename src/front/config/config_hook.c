@@ -60,6 +60,7 @@ static void check_all(ac_config_check_t *check, int n_mounts)
     ac_event_logs_check(check);
     ac_log_front_check(check);
     ac_audit_check(check);
+    ac_config_trace_check(check);
     check_ca_files(check);
 }
 

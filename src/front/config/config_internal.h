@@ -44,6 +44,7 @@ typedef enum ac_value_type_e {
     AC_VALUE_SWITCH,     /* a key without a value → bool */
     AC_VALUE_VARIABLE,   /* env:NAME, of a request's variables → NAME, const char * */
     AC_VALUE_ROLE,       /* ROLE OWNER …, added → apr_array_header_t * of ac_role_t */
+    AC_VALUE_TELEMETRY,  /* a destination, added, or off → ac_telemetry_conf_t */
     AC_VALUE_KEYS        /* [WORD] key=value …: see keys */
 } ac_value_type_e;
 
@@ -189,6 +190,13 @@ void ac_config_limit_check(ac_config_check_t *check);
 /* ---- config_section.c ---- */
 /* Checks the settings of a section by themselves. NULL on success, else an error message. */
 const char *ac_config_section_problem(const ac_mount_conf_t *mount, apr_pool_t *p);
+
+/* ---- config_telemetry.c: the type AC_VALUE_TELEMETRY ---- */
+const char *ac_config_telemetry_set(ac_telemetry_conf_t *telemetry, const char *args, apr_pool_t *p);
+
+/* ---- config_trace.c ---- */
+/* Completes conf.telemetry: the resource, the sampler, the exporters' queues. Problems are reported. */
+void ac_config_trace_check(ac_config_check_t *check);
 
 /* ---- config_store.c ---- */
 /* Whether something is kept in the state directory. */

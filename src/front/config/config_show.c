@@ -3,6 +3,8 @@
  * values that may contain one, such as a header's value or the query of a URL, are masked. */
 #include "config_internal.h"
 
+#include "back/credential/credential.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -132,6 +134,19 @@ static json_t *roles_json(const apr_array_header_t *roles)
     return list;
 }
 
+static json_t *telemetry_json(const apr_array_header_t *exporters, apr_pool_t *p)
+{
+    json_t *list = json_array();
+    for (int i = 0; exporters && i < exporters->nelts; i++) {
+        const ac_exporter_conf_t *exporter = &APR_ARRAY_IDX(exporters, i, ac_exporter_conf_t);
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s, s:b, s:s?}", "url", mask_url(exporter->url, p), "type",
+                                        exporter->format->content_type, "gzip", exporter->gzip, "credential",
+                                        exporter->credential ? ac_credential_spec(exporter->credential) : NULL));
+    }
+    return list;
+}
+
 static void put_pairs(json_t *out, const apr_table_t *table, apr_pool_t *p)
 {
     const apr_array_header_t *pairs = table ? apr_table_elts(table) : NULL;
@@ -197,6 +212,7 @@ static json_t *value_json(const char *name, const ac_value_t *value, const void 
     case AC_VALUE_HEADER: return headers_json(*(const apr_array_header_t *const *)field);
     case AC_VALUE_LIMITS: return limits_json(*(const ac_limits_t *const *)field, p);
     case AC_VALUE_ROLE: return roles_json(*(const apr_array_header_t *const *)field);
+    case AC_VALUE_TELEMETRY: return telemetry_json(((const ac_telemetry_conf_t *)field)->exporters, p);
     case AC_VALUE_TEXT: return ac_json_text(*(const char *const *)field);
     default: return word_json(name, *(const char *const *)field, p);
     }
