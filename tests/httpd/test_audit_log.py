@@ -159,8 +159,20 @@ def test_changes_of_the_file_of_keys_are_seen_once(audited):
     wait_until(lambda: client.get("/threads", headers=bearer(new)).status == 200, "the new key is not valid")
     created = only(audited, "key.created")
     assert created["target"] == "new-1" and created["result"] == "done"
+    rotated = audited.keys("rotate", "new-1")
+    wait_until(lambda: client.get("/threads", headers=bearer(rotated)).status == 200, "the rotated key is not valid")
+    changed = only(audited, "key.changed")
+    assert changed["target"] == "new-1" and changed["result"] == "done" and "who" not in changed
+    key_file = audited.keys.path
+    audited.keys.replace(key_file.read_text().replace("owner=ann", "owner=eve"))
+
+    def noticed():
+        client.get("/threads", headers=bearer(rotated))         # a key's owner is looked at when a request signs in
+        return len([line for line in lines(audited) if line["event"] == "key.changed"]) == 3
+    wait_until(noticed, "other owners are not seen")
+    assert sorted(line["target"] for line in only(audited, "key.changed", 3)) == ["ann-1", "new-1", "new-1"]
     audited.keys("revoke", "new-1")
-    wait_until(lambda: client.get("/threads", headers=bearer(new)).status == 401, "the key is still valid")
+    wait_until(lambda: client.get("/threads", headers=bearer(rotated)).status == 401, "the key is still valid")
     assert only(audited, "key.revoked")["target"] == "new-1"
 
 

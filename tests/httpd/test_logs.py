@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from model_server import Gate, Reply, answer, calls, finish, head, token, usage
-from runs import wait_until
+from runs import begun, wait_until
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
@@ -229,6 +229,31 @@ def test_a_log_that_cannot_be_opened_is_found_by_configtest(make_server, target,
     server = make_server(f"AgentChatLog {target}", start=False)
     ok, printed = server.configtest()
     assert not ok and text in printed
+
+
+@pytest.mark.parametrize("first, second", [
+    ("logs/one.log", "logs/two.log"), ("logs/one.log", '"|$cat >>ROOT/logs/two.log"'), ('"|$cat >>ROOT/logs/one.log"', "logs/two.log"),
+    ('"|$cat >>ROOT/logs/one.log"', '"|$cat >>ROOT/logs/two.log"')])
+def test_a_reload_changes_the_destination(make_server, model, first, second):
+    """Streams of the previous generation have their lines in the old one, to the last."""
+    server = make_server("AgentChatLogFormat json\n", start=False)
+    text, gate = server.conf.read_text(), Gate()
+
+    def write(target):
+        server.conf.write_text(text + f"AgentChatLog {target}\n".replace("ROOT", str(server.root)))
+    write(first)
+    server.start()
+    stream, old = begun(server.client, model, gate)
+    write(second)
+    restart_of(server)(0)
+    new = wait_until(lambda: (got := server.client.post("/agents/assistant/chat", {"message": "x", "stream": False})).status == 200
+                     and got, "no answer after the restart").json["run_id"]
+    gate.open()
+    assert stream.rest()[-1].type == "done"
+
+    def ended(name):
+        return [line["run"] for line in objects(server, name) if line.get("number") == "AC0504"]
+    wait_until(lambda: ended("one.log") == [old["run_id"]] and ended("two.log") == [new], "a line is missing, or in the wrong log")
 
 
 NOTES = ["run", "thread", "agent", "model", "status", "error", "tokens-in", "tokens-out", "tokens-cached", "cost", "currency",

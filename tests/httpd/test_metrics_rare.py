@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the server counts of fallbacks, breakers, suspended runs, blocking streams and the cache."""
+import signal
+
+import pytest
+
 from metrics import wait_metrics
-from model_server import Reply, answer, calls
+from model_server import Gate, Reply, answer, calls
+from runs import begun, wait_asleep
 from test_metrics import chat, counting  # noqa: F401
+from test_slow_readers import SMALL, Flood, slow
 
 FALLBACK = """
 <AgentChatModel unsteady>
@@ -91,3 +97,30 @@ def test_the_cache_is_counted(counting, model):
     assert found.sum("agentchat_cache_lookups_total") == 3
     assert found.sum("agentchat_cache_lookups_total", result="hit") == 2
     assert found.sum("agentchat_store_operations_total", store="sqlite", operation="turn_load") == 3
+
+
+def test_a_client_that_is_dropped_because_it_reads_too_slowly(counting, model):
+    server = counting(SMALL + "AgentChatEventLog off\n")
+    flood = Flood(model, 900)
+    behind = slow(server.client)
+    flood.begin.open()
+    server.wait_log("dropped a client that reads too slowly")
+    flood.end.open()
+    found = wait_metrics(server, lambda m: m.sum("agentchat_streams_total") == 1 and m.sum("agentchat_streams_active") == 0,
+                         "the stream is not counted")
+    assert found.sum("agentchat_streams_total", delivery="parked", outcome="slow") == 1
+    behind.close()
+
+
+@pytest.mark.parametrize("mpm, delivery", [("event", "parked"), ("prefork", "blocking")])
+def test_a_stream_that_a_restart_ends(counting, model, mpm, delivery):
+    server, gate = counting(mpm=mpm), Gate()
+    stream, _ = begun(server.client, model, gate)
+    server.expect_log("AC0503", "AC0612")
+    wait_asleep(server)
+    server.send_signal(signal.SIGHUP)
+    assert stream.until("error")[-1].json["code"] == "stopping"
+    found = wait_metrics(server, lambda m: m.sum("agentchat_streams_total") == 1 and m.sum("agentchat_streams_active") == 0,
+                         "the stream is not counted")
+    assert found.sum("agentchat_streams_total", delivery=delivery, outcome="stopped") == 1
+    gate.open()

@@ -14,6 +14,7 @@ import pytest
 from model_server import WAIT, Gate, answer, calls
 from runs import CHILDREN, begun, blocks, connection_to, event_logs, events_of, holding, kill_child, owner_of, wait_asleep, wait_until
 from server import HTTPD, STORE
+from test_logs import wait_objects
 
 
 def run_of(client, run):
@@ -63,6 +64,19 @@ def test_a_follower_elsewhere_is_notified(logged, model):
     again.rest()
     assert blocks(again.raw) == blocks(follower.raw)[2:]
     assert server.client.send(run["thread_id"], "go on").json["seq"] == 4
+    gate.open()
+
+
+def test_a_run_that_is_closed_from_its_log_has_its_line_at_the_end(logged, model):
+    server = logged("AgentChatLogFormat json\nAgentChatLog logs/agentchat.log\n", tuning=CHILDREN)
+    gate = Gate()
+    stream, run = begun(server.client, model, gate, ("one ", "two "))
+    kill_child(server, owner_of(server, stream.connection))
+    interrupted(server, run, "one two ")
+    line, = wait_objects(server, lambda line: line.get("number") == "AC0504" and line["run"] == run["run_id"])
+    assert (line["thread"], line["agent"], line["status"]) == (run["thread_id"], "assistant", "interrupted")
+    assert line["error"] == "interrupted" and line["tokens"] == "estimated" and line["output_tokens"] > 0 and line["latency_ms"] > 0
+    assert len(wait_objects(server, lambda line: line.get("number") == "AC0522")) == 1
     gate.open()
 
 

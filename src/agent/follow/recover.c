@@ -114,6 +114,28 @@ static void recover_count(const json_t *run)
     ac_metrics_add(AC_METRIC_RUNS, AC_LABELS(agent, (unsigned)index, cause), 1);
 }
 
+/* The process that ran it has not logged its end either. The stored run says the rest; what it cost is not known. */
+static void recover_log(const ac_recovery_t *recovery, const json_t *run)
+{
+    const json_t *usage = json_object_get(run, "usage"), *error = json_object_get(run, "error");
+    ac_usage_t used = {.prompt = ac_json_peek_int(usage, "prompt_tokens", 0),
+                       .completion = ac_json_peek_int(usage, "completion_tokens", 0),
+                       .total = ac_json_peek_int(usage, "total_tokens", 0),
+                       .estimated = true};
+    ac_log_fields_t fields = {.run = run_of(recovery),
+                              .thread = ac_event_log_header(recovery->log)->thread_id,
+                              .agent = ac_json_peek_string(run, "agent_id", NULL),
+                              .model = ac_json_peek_string(run, "model", NULL),
+                              .status = ac_json_peek_string(run, "status", "interrupted"),
+                              .error = ac_json_peek_string(error, "code", NULL),
+                              .rounds = (int)ac_json_peek_int(run, "rounds", 0),
+                              .tool_calls = (int)json_array_size(recovery->turn.tool_calls),
+                              .latency = apr_time_from_msec(ac_json_peek_int(run, "latency_ms", 0)),
+                              .first_token = apr_time_from_msec(ac_json_peek_int(run, "ttft_ms", 0)),
+                              .usage = &used};
+    ac_run_summary_write(&fields);
+}
+
 static void recover_end_with(ac_recovery_t *recovery, const json_t *run, json_t *message)
 {
     if (recovery->late) {
@@ -248,6 +270,9 @@ static void recover_on_closed(ac_store_op_t *op)
                      0, "run[%s]: closed as %s from its event log, %s", run_of(recovery),
                      ac_json_peek_string(run, "status", "interrupted"),
                      recovery->late ? "since its process had ended" : "since the store had been out of reach");
+        if (recovery->late) {
+            recover_log(recovery, run);
+        }
         recover_end_with(recovery, run, json_object_get(op->out, "message"));
         json_decref(run);
     } else if (op->err.kind == AC_INTERRUPTED && recovery->late && ac_recover_turn_interrupt(&recovery->turn)) {

@@ -191,4 +191,8 @@ void ac_run_follower_left(void *run);
 /* run_slot.c: calls the `done` of ac_engine_stop() if no run is left. */
 void ac_run_slot_report_stop(ac_engine_t *engine);
 
+/* ---- run_summary.c ---- */
+/* Writes AC0504, the line at the end of a run: of these fields run, status and usage must be known. */
+void ac_run_summary_write(const ac_log_fields_t *fields);
+
 #endif

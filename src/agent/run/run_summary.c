@@ -114,21 +114,33 @@ void ac_run_summary_fields(ac_log_fields_t *fields, ac_run_facts_t *facts, const
 
 void ac_run_summary_log(const ac_run_t *run, const ac_log_fields_t *fields)
 {
+    if (run->err.kind != AC_IDEMPOTENCY_CONFLICT) { /* the second one is no run of its own: it follows an earlier one */
+        ac_run_summary_write(fields);
+    }
+}
+
+static const char *known(const char *text)
+{
+    return text && *text ? text : "-";
+}
+
+void ac_run_summary_write(const ac_log_fields_t *fields)
+{
     const ac_usage_t *usage = fields->usage;
     char cost[AC_AMOUNT_SIZE + 8] = "unknown cost", amount[AC_AMOUNT_SIZE];
-    if (!ac_log_on(AC_INFO) || run->err.kind == AC_IDEMPOTENCY_CONFLICT) {
-        return; /* the second one is no run of its own: it follows an earlier one */
+    if (!ac_log_on(AC_INFO)) {
+        return;
     }
-    if (fields->currency[0]) {
+    if (fields->currency && fields->currency[0]) {
         ac_text_amount(amount, fields->cost);
         apr_snprintf(cost, sizeof(cost), "%s %s", amount, fields->currency);
     }
     ac_log_about(AC_M504, fields, APR_SUCCESS,
                  "run[%s] thread[%s] agent[%s] model[%s] request[%s]: %s%s%s after %d ms: first token %d ms, store %d "
                  "ms, %d rounds, %d tool calls, %s%" PRId64 " tokens in (%" PRId64 " cached), %" PRId64 " out, %s",
-                 fields->run, *fields->thread ? fields->thread : "-", *fields->agent ? fields->agent : "-",
-                 *fields->model ? fields->model : "-", *fields->request ? fields->request : "-", fields->status,
-                 fields->error ? " " : "", fields->error ? fields->error : "", (int)apr_time_as_msec(fields->latency),
+                 fields->run, known(fields->thread), known(fields->agent), known(fields->model), known(fields->request),
+                 fields->status, fields->error ? " " : "", fields->error ? fields->error : "",
+                 (int)apr_time_as_msec(fields->latency),
                  fields->first_token ? (int)apr_time_as_msec(fields->first_token) : -1,
                  (int)apr_time_as_msec(fields->store), fields->rounds, fields->tool_calls,
                  usage->estimated ? "about " : "", usage->prompt, usage->cached, usage->completion, cost);

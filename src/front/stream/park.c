@@ -436,7 +436,7 @@ static bool stop_parked(ac_stream_t *stream)
     ac_parked_t *parked = (ac_parked_t *)stream;
     bool live = !stream->eos_sent;
     ac_event_t *event = ac_stream_stopping_event();
-    stream->stopped = live;
+    stream->stopped = stream->stopped || live;
     ac_channel_leave(&stream->follower);
     if (event && !stream->ended && !stream->bytes_to_skip) {
         ac_stream_render(stream, event);

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "apr_atomic.h"
 #include "apr_strings.h"
 
 #define STOPPING_RETRY apr_time_from_sec(2)
@@ -55,8 +56,13 @@ apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_even
     return APR_SUCCESS;
 }
 
-static void stream_count(const ac_stream_t *stream)
+/* Once: at its end, or when the process stops, since a parked stream may not see the end of its connection. */
+static void stream_count(ac_stream_t *stream)
 {
+    if (stream->counted) {
+        return;
+    }
+    stream->counted = true;
     ac_stream_outcome_e outcome = stream->stopped ? AC_STREAM_OUTCOME_STOPPED
         : stream->dropped                         ? AC_STREAM_OUTCOME_SLOW
         : !stream->eos_sent                       ? AC_STREAM_OUTCOME_DISCONNECTED
@@ -220,6 +226,9 @@ void ac_stream_render(ac_stream_t *stream, const ac_event_t *event)
     if (stream->ended) {
         return;
     }
+    if (terminal && event->kind == AC_STOPPING && apr_atomic_read32(&stream->child->stopping)) {
+        stream->stopped = true; /* its run ends before it does */
+    }
     if (event->type == AC_EVENT_NOTHING) {
         stream->response = stream->response == AC_RESPONSE_OPEN ? AC_RESPONSE_EMPTY : stream->response;
         stream->ended = true;
@@ -358,6 +367,9 @@ void ac_stream_stop_all(void)
     ac_stream_t **list = copy_list(&n, true);
     for (int i = 0; i < n; i++) {
         n_live += list[i]->stop(list[i]);
+        if (list[i]->metric == AC_DELIVERY_PARKED) {
+            stream_count(list[i]);
+        }
         ac_stream_unref(list[i]);
     }
     free(list);

@@ -68,6 +68,7 @@ struct ac_stream_t {
     bool overflow;     /* out's maximum was reached: the client is too slow */
     bool dropped;      /* the client was too slow */
     bool stopped;      /* the process has ended it */
+    bool counted;      /* in the metrics */
 
     /* The cursor of a parked stream: see the drawing. */
     uint64_t last_seq;    /* the last event that was rendered */
