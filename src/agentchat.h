@@ -86,6 +86,13 @@ typedef struct ac_err_t {
     char upstream_id[AC_UPSTREAM_ID_SIZE]; /* x-request-id and the like, or "" */
 } ac_err_t;
 
+/* ---- the trace that something is part of: W3C Trace Context ---- */
+typedef struct ac_trace_t {
+    char trace_id[33], span_id[17]; /* hexadecimal, lower case; "": not known */
+    bool sampled, random;           /* the flags 01 and 02 */
+    const char *state;              /* tracestate, or NULL; borrowed from the request, the run or the span */
+} ac_trace_t;
+
 /* ---- money and tokens ---- */
 typedef struct ac_usage_t {
     int64_t prompt, completion, total, cached, reasoning;
@@ -138,7 +145,7 @@ typedef struct ac_store_op_t ac_store_op_t;
  * logged. NULL on failure: err->detail says why. */
 typedef void ac_credential_fn(void *baton, apr_status_t status, const char *text, const ac_err_t *err);
 typedef struct ac_host_t {
-    int version; /* 2; a later version has further members at the end */
+    int version; /* 3; a later version has further members at the end */
     ac_loop_t *loop;
     ac_work_t *work;
     /* Runs fn(baton) on the loop thread. Any thread. */
@@ -161,6 +168,12 @@ typedef struct ac_host_t {
     void (*credential_get)(ac_credential_t *credential, const char *scope, ac_credential_fn *fn, void *baton);
     void (*credential_forget)(ac_credential_t *credential, ac_credential_fn *fn, void *baton);
     void (*credential_reject)(ac_credential_t *credential, const char *scope, const char *text);
+    /* Version 3: the trace that a request belongs to, for its headers traceparent and tracestate. A model has it in
+     * ac_model_ask_t.trace, a store in ac_store_op_t.trace. A tool gets it from trace(), inside of start(), call() and
+     * compute(); NULL: none. It is valid inside the call only. trace_text writes the value of a traceparent header; "":
+     * the context has not both ids, and no header is sent. Any thread. */
+    const ac_trace_t *(*trace)(void);
+    void (*trace_text)(const ac_trace_t *trace, char text[56]);
 } ac_host_t;
 
 /* ---- store ---- */
@@ -233,6 +246,10 @@ struct ac_store_op_t {
     apr_time_t began;
     void (*then)(ac_store_op_t *op); /* of a run */
     unsigned metric;                 /* the store's index */
+    /* since version 3 of ac_host_t */
+    ac_trace_t trace;       /* what the operation is part of; owned. Empty: not known */
+    double charge;          /* out: request units of the service; 0: none */
+    struct ac_span_t *span; /* the core's */
 };
 
 /* ---- the verbs of a store ------------------------------------------------------------------
@@ -357,6 +374,7 @@ struct ac_store_op_t {
 #define AC_KEEP_POOL "agentchat-keep-pool"
 
 #define AC_STORE_REMOTE 1 /* behind a network: each operation is a request, which other machines may send too */
+#define AC_STORE_SPANS 2  /* the core's: the store makes the spans of its requests itself */
 
 typedef struct ac_store_vt {
     const char *name; /* "sqlite": the part before the colon in AgentChatStore */
@@ -409,6 +427,9 @@ typedef struct ac_model_ask_t {
     int max_tokens;         /* 0: not sent */
     bool no_calls;          /* sends the tools but allows no call: tool_choice "none" */
     const char *request_id; /* for the upstream's log, or NULL */
+    /* The context of the call's current attempt, for the upstream; on_retry() changes it. It lives until on_end or
+     * cancel(). NULL or without ids: none. */
+    const ac_trace_t *trace;
 } ac_model_ask_t;
 
 /* All on the loop thread, never inside ask(). No callback comes after on_end or cancel(). */

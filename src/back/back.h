@@ -24,8 +24,11 @@ void ac_store_done(ac_store_op_t *op);
 typedef struct ac_store_t {
     const ac_store_vt *vt;
     void *self;
-    unsigned metric; /* its index in metrics */
+    unsigned metric;  /* its index in metrics */
+    const char *name; /* of its database, for spans; NULL: none */
 } ac_store_t;
+/* Sets the context that op is part of: a copy. */
+void ac_store_op_trace(ac_store_op_t *op, const ac_trace_t *trace);
 /* Carries out op and calls done(op) with op->baton on the given loop, never inside this call. The store owns op
  * meanwhile. Any thread. */
 void ac_store_call_post(const ac_store_t *store, ac_loop_t *home, ac_store_op_t *op, void (*done)(ac_store_op_t *op),
@@ -50,6 +53,9 @@ apr_status_t ac_store_agent_check(ac_store_op_t *op, const char *etag);
  * not_waiting, invalid_request. */
 apr_status_t ac_store_approval_decide(int *pn_open, json_t *calls, const char *until, ac_store_op_t *op);
 const char *ac_store_verb_name(ac_store_verb_e verb);
+/* The same as one word: "turn_open". */
+#define AC_STORE_VERB_SIZE 32
+void ac_store_verb_code(char code[AC_STORE_VERB_SIZE], ac_store_verb_e verb);
 
 /* ---- process.c: whether a process of this machine still runs ---- */
 #define AC_BOOT_SIZE 48

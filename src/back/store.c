@@ -2,6 +2,7 @@
 /* Calls through a store's table: operations, the delivery of their results, and a worker's wait for one. */
 #include "back.h"
 
+#include <apr_strings.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +46,14 @@ static const struct {
 const char *ac_store_verb_name(ac_store_verb_e verb)
 {
     return verb >= 0 && verb < AC_STORE_N_VERBS ? verbs[verb].name : "unknown";
+}
+
+void ac_store_verb_code(char code[AC_STORE_VERB_SIZE], ac_store_verb_e verb)
+{
+    apr_cpystrn(code, ac_store_verb_name(verb), AC_STORE_VERB_SIZE);
+    for (char *c = code; (c = strchr(c, ' ')) != NULL;) {
+        *c = '_';
+    }
 }
 
 const char *ac_store_owner_problem(const char *owner)
@@ -107,7 +116,16 @@ void ac_store_op_free(ac_store_op_t *op)
     }
     json_decref(op->in);
     json_decref(op->out);
+    ac_trace_clear(&op->trace);
     free(op);
+}
+
+void ac_store_op_trace(ac_store_op_t *op, const ac_trace_t *trace)
+{
+    ac_trace_clear(&op->trace);
+    if (trace) {
+        ac_trace_copy(&op->trace, trace);
+    }
 }
 
 static void store_deliver(void *baton)
@@ -127,11 +145,46 @@ void ac_store_done(ac_store_op_t *op)
     }
 }
 
+/* ---- the span of an operation ---- */
+
+static ac_span_t *store_span(const ac_store_t *store, const ac_store_op_t *op)
+{
+    char name[AC_STORE_VERB_SIZE];
+    ac_span_t *span = store->vt->flags & AC_STORE_SPANS ? NULL : ac_span_begin(AC_SPAN_STORE, &op->trace);
+    if (!span) {
+        return NULL;
+    }
+    ac_store_verb_code(name, op->verb);
+    ac_span_name(span, "%s%s%s", name, store->name ? " " : "", store->name ? store->name : "");
+    ac_span_text(span, AC_ATTRIBUTE_DB_SYSTEM_NAME, store->vt->name);
+    ac_span_text(span, AC_ATTRIBUTE_DB_OPERATION_NAME, name);
+    ac_span_text(span, AC_ATTRIBUTE_DB_QUERY_SUMMARY, name);
+    ac_span_text(span, AC_ATTRIBUTE_DB_NAMESPACE, store->name);
+    return span;
+}
+
+/* What a caller did wrong, or found missing, is no failure of the store. */
+static void store_span_end(ac_store_op_t *op, ac_kind_e kind)
+{
+    const json_t *rows = json_object_get(op->out, op->verb == AC_STORE_TURN_LOAD ? "messages" : "data");
+    if (json_is_array(rows)) {
+        ac_span_integer(op->span, AC_ATTRIBUTE_DB_RESPONSE_RETURNED_ROWS, (int64_t)json_array_size(rows));
+    }
+    if (strcmp(ac_err_row(kind)->fault, "client") != 0) {
+        ac_span_fail(op->span, kind);
+    }
+    ac_span_end(op->span);
+    op->span = NULL;
+}
+
 /* The operation has come back to its caller's side. */
 static void store_count(ac_store_op_t *op)
 {
     ac_kind_e kind = op->status == APR_SUCCESS ? AC_OK : op->err.kind ? op->err.kind : AC_STORE_ERROR;
 
+    if (op->span) {
+        store_span_end(op, kind);
+    }
     ac_metrics_add(AC_METRIC_STORE_OPERATIONS, AC_LABELS(op->metric, op->verb, kind), 1);
     ac_metrics_observe(AC_METRIC_STORE_OPERATION_DURATION, AC_LABELS(op->metric, op->verb), ac_clock() - op->began,
                        NULL);
@@ -151,6 +204,7 @@ void ac_store_call_post(const ac_store_t *store, ac_loop_t *home, ac_store_op_t 
     op->began = ac_clock();
     op->metric = store->metric;
     op->baton = baton;
+    op->span = store_span(store, op);
     store->vt->start_post(store->self, op);
 }
 

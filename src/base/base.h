@@ -287,14 +287,12 @@ void ac_record_show_parts(json_t *message);
 json_t *ac_record_title(const char *content);
 
 /* ---- trace.c: W3C trace context ---- */
-typedef struct ac_trace_t {
-    char trace_id[33], span_id[17]; /* hexadecimal, lower case; "": not known */
-    bool sampled, random;           /* the flags 01 and 02 */
-    const char *state;              /* tracestate, or NULL; borrowed from the request, the run or the span */
-} ac_trace_t;
 /* Reads a traceparent header. false: it is not valid, and trace is empty. NULL is allowed. state becomes NULL. Any
  * thread. */
 bool ac_trace_parse(ac_trace_t *trace, const char *traceparent);
+/* Sets the context of what this thread calls until it sets another one; NULL: none. It is borrowed. */
+void ac_trace_enter(const ac_trace_t *trace);
+const ac_trace_t *ac_trace_here(void); /* the one that this thread has set, or NULL */
 
 /* ---- log.c ---- */
 typedef enum ac_level_e { AC_ERROR, AC_WARNING, AC_INFO, AC_DEBUG, AC_TRACE } ac_level_e;

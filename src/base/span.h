@@ -23,6 +23,9 @@ void ac_trace_format(const ac_trace_t *trace, char text[AC_TRACEPARENT_SIZE]);
 /* Whether a tracestate header can be passed on: printable ASCII of at most AC_MAX_TRACESTATE bytes, not empty. NULL is
  * allowed. Any thread. */
 bool ac_trace_state_valid(const char *state);
+/* *to becomes a copy with a state of its own, for ac_trace_clear(). *to is empty before. Any thread. */
+void ac_trace_copy(ac_trace_t *to, const ac_trace_t *from);
+void ac_trace_clear(ac_trace_t *trace); /* frees the state; trace is empty then */
 
 /* ---- span.c ---- */
 typedef enum ac_span_e {

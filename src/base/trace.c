@@ -3,6 +3,7 @@
 #include "base.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define HEX "0123456789abcdef"
@@ -62,4 +63,28 @@ bool ac_trace_state_valid(const char *state)
         }
     }
     return len > 0 && len <= AC_MAX_TRACESTATE;
+}
+
+void ac_trace_copy(ac_trace_t *to, const ac_trace_t *from)
+{
+    *to = *from;
+    to->state = from->state ? strdup(from->state) : NULL;
+}
+
+void ac_trace_clear(ac_trace_t *trace)
+{
+    free((char *)trace->state);
+    *trace = (ac_trace_t){.trace_id = ""};
+}
+
+static __thread const ac_trace_t *here;
+
+void ac_trace_enter(const ac_trace_t *trace)
+{
+    here = trace;
+}
+
+const ac_trace_t *ac_trace_here(void)
+{
+    return here;
 }

@@ -74,7 +74,7 @@ static void child_credential_reject(ac_credential_t *credential, const char *sco
 static void fill_host(ac_child_t *child)
 {
     child->host = (ac_host_t){
-        .version = 2,
+        .version = 3,
         .loop = child->loop,
         .work = child->work,
         .loop_post = ac_loop_post,
@@ -85,6 +85,8 @@ static void fill_host(ac_child_t *child)
         .credential_get = child_credential_get,
         .credential_forget = ac_credential_forget,
         .credential_reject = child_credential_reject,
+        .trace = ac_trace_here,
+        .trace_text = ac_trace_format,
     };
 }
 

@@ -42,6 +42,7 @@ struct ac_http_t {
     bool calling; /* inside one of the caller's callbacks */
     bool cancelled;
     ac_http_answer_t answer;
+    ac_http_trace_t trace;
 };
 
 static void http_begin(void *baton);
@@ -57,6 +58,7 @@ static void destroy(void *baton)
     ac_multi_release(&http->transfer);
     ac_multi_leave(&http->transfer);
     ac_http_request_free(http->copy);
+    ac_http_trace_free(&http->trace);
     ac_http_answer_free(&http->answer);
     free(http);
 }
@@ -74,6 +76,7 @@ static void http_finish(ac_http_t *http, ac_err_t *err)
              http->tries, answer->received, ac_clock() - http->began, err->detail[0] ? ": " : "", err->detail);
     ac_timer_cancel(http->loop, &http->timer);
     ac_multi_release(&http->transfer);
+    ac_http_trace_end(&http->trace, answer, err->kind);
     if (!http->cancelled) {
         bool body = answer->kind == AC_HTTP_ANSWER_KEPT && !http->raw_errors && answer->kept.data;
         http->phase = ENDED;
@@ -86,29 +89,22 @@ static void http_finish(ac_http_t *http, ac_err_t *err)
     destroy(http);
 }
 
-static void finish_well(ac_http_t *http)
-{
-    ac_err_t err;
-    ac_err_init(&err);
-    http_finish(http, &err);
-}
-
 static void finish_with(ac_http_t *http, ac_kind_e kind, const char *detail)
 {
     ac_err_t err;
     ac_err_init(&err);
-    ac_err_set(&err, kind, "%s", detail);
+    if (kind != AC_OK) {
+        ac_err_set(&err, kind, "%s", detail);
+    }
     http_finish(http, &err);
 }
 
 static void finish_late(ac_http_t *http, const char *what, apr_interval_time_t timeout)
 {
-    ac_err_t err;
-    char text[AC_TIME_SIZE];
-    ac_err_init(&err);
-    ac_time_format_duration(text, timeout);
-    ac_err_set(&err, AC_UPSTREAM_TIMEOUT, "%s within %s", what, text);
-    http_finish(http, &err);
+    char limit[AC_TIME_SIZE], text[AC_TIME_SIZE + 32];
+    ac_time_format_duration(limit, timeout);
+    apr_snprintf(text, sizeof(text), "%s within %s", what, limit);
+    finish_with(http, AC_UPSTREAM_TIMEOUT, text);
 }
 
 /* ---- deadlines ---- */
@@ -329,10 +325,9 @@ static void http_begin(void *baton)
     http->tries++;
     http->cause = 0;
     ac_http_answer_begin(&http->answer);
-    http_enter(http, CONNECTING, 0);
-#if LIBCURL_VERSION_NUM < 0x075000
-    http_enter(http, ASKED, http->first_byte_timeout);
-#endif
+    bool asked = LIBCURL_VERSION_NUM < 0x075000; /* nothing calls on_curl_ask() */
+    http_enter(http, asked ? ASKED : CONNECTING, asked ? http->first_byte_timeout : 0);
+    ac_http_trace_begin(&http->trace, http->copy);
     if (!http_prepare(http) || !ac_multi_add(&http->transfer)) {
         finish_with(http, AC_INTERNAL, "out of memory");
     }
@@ -352,6 +347,7 @@ static bool http_try_again(ac_http_t *http)
         return false;
     }
     http->retries_left--;
+    ac_http_trace_end(&http->trace, &http->answer, http->answer.status ? AC_OK : AC_UPSTREAM_ERROR);
     if (http->cb.on_retry) {
         http->cb.on_retry(http->baton);
     }
@@ -370,6 +366,7 @@ static void follow(ac_http_t *http)
         return;
     }
     ac_multi_release(&http->transfer);
+    ac_http_trace_end(&http->trace, &http->answer, AC_OK);
     http->tries--; /* the same attempt continues elsewhere */
     http_begin(http);
 }
@@ -401,7 +398,7 @@ static void end_error(ac_http_t *http)
     if (!http->cancelled && http->raw_errors && http->answer.kept.len) {
         report_body(http, http->answer.kept.data, http->answer.kept.len);
     }
-    finish_well(http);
+    finish_with(http, AC_OK, NULL);
 }
 
 static void end_unanswered(ac_http_t *http, int code)
@@ -425,7 +422,7 @@ static void on_done(ac_transfer_t *transfer, int code)
     if (http->cancelled) {
         destroy(http);
     } else if (http->answer.abort_reason == AC_HTTP_ABORT_STOPPED) {
-        finish_well(http);
+        finish_with(http, AC_OK, NULL);
     } else if (ac_http_answer_failed(&http->answer, code, &err)) {
         http_finish(http, &err);
     } else if (http->answer.kind == AC_HTTP_ANSWER_SKIPPED) {
@@ -435,7 +432,7 @@ static void on_done(ac_transfer_t *transfer, int code)
     } else if (http->answer.kind == AC_HTTP_ANSWER_NONE) {
         end_unanswered(http, code == CURLE_OK ? CURLE_GOT_NOTHING : code);
     } else if (code == CURLE_OK) {
-        finish_well(http);
+        finish_with(http, AC_OK, NULL);
     } else {
         finish_with(http, AC_UPSTREAM_ERROR, "the answer was cut off");
     }
@@ -464,6 +461,7 @@ apr_status_t ac_http_start(ac_http_t **phttp, ac_loop_t *loop, const ac_http_req
     http->cb = *cb;
     http->baton = baton;
     http->copy = copy;
+    ac_http_trace_init(&http->trace, request);
     http->began = ac_loop_now(loop);
     http->connect_timeout = request->connect_timeout;
     http->first_byte_timeout = request->first_byte_timeout;

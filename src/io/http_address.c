@@ -3,6 +3,7 @@
  * to. */
 #include "io_internal.h"
 
+#include <apr_strings.h>
 #include <arpa/inet.h>
 #include <curl/curl.h>
 #include <netinet/in.h>
@@ -195,6 +196,20 @@ bool ac_http_address_url_valid(const char *url)
 {
     place_t place;
     bool good = place_read(&place, url);
+    place_free(&place);
+    return good;
+}
+
+bool ac_http_address_server(char host[AC_HOST_SIZE], int *pport, const char *url)
+{
+    place_t place;
+    bool good = place_read(&place, url);
+    if (good) {
+        const char *name = place.host + (*place.host == '[');
+        apr_cpystrn(host, name, AC_HOST_SIZE);
+        host[strcspn(host, "]")] = '\0';
+        *pport = (int)strtol(place.port, NULL, 10);
+    }
     place_free(&place);
     return good;
 }

@@ -18,7 +18,7 @@
 #define KEEPALIVE_INTERVAL 15L
 #define CONNECTION_LIFETIME 600L /* seconds until the host's name is resolved again for new requests */
 #define MAX_HEADERS 64
-#define OWN_HEADERS 3 /* Expect, Content-Type, User-Agent */
+#define OWN_HEADERS 5 /* Expect, Content-Type, User-Agent, traceparent, tracestate */
 
 static const char token_marks[] = "!#$%&'*+-.^_`|~";
 
@@ -135,6 +135,25 @@ static void put_own_header(block_t *block, struct curl_slist **ptail, const char
     }
 }
 
+/* The value of traceparent follows with each attempt. */
+static void put_trace_headers(block_t *block, struct curl_slist **ptail, ac_http_request_copy_t *copy,
+                              const ac_http_request_t *request)
+{
+    static const char room[AC_HTTP_TRACEPARENT_ROOM] = AC_HTTP_TRACEPARENT;
+    char state[AC_MAX_TRACESTATE + 16];
+    if (!request->trace || !*request->trace->trace_id || has_header(request, "traceparent")) {
+        return;
+    }
+    struct curl_slist *node = *ptail;
+    put_own_header(block, ptail, room);
+    http_request_put(block, NULL, sizeof(room) - sizeof(AC_HTTP_TRACEPARENT));
+    copy->traceparent = block->next ? node->data : NULL;
+    if (ac_trace_state_valid(request->trace->state) && !has_header(request, "tracestate")) {
+        snprintf(state, sizeof(state), "tracestate: %s", request->trace->state);
+        put_own_header(block, ptail, state);
+    }
+}
+
 static void put_headers(block_t *block, ac_http_request_copy_t *copy, const ac_http_request_t *request)
 {
     int n = 0;
@@ -152,6 +171,7 @@ static void put_headers(block_t *block, ac_http_request_copy_t *copy, const ac_h
     if (!has_header(request, "User-Agent")) {
         put_own_header(block, &tail, "User-Agent: mod_agentchat/" AC_VERSION);
     }
+    put_trace_headers(block, &tail, copy, request);
     if (first) {
         tail[-1].next = NULL;
         copy->headers = first;
@@ -214,6 +234,7 @@ apr_status_t ac_http_request_copy(ac_http_request_copy_t **pcopy, const ac_http_
     copy->request = *request;
     copy->request.url = copy->url = url;
     copy->request.headers = NULL;
+    copy->traceparent = NULL;
     copy->send_body = request->body != NULL;
     block_t block = {(char *)copy + sizeof(*copy), sizeof(*copy)};
     fill(&block, copy, request);

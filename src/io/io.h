@@ -188,6 +188,13 @@ typedef struct ac_http_request_t {
      * NULL-terminated; NULL: all. The URL's own scheme, host and port are always allowed. */
     const char *const *allow_hosts;
     bool raw_errors; /* pass the body of a final non-2xx to on_body, as that of a 2xx */
+    /* The context for traceparent and tracestate, unless `headers` has them. Read when an attempt begins, so it is
+     * borrowed until the exchange ends. A redirect to another origin drops both. NULL or empty: none is sent. */
+    const ac_trace_t *trace;
+    bool spans; /* each attempt is a span, and the context of its request */
+    /* For these spans: the URL as it is configured, without the values of its parameters, which may be people's words.
+     * NULL: they show the host only. */
+    const char *url_template;
 } ac_http_request_t;
 
 typedef struct ac_http_head_t {
@@ -223,6 +230,9 @@ apr_status_t ac_http_start(ac_http_t **phttp, ac_loop_t *loop, const ac_http_req
 void ac_http_cancel(ac_http_t *http);
 /* Whether text is an absolute http or https URL with a host and no user info. */
 bool ac_http_address_url_valid(const char *url);
+/* The host of a URL, without brackets, and its port, also if the URL does not name it. false: it is no such URL. */
+#define AC_HOST_SIZE 256
+bool ac_http_address_server(char host[AC_HOST_SIZE], int *pport, const char *url);
 /* Whether a numeric address ("10.0.0.1", "::1") is one that public_only refuses; true also for text that is not an
  * address. */
 bool ac_http_address_private(const char *address);

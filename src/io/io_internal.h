@@ -54,8 +54,11 @@ typedef struct ac_http_request_copy_t {
     char *url;                  /* a copy of its own: a redirect changes it */
     const char *origin_url;     /* the first one */
     struct curl_slist *headers; /* inside the block */
+    char *traceparent;          /* the header, AC_HTTP_TRACEPARENT_ROOM bytes; NULL: none is sent */
     bool send_body;
 } ac_http_request_copy_t;
+#define AC_HTTP_TRACEPARENT "traceparent: "
+#define AC_HTTP_TRACEPARENT_ROOM (sizeof(AC_HTTP_TRACEPARENT) + AC_TRACEPARENT_SIZE)
 apr_status_t ac_http_request_copy(ac_http_request_copy_t **pcopy, const ac_http_request_t *request, ac_err_t *err);
 void ac_http_request_free(ac_http_request_copy_t *copy);
 bool ac_http_request_apply(const ac_http_request_copy_t *copy, void *easy);
@@ -63,6 +66,21 @@ bool ac_http_request_multiplexes(const ac_http_request_copy_t *copy); /* HTTP/2 
 /* Changes the request to the target of a 3xx: url, method, body and headers. Drops everything that may be a secret if
  * the origin changes. errors: upstream_error */
 apr_status_t ac_http_request_redirect(ac_http_request_copy_t *copy, int status, const char *location, ac_err_t *err);
+
+/* http_trace.c: the context that a request carries, and the spans of its attempts */
+typedef struct ac_http_trace_t {
+    const ac_trace_t *context; /* NULL: none */
+    char *url_template;        /* or NULL */
+    bool spans;
+    int n_sent;      /* attempts and redirects so far */
+    ac_span_t *span; /* of the current attempt; NULL: none */
+} ac_http_trace_t;
+struct ac_http_answer_t;
+void ac_http_trace_init(ac_http_trace_t *trace, const ac_http_request_t *request);
+void ac_http_trace_begin(ac_http_trace_t *trace, ac_http_request_copy_t *copy); /* an attempt, or a redirect */
+/* It has ended. kind: why it failed; AC_OK: the status says how it went. */
+void ac_http_trace_end(ac_http_trace_t *trace, const struct ac_http_answer_t *answer, ac_kind_e kind);
+void ac_http_trace_free(ac_http_trace_t *trace);
 
 /* http_answer.c: a response as it arrives */
 typedef enum ac_http_answer_e {                        /* the use of its body */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Calls through a store's table, over a store that answers under the test's control. */
+#include "span_sink.h"
 #include "store_contract.h"
 
 #include <pthread.h>
@@ -181,12 +182,63 @@ static void test_answer_comes_on_the_loop(void **state)
     ac_loop_destroy(asked.loop);
 }
 
+/* ---- spans ---- */
+
+/* Asks a store for a run, and lets it answer. */
+static void ask_traced(unsigned flags, ac_kind_e kind, json_t *out)
+{
+    ac_store_vt vt = slow_vt;
+    slow_t slow = {.store = {.vt = &vt, .self = &slow, .name = "chat.db"}};
+    ac_trace_t client = sink_client();
+    asked_t asked = {.inside = false};
+    vt.flags = flags;
+    assert_int_equal(ac_loop_create(&asked.loop, NULL), APR_SUCCESS);
+    ac_store_op_t *op = ac_store_op_create(AC_STORE_RUN_LIST, "me", "thread_1");
+    ac_store_op_trace(op, &client);
+    assert_string_equal(op->trace.state, "vendor=1");
+    assert_ptr_not_equal(op->trace.state, client.state);
+    ac_store_call_post(&slow.store, asked.loop, op, note_answer, &asked);
+    op->out = out;
+    op->status = kind ? ac_err_set(&op->err, kind, "no") : APR_SUCCESS;
+    ac_store_done(op);
+    ac_loop_run(asked.loop);
+    ac_store_op_free(asked.answered);
+    ac_loop_destroy(asked.loop);
+}
+
+static void test_an_operation_is_a_span(void **state)
+{
+    (void)state;
+    ask_traced(0, AC_OK, json_pack("{s:[]}", "data"));
+    sink_open(AC_CONTENT_NONE);
+    ask_traced(0, AC_OK, json_pack("{s:[i, i]}", "data", 1, 2));
+    assert_int_equal(sink_n, 1);
+    const ac_span_t *span = sink_spans[0];
+    assert_int_equal(span->what, AC_SPAN_STORE);
+    assert_string_equal(span->name, "run_list chat.db");
+    assert_string_equal(span->trace.trace_id, SINK_TRACE);
+    assert_string_equal(span->parent_id, SINK_SPAN);
+    assert_string_equal(sink_text(span, AC_ATTRIBUTE_DB_SYSTEM_NAME), "slow");
+    assert_string_equal(sink_text(span, AC_ATTRIBUTE_DB_OPERATION_NAME), "run_list");
+    assert_string_equal(sink_text(span, AC_ATTRIBUTE_DB_NAMESPACE), "chat.db");
+    assert_int_equal(sink_integer(span, AC_ATTRIBUTE_DB_RESPONSE_RETURNED_ROWS), 2);
+    assert_null(span->error);
+    ask_traced(0, AC_NOT_FOUND, NULL);
+    assert_null(sink_spans[1]->error);
+    ask_traced(0, AC_STORE_ERROR, NULL);
+    assert_string_equal(sink_spans[2]->error, "store_error");
+    ask_traced(AC_STORE_SPANS, AC_OK, NULL);
+    assert_int_equal(sink_n, 3);
+    sink_close();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_an_operation_holds_its_inputs), cmocka_unit_test(test_no_verb_without_its_owner),
         cmocka_unit_test(test_every_verb_has_a_name),         cmocka_unit_test(test_wait_gives_the_answer_back),
         cmocka_unit_test(test_a_late_answer_is_discarded),    cmocka_unit_test(test_answer_comes_on_the_loop),
+        cmocka_unit_test(test_an_operation_is_a_span),
     };
     int n_failed;
 

@@ -47,7 +47,7 @@ static int open_world(void **state, bool check)
     if (ac_cache_memory_create(&world->memory, 8 * 1024 * 1024, apr_time_from_sec(600), &err) != APR_SUCCESS) {
         return -1;
     }
-    ac_store_t inner = {&world->counting, world->harness->store.self, AC_METRIC_OTHER};
+    ac_store_t inner = {&world->counting, world->harness->store.self, AC_METRIC_OTHER, NULL};
     ac_cache_t place = {&ac_cache_memory, world->memory};
     ac_store_cache_create(&world->cache, &inner, &place, "sqlite:test", check);
     world->store = ac_store_cache_store(world->cache);
@@ -259,7 +259,7 @@ static void test_another_owner_finds_nothing(void **state)
 /* As another machine does it: past the cache. */
 static void go_on_elsewhere(world_t *world, const contract_ids_t *ids)
 {
-    ac_store_t direct = {&world->counting, world->harness->store.self, AC_METRIC_OTHER};
+    ac_store_t direct = {&world->counting, world->harness->store.self, AC_METRIC_OTHER, NULL};
     contract_use(&direct);
     turn(ids, "from elsewhere", false);
     contract_use(&world->store);
@@ -296,7 +296,7 @@ static void test_a_checked_thread_is_never_stale(void **state)
     expect_cached(&ids, 100);
 
     world_t *world = *state;
-    ac_store_t direct = {&world->counting, world->harness->store.self, AC_METRIC_OTHER};
+    ac_store_t direct = {&world->counting, world->harness->store.self, AC_METRIC_OTHER, NULL};
     contract_use(&direct);
     json_t *in = json_pack("{s:s}", "deleted_at", "2026-01-01T00:00:00.000Z");
     contract_done(contract_call(AC_STORE_THREAD_DELETE, ids.owner, ids.thread, in));
@@ -369,7 +369,7 @@ static void test_useless_records_are_dropped(void **state)
         CASE("{\"thread\":{\"id\":\"T\",\"message_count\":0},\"messages\":[],\"limit\":9,\"run\":null}", false),
 #undef CASE
     };
-    ac_store_t inner = {&world->counting, world->harness->store.self, AC_METRIC_OTHER};
+    ac_store_t inner = {&world->counting, world->harness->store.self, AC_METRIC_OTHER, NULL};
     ac_cache_t place = {&fake_place, NULL};
     ac_store_cache_t *cache;
     ac_store_cache_create(&cache, &inner, &place, "x", false);

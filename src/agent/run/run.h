@@ -77,6 +77,7 @@ typedef struct ac_run_store_t { /* the run's operations on the store */
     int n_pending;
     apr_time_t since;         /* ac_clock() when the first pending one began */
     apr_interval_time_t took; /* how long at least one was pending */
+    double charge;            /* request units so far */
 } ac_run_store_t;
 
 typedef struct ac_run_open_t { /* the opening write */

@@ -84,6 +84,7 @@ static void suspend(ac_run_t *run)
     if (!op) {
         abort();
     }
+    ac_store_op_trace(op, &run->turn->trace);
     ac_run_cost_commit(run);
     hold_requests(run, until);
     for (int i = 0; i < run->calls.n; i++) {

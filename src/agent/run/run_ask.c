@@ -225,6 +225,7 @@ static apr_status_t run_ask_model(ac_run_t *run, ac_err_t *err)
         .max_tokens = agent->max_tokens,
         .no_calls = run->round >= agent->max_rounds,
         .request_id = run->turn->request_id,
+        .trace = &run->turn->trace,
     };
     apr_status_t status = model->vt->ask(&run->ask.call, model->self, &ask, &callbacks, run, err);
     if (status != APR_SUCCESS) {

@@ -14,6 +14,7 @@ typedef struct ac_job_t {
     apr_time_t deadline;
     apr_status_t status;
     ac_err_t err;
+    ac_trace_t trace; /* a copy */
 } ac_job_t;
 
 /* Ids are unique in one round, but a model may use the same ones in the next; the stored message has all of them. */
@@ -247,7 +248,9 @@ static void on_result(void *baton, apr_status_t status, json_t *result, const ac
 static void job_run(void *baton)
 {
     ac_job_t *job = baton;
+    ac_trace_enter(&job->trace);
     job->status = job->tool->vt->call(&job->result, job->tool->self, job->arguments, job->deadline, &job->err);
+    ac_trace_enter(NULL);
 }
 
 static void job_done(void *baton)
@@ -260,6 +263,7 @@ static void job_done(void *baton)
     }
     json_decref(job->arguments);
     json_decref(job->result);
+    ac_trace_clear(&job->trace);
     free(job);
 }
 
@@ -293,10 +297,12 @@ static apr_status_t start_job(ac_call_t *call, apr_time_t deadline, ac_err_t *er
     job->deadline = deadline;
     /* A copy, since the loop reads the call's arguments meanwhile. */
     job->arguments = json_deep_copy(call->arguments);
+    ac_trace_copy(&job->trace, &call->run->turn->trace);
     ac_err_init(&job->err);
     apr_status_t status = ac_work_post(call->run->engine->work, job_run, job_done, job);
     if (status != APR_SUCCESS) {
         json_decref(job->arguments);
+        ac_trace_clear(&job->trace);
         free(job);
         return ac_err_set(err, AC_OVERLOADED, "this server is too busy to call the tool");
     }
@@ -316,6 +322,23 @@ static apr_status_t explain_unknown(const ac_call_t *call, ac_err_t *err)
                names.len ? names.data : "none");
     ac_buf_free(&names);
     return APR_NOTFOUND;
+}
+
+static apr_status_t start_tool(ac_call_t *call, apr_time_t deadline, ac_err_t *err)
+{
+    const ac_tool_t *tool = call->tool;
+    ac_trace_enter(&call->run->turn->trace);
+    apr_status_t status = tool->vt->start(&call->handle, tool->self, call->arguments, deadline, on_result, call, err);
+    ac_trace_enter(NULL);
+    return status;
+}
+
+static apr_status_t compute_result(json_t **presult, const ac_call_t *call, ac_err_t *err)
+{
+    ac_trace_enter(&call->run->turn->trace);
+    apr_status_t status = call->tool->vt->compute(call->tool->self, call->arguments, presult, err);
+    ac_trace_enter(NULL);
+    return status;
 }
 
 static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
@@ -346,7 +369,7 @@ static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
     call->begun = true;
     if (tool->vt->compute) {
         json_t *result = NULL;
-        status = tool->vt->compute(tool->self, call->arguments, &result, err);
+        status = compute_result(&result, call, err);
         if (status != APR_SUCCESS) {
             json_decref(result);
             return status;
@@ -358,7 +381,7 @@ static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
     if (tool->vt->flags & AC_TOOL_BLOCKING) {
         status = start_job(call, deadline, err);
     } else {
-        status = tool->vt->start(&call->handle, tool->self, call->arguments, deadline, on_result, call, err);
+        status = start_tool(call, deadline, err);
     }
     if (status == APR_SUCCESS) {
         ac_timer_set(run->engine->loop, &call->deadline, deadline, run_call_on_deadline, call);

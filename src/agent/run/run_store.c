@@ -7,6 +7,7 @@
 static void run_store_done(ac_store_op_t *op)
 {
     ac_run_store_t *store = &((ac_run_t *)op->baton)->store;
+    store->charge += op->charge;
     if (--store->n_pending == 0) {
         store->took += ac_clock() - store->since;
     }
@@ -31,5 +32,6 @@ ac_store_op_t *ac_run_store_op(const ac_run_t *run, ac_store_verb_e verb)
     if (!op) {
         abort();
     }
+    ac_store_op_trace(op, &run->turn->trace);
     return op;
 }

@@ -209,6 +209,8 @@ static void store_cache_answer(call_t *call, json_t *out)
     ac_metrics_add(AC_METRIC_CACHE_LOOKUPS, AC_LABELS(AC_CACHE_HIT), 1);
     ac_loop_t *loop = call->cache->loop;
     ac_store_op_t *op = unwatch(call);
+    ac_span_free(op->span); /* no store was asked */
+    op->span = NULL;
     op->out = out;
     op->status = APR_SUCCESS;
     ac_loop_post(op->home ? op->home : loop, store_cache_deliver, op);
@@ -221,6 +223,7 @@ static void store_cache_on_looked(ac_store_op_t *look)
     call_t *call = look->baton;
     apr_status_t status = look->status;
     ac_err_t err = look->err;
+    call->op->charge += look->charge;
     int64_t before = ac_json_peek_int(json_object_get(call->known, "thread"), "message_count", 0);
     bool same = ac_json_peek_int(look->out, "message_count", -1) == before;
     if (status == APR_SUCCESS && same) {
@@ -248,6 +251,7 @@ static void store_cache_look(call_t *call)
         abort();
     }
     op->deadline = call->op->deadline;
+    ac_store_op_trace(op, &call->op->trace);
     ac_store_call_post(&call->cache->store, call->op->home, op, store_cache_on_looked, call);
 }
 
@@ -421,7 +425,7 @@ void ac_store_cache_create(ac_store_cache_t **pcache, const ac_store_t *store, c
 
 ac_store_t ac_store_cache_store(ac_store_cache_t *cache)
 {
-    return (ac_store_t){&cache->vt, cache, cache->store.metric};
+    return (ac_store_t){&cache->vt, cache, cache->store.metric, cache->store.name};
 }
 
 void ac_store_cache_destroy(ac_store_cache_t *cache)

@@ -75,6 +75,7 @@ static void cosmos_call_end(ac_cosmos_call_t *call)
         start_waiting(store);
     }
     call->reply.continuation = call->continuation;
+    ac_cosmos_trace_end(call);
     call->fn(call->baton, &call->reply);
     cosmos_call_free(call);
 }
@@ -434,6 +435,7 @@ void ac_cosmos_call_start(ac_cosmos_task_t *task, const ac_cosmos_request_t *req
     call->fn = fn;
     call->baton = baton;
     call->began = ac_clock();
+    ac_cosmos_trace_begin(call);
     call->deadline = task->deadline ? task->deadline : call->began + AC_COSMOS_TIMEOUT;
     if (store->calls.all) {
         call->next = store->calls.all;

@@ -83,6 +83,10 @@ struct ac_cosmos_call_t {
     bool rejected; /* the service refused one credential already */
     int n_lost, n_failed, n_pauses;
     ac_err_t last; /* why the last attempt failed */
+    ac_span_t *span;
+    ac_trace_t trace; /* the span's, or that of its parent; a copy */
+    double charge;    /* request units */
+    int n_sent;
     ac_cosmos_reply_t reply;
 };
 
@@ -92,6 +96,10 @@ apr_status_t ac_cosmos_send_request(ac_cosmos_call_t *call, const char *credenti
 bool ac_cosmos_send_read_body(ac_cosmos_call_t *call);
 /* on_end of an attempt's exchange. */
 void ac_cosmos_call_done(void *baton, apr_status_t status, const ac_err_t *err, const char *error_body, size_t len);
+
+/* cosmos_trace.c: the span of a request with all its attempts */
+void ac_cosmos_trace_begin(ac_cosmos_call_t *call);
+void ac_cosmos_trace_end(ac_cosmos_call_t *call); /* and frees call->trace */
 
 /* cosmos_account.c: a step that reads the account to find its write region. */
 ac_cosmos_step_fn ac_cosmos_account_read;

@@ -38,6 +38,7 @@ static void cosmos_send_on_head(void *baton, const ac_http_head_t *head)
         double value = strtod(charge, NULL);
         value = value >= 0 && value < MOST_CHARGE ? value : 0;
         call->task->figures.charge += value;
+        call->charge += value;
         ac_metrics_add(AC_METRIC_COSMOS_REQUEST_UNITS, AC_LABELS(call->task->op->verb), (uint64_t)(value * 1000 + 0.5));
         atomic_fetch_add_explicit(&store->figures.charge_milli, (uint64_t)(value * 1000), memory_order_relaxed);
     }
@@ -137,7 +138,9 @@ apr_status_t ac_cosmos_send_request(ac_cosmos_call_t *call, const char *credenti
             .http_version = 1,
             .ca_file = store->conf.ca_file,
             .raw_errors = true,
+            .trace = &call->trace,
         };
+        call->n_sent++;
         status = ac_http_start(&call->http, store->loop, &request, &callbacks, call, err);
     }
     ac_buf_free(&url);

@@ -241,5 +241,5 @@ const ac_store_vt ac_store_cosmos = {
     .child_init = cosmos_store_child_init,
     .start_post = cosmos_store_start_post,
     .child_exit = cosmos_store_child_exit,
-    .flags = AC_STORE_REMOTE,
+    .flags = AC_STORE_REMOTE | AC_STORE_SPANS,
 };

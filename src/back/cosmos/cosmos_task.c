@@ -173,7 +173,9 @@ void ac_cosmos_task_detach(ac_cosmos_task_t *task, apr_status_t status)
         return;
     }
     task->op = ac_store_op_create(op->verb, op->owner, op->id);
+    ac_store_op_trace(task->op, &op->trace);
     task->own = true;
+    op->charge = task->figures.charge;
     task->deadline = 0;
     ac_cosmos_task_answer(task->store, op, status);
 }
@@ -193,6 +195,7 @@ void ac_cosmos_task_end(ac_cosmos_task_t *task, apr_status_t status)
         return;
     }
     task->op->status = status;
+    task->op->charge = task->figures.charge;
     ac_loop_post(task->store->loop, task_on_answer, task);
 }
 

@@ -33,9 +33,10 @@ typedef struct call_t {
     /* Kept until the head of the answer has come, for a second request with another credential. */
     ac_buf_t request;
     char *request_id; /* a whole header line, or NULL */
-    char *used;       /* the credential's text, as sent; NULL: none so far */
-    bool waiting;     /* for a credential; the timer `linger` limits that wait, too */
-    bool renewed;     /* only one renewal */
+    const ac_trace_t *trace;
+    char *used;   /* the credential's text, as sent; NULL: none so far */
+    bool waiting; /* for a credential; the timer `linger` limits that wait, too */
+    bool renewed; /* only one renewal */
     ac_err_t err;
 } call_t;
 
@@ -323,6 +324,7 @@ static apr_status_t model_openai_start(call_t *call, const char *text, ac_err_t 
         .retries = conf->retries,
         .http_version = conf->http_version,
         .ca_file = conf->ca_file,
+        .trace = call->trace,
     };
     apr_status_t status = ac_http_start(&call->http, model->loop, &request, &http_callbacks, call, err);
     ac_model_credential_wipe(credential);
@@ -413,6 +415,7 @@ static apr_status_t model_openai_ask(void **pcall, void *self, const ac_model_as
     call->model = model;
     call->cb = cb;
     call->baton = baton;
+    call->trace = what->trace;
     ac_openai_answer_init(&call->answer, &answer_callbacks, call);
     ac_sse_reader_init(&call->reader);
     ac_buf_init(&call->whole, AC_MAX_RESPONSE);

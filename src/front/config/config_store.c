@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "ap_provider.h"
+#include "apr_lib.h"
 #include "unixd.h"
 
 /* ---- the store ---- */
@@ -34,6 +35,9 @@ void ac_config_store_create(ac_config_check_t *check, bool open)
             "AgentChatStore: there is no store provider '%s'; known are %s; other modules can add more (LoadModule)",
             name, ac_config_check_providers(check, AC_STORE_PROVIDER));
         return;
+    }
+    if (strcmp(name, "sqlite") == 0) {
+        conf->store.name = colon[1] ? apr_filepath_name_get(colon + 1) : "agentchat.db";
     }
     if (!open) {
         return;

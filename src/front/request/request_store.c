@@ -17,6 +17,7 @@ apr_status_t ac_request_store(ac_request_t *rq, ac_store_op_t *op, ac_store_op_t
         return ac_err_set(&rq->err, AC_INTERNAL, "memory ran out");
     }
     ac_err_init(&err);
+    ac_store_op_trace(op, &rq->trace);
     apr_time_t began = ac_clock();
     apr_status_t status = ac_store_wait(&conf->store, &op, conf->request_store_timeout, &err);
     rq->store_time += ac_clock() - began;

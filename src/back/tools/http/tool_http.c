@@ -15,6 +15,7 @@ typedef struct call_t {
     ac_http_t *http;
     void (*done)(void *baton, apr_status_t status, json_t *result, const ac_err_t *err);
     void *baton;
+    ac_trace_t trace; /* a copy */
 } call_t;
 
 static const char *http_create(void **pself, const ac_tool_conf_t *conf, apr_pool_t *p)
@@ -37,6 +38,7 @@ static apr_status_t http_child_init(void *self, const ac_host_t *host, ac_err_t 
 static void tool_http_call_free(call_t *call)
 {
     ac_tool_http_answer_free(&call->answer);
+    ac_trace_clear(&call->trace);
     free(call);
 }
 
@@ -191,6 +193,9 @@ static apr_status_t http_start(void **pcall, void *self, const json_t *arguments
     ac_tool_http_answer_init(&call->answer, tool);
     call->done = done;
     call->baton = baton;
+    if (ac_trace_here()) {
+        ac_trace_copy(&call->trace, ac_trace_here());
+    }
     apr_status_t status = make_parts(&parts, tool, arguments, err);
     ac_http_request_t request = {
         .method = tool->method,
@@ -203,6 +208,9 @@ static apr_status_t http_start(void **pcall, void *self, const json_t *arguments
         .max_redirects = MAX_REDIRECTS,
         .public_only = !tool->conf->allow_private,
         .allow_hosts = tool->allow_hosts,
+        .trace = &call->trace,
+        .spans = true,
+        .url_template = tool->conf->url,
     };
     if (status == APR_SUCCESS) {
         status = ac_tool_support_time_left(&request.total_timeout, ac_loop_now(tool->loop), deadline, err);

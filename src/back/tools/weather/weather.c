@@ -35,6 +35,7 @@ typedef struct call_t {
     ac_buf_t body;
     void (*done)(void *baton, apr_status_t status, json_t *result, const ac_err_t *err);
     void *baton;
+    ac_trace_t trace; /* a copy */
 } call_t;
 
 /* ---- configuration ---- */
@@ -86,6 +87,7 @@ static void weather_call_free(call_t *call)
     ac_buf_free(&call->body);
     json_decref(call->place);
     free(call->location);
+    ac_trace_clear(&call->trace);
     free(call);
 }
 
@@ -156,8 +158,15 @@ static apr_status_t weather_get(call_t *call, const char *url, ac_err_t *err)
                                            .on_end = weather_on_end};
     static const char *const headers[] = {"Accept: application/json", NULL};
     weather_t *weather = call->weather;
-    ac_http_request_t request = {
-        .method = "GET", .url = url, .headers = headers, .retries = 1, .max_redirects = 2, .ca_file = weather->ca_file};
+    ac_http_request_t request = {.method = "GET",
+                                 .url = url,
+                                 .headers = headers,
+                                 .retries = 1,
+                                 .max_redirects = 2,
+                                 .ca_file = weather->ca_file,
+                                 .trace = &call->trace,
+                                 .spans = true,
+                                 .url_template = url /* only its query has words */};
     ac_buf_clear(&call->body);
     call->http_status = 0;
     apr_status_t status =
@@ -242,6 +251,9 @@ static apr_status_t weather_start(void **pcall, void *self, const json_t *argume
     call->deadline = deadline;
     call->done = done;
     call->baton = baton;
+    if (ac_trace_here()) {
+        ac_trace_copy(&call->trace, ac_trace_here());
+    }
     ac_buf_init(&call->body, AC_MAX_BODY_DEFAULT);
     apr_status_t status = read_arguments(call, arguments, err);
     if (status == APR_SUCCESS) {
