@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The embedded store where the file system refuses to release locks for a while, as one over a network may. */
+/* The embedded store where the file system refuses to release locks for a while, as one over a network may, or has no
+ * room for the write-ahead log. */
 #include "sqlite_harness.h"
+
+#include <limits.h>
+#include <string.h>
 
 #include <apr_general.h>
 
@@ -13,6 +17,9 @@ static const sqlite3_io_methods *real_methods;
 static sqlite3_io_methods failing_methods;
 static atomic_bool keeps, refuses; /* locks are never released; the last file that was opened gets none */
 static atomic_int n_kept, n_refused;
+static atomic_int writes_left, n_full; /* writes of the write-ahead log until there is no room; writes without room */
+static const sqlite3_io_methods *real_log_methods;
+static sqlite3_io_methods full_log_methods;
 static _Atomic(sqlite3_file *) refused; /* the last file that was opened: it gets no write lock while `refuses` */
 
 static int failing_unlock(sqlite3_file *file, int level)
@@ -45,6 +52,15 @@ static int failing_close(sqlite3_file *file)
     return real_methods->xClose(file);
 }
 
+static int full_write(sqlite3_file *file, const void *bytes, int n, sqlite3_int64 at)
+{
+    if (atomic_fetch_sub(&writes_left, 1) <= 0) {
+        atomic_fetch_add(&n_full, 1);
+        return SQLITE_FULL;
+    }
+    return real_log_methods->xWrite(file, bytes, n, at);
+}
+
 static int failing_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *pflags)
 {
     (void)vfs;
@@ -54,6 +70,11 @@ static int failing_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, 
         if (flags & SQLITE_OPEN_READWRITE && !atomic_load(&refuses)) {
             atomic_store(&refused, file);
         }
+    } else if (code == SQLITE_OK && flags & SQLITE_OPEN_WAL) {
+        real_log_methods = file->pMethods;
+        full_log_methods = *real_log_methods;
+        full_log_methods.xWrite = full_write;
+        file->pMethods = &full_log_methods;
     }
     return code;
 }
@@ -79,6 +100,8 @@ static int failures_setup(void **state)
     atomic_store(&refuses, false);
     atomic_store(&n_kept, 0);
     atomic_store(&n_refused, 0);
+    atomic_store(&writes_left, INT_MAX);
+    atomic_store(&n_full, 0);
     if (harness_setup(state) != 0) {
         return -1;
     }
@@ -247,6 +270,39 @@ static void test_a_file_that_another_process_locks(void **state)
     check_file(harness);
 }
 
+/* The room ends at each write of an answer that is larger than the page cache: it is stored whole or not at all, and
+ * the next one is stored as soon as there is room. */
+static void test_a_log_without_room(void **state)
+{
+    harness_t *harness = *state;
+    char *large = ac_alloc(AC_MAX_CONTENT + 1);
+    memset(large, 'x', AC_MAX_CONTENT);
+    harness_start(harness, AC_OK);
+    harness_exec(harness_writer(), "PRAGMA cache_size = 10");
+    bool fits = false;
+    for (int room = 0; !fits; room++) {
+        contract_ids_t ids = contract_ids();
+        char run[AC_ID_SIZE] = "";
+        contract_open(&ids, run, "q", true);
+        atomic_store(&n_full, 0);
+        atomic_store(&writes_left, room);
+        ac_store_op_t *op =
+            contract_call(AC_STORE_TURN_CLOSE, ids.owner, ids.thread, contract_close_in(&ids, run, large));
+        fits = atomic_load(&n_full) == 0;
+        assert_int_equal(op->status == APR_SUCCESS, fits);
+        ac_store_op_free(op);
+        atomic_store(&writes_left, INT_MAX);
+        if (!fits) {
+            contract_gapless(&ids, 1);
+            assert_int_equal(contract_close(&ids, run, "small"), 2);
+        }
+        contract_gapless(&ids, 2);
+        assert_true(room < 1000);
+    }
+    free(large);
+    check_file(harness);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -255,6 +311,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_lock_that_a_connection_does_not_get_any_more, failures_setup,
                                         harness_teardown),
         cmocka_unit_test_setup_teardown(test_a_file_that_another_process_locks, failures_setup, harness_teardown),
+        cmocka_unit_test_setup_teardown(test_a_log_without_room, failures_setup, harness_teardown),
     };
     int n_failed;
 

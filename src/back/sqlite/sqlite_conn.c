@@ -219,7 +219,9 @@ static apr_status_t conn_open(ac_sqlite_conn_t *conn, apr_time_t until, ac_err_t
         ac_sqlite_renew_leave(conn);
         return status;
     }
-    code = sqlite3_open_v2(conn->store->path, &conn->db, flags, *conn->store->vfs_name ? conn->store->vfs_name : NULL);
+    const char *vfs = conn->writes && *conn->store->writer_vfs_name ? conn->store->writer_vfs_name
+                                                                    : conn->store->vfs_name;
+    code = sqlite3_open_v2(conn->store->path, &conn->db, flags, *vfs ? vfs : NULL);
     status = code == SQLITE_OK ? conn_setup(conn, err) : ac_sqlite_conn_fail(conn, code, err);
     if (status != APR_SUCCESS) {
         ac_sqlite_conn_close(conn);

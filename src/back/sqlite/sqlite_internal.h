@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Declarations that only the files of this folder share: sqlite_store.c (configuration, queues, threads),
  * sqlite_group.c (transactions), sqlite_conn.c (connections), sqlite_statement.c (statements), sqlite_renew.c (closing
- * and reopening all connections), sqlite_schema.c (tables), and one file per domain object with its verbs. */
+ * and reopening all connections), sqlite_gather.c (fewer writes), sqlite_schema.c (tables), and one file per domain
+ * object with its verbs. */
 #ifndef AC_STORE_SQLITE_H
 #define AC_STORE_SQLITE_H
 
@@ -60,6 +61,9 @@ typedef struct ac_sqlite_t {
     int n_threads;
     sqlite3_vfs vfs; /* SQLite's own, but with limited waits: sqlite_renew.c */
     char vfs_name[40];
+    sqlite3_vfs writer_vfs; /* the same for the writer, which gathers writes: sqlite_gather.c */
+    char writer_vfs_name[48];
+    struct ac_sqlite_gather_t *gathering; /* the log of the writer's connection; NULL: not open */
 } ac_sqlite_t;
 
 /* What to do with an active run whose process has died. */
@@ -179,6 +183,12 @@ bool ac_sqlite_renew_is_due(const ac_sqlite_conn_t *conn);
  * `until`. */
 bool ac_sqlite_renew_enter(ac_sqlite_conn_t *conn, apr_time_t until);
 void ac_sqlite_renew_leave(ac_sqlite_conn_t *conn);
+
+/* ---- sqlite_gather.c ---- */
+/* Registers the VFS of the writer's connection if there is the store's own and `synchronous` is FULL; its name is empty
+ * otherwise. Call it after ac_sqlite_renew_vfs_start(). stop: call it after all connections are closed. */
+void ac_sqlite_gather_vfs_start(ac_sqlite_t *store);
+void ac_sqlite_gather_vfs_stop(ac_sqlite_t *store);
 
 /* ---- sqlite_store.c ---- */
 /* Returns op to its caller. */

@@ -45,8 +45,8 @@ void ac_sqlite_store_write_post(ac_sqlite_t *store, ac_store_op_t *op)
     pthread_mutex_lock(&store->lock);
     queue_push(&store->write_first, &store->write_last, op);
     store->n_queued++;
-    pthread_cond_signal(&store->written);
     pthread_mutex_unlock(&store->lock);
+    pthread_cond_signal(&store->written); /* after the unlock: the writer would wake only to wait for the lock */
 }
 
 bool ac_sqlite_store_is_stopping(ac_sqlite_t *store)
@@ -331,6 +331,7 @@ static void store_sqlite_child_exit(void *self)
     for (int i = store->n_readers; i >= 0; i--) {
         ac_sqlite_conn_close(&store->conns[i]);
     }
+    ac_sqlite_gather_vfs_stop(store);
     ac_sqlite_renew_vfs_stop(store);
     pthread_cond_destroy(&store->closed);
     pthread_cond_destroy(&store->asked);
@@ -358,6 +359,7 @@ static apr_status_t store_sqlite_child_init(void *self, const ac_host_t *host, a
     store->generation = 1;
     store->next_renewal = store->renewal_pause = 0;
     ac_sqlite_renew_vfs_start(store);
+    ac_sqlite_gather_vfs_start(store);
     store->conns = ac_alloc((size_t)(store->n_readers + 1) * sizeof(*store->conns));
     store->threads = ac_alloc((size_t)(store->n_readers + 1) * sizeof(*store->threads));
     for (int i = 0; i <= store->n_readers; i++) {
@@ -390,14 +392,14 @@ static void store_sqlite_start_post(void *self, ac_store_op_t *op)
         op->err.retry_after = apr_time_from_sec(1);
     }
     store->n_queued++;
-    if (ac_sqlite_group_verb_writes(op->verb) && op->status == APR_SUCCESS) {
+    bool to_writer = ac_sqlite_group_verb_writes(op->verb) && op->status == APR_SUCCESS;
+    if (to_writer) {
         queue_push(&store->write_first, &store->write_last, op);
-        pthread_cond_signal(&store->written);
     } else {
         queue_push(&store->read_first, &store->read_last, op);
-        pthread_cond_signal(&store->asked);
     }
     pthread_mutex_unlock(&store->lock);
+    pthread_cond_signal(to_writer ? &store->written : &store->asked);
 }
 
 const ac_store_vt ac_store_sqlite = {
