@@ -25,6 +25,8 @@ void ac_loop_stop_post(ac_loop_t *loop);
 void ac_loop_destroy(ac_loop_t *loop);
 /* Runs fn(baton) on the loop, in the order of posting. Any thread, also before the loop runs. */
 void ac_loop_post(ac_loop_t *loop, ac_task_fn *fn, void *baton);
+/* The same, but does not wake a loop that sleeps: fn runs when anything else wakes it. For cleaning up. */
+void ac_loop_post_later(ac_loop_t *loop, ac_task_fn *fn, void *baton);
 bool ac_loop_is_current(const ac_loop_t *loop);
 /* The monotonic time of this turn (ac_clock), read once per turn. */
 apr_time_t ac_loop_now(const ac_loop_t *loop);

@@ -100,7 +100,7 @@ static void loop_wake(ac_loop_t *loop)
     }
 }
 
-void ac_loop_post(ac_loop_t *loop, ac_task_fn *fn, void *baton)
+static void post(ac_loop_t *loop, ac_task_fn *fn, void *baton, bool wakes)
 {
     pthread_mutex_lock(&loop->lock);
     commands_t *posted = &loop->posted;
@@ -109,12 +109,24 @@ void ac_loop_post(ac_loop_t *loop, ac_task_fn *fn, void *baton)
         posted->items = ac_loop_grow(posted->items, (size_t)posted->size, sizeof(*posted->items));
     }
     posted->items[posted->n++] = (command_t){fn, baton};
-    bool asleep = loop->asleep;
-    loop->asleep = false;
+    bool wake = wakes && loop->asleep;
+    if (wake) {
+        loop->asleep = false;
+    }
     pthread_mutex_unlock(&loop->lock);
-    if (asleep) {
+    if (wake) {
         loop_wake(loop);
     }
+}
+
+void ac_loop_post(ac_loop_t *loop, ac_task_fn *fn, void *baton)
+{
+    post(loop, fn, baton, true);
+}
+
+void ac_loop_post_later(ac_loop_t *loop, ac_task_fn *fn, void *baton)
+{
+    post(loop, fn, baton, false);
 }
 
 void ac_loop_stop_post(ac_loop_t *loop)

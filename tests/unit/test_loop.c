@@ -99,17 +99,72 @@ static void test_loop_posts_before_run(void **state)
     assert_string_equal(trace, "abc");
 }
 
+static void post_later(void *baton)
+{
+    note(baton);
+    ac_loop_post_later(loop, note, "c");
+    ac_loop_post_later(loop, stop, NULL);
+}
+
+/* The loop looks at all that is posted before it sleeps. */
+static void test_loop_posts_later(void **state)
+{
+    (void)state;
+    trace[0] = '\0';
+    ac_loop_post_later(loop, note, "a");
+    ac_loop_post(loop, post_later, "b");
+    ac_loop_run(loop);
+    assert_string_equal(trace, "abc");
+}
+
+static void open_latch(void *baton)
+{
+    ac_latch_open(baton);
+}
+
+typedef struct later_t {
+    ac_latch_t *asleep;
+    bool ran;
+} later_t;
+
+static void later_runs(void *baton)
+{
+    ((later_t *)baton)->ran = true;
+}
+
+static void *post_later_then_wake(void *baton)
+{
+    later_t *later = baton;
+    ac_latch_wait(later->asleep, ac_clock() + apr_time_from_sec(20));
+    ac_loop_post_later(loop, later_runs, later);
+    ac_loop_post(loop, stop, NULL);
+    return NULL;
+}
+
+/* What is posted to a sleeping loop runs when another post wakes it. */
+static void test_loop_post_later_waits(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 300; i++) {
+        pthread_t thread;
+        later_t later = {.asleep = ac_latch_create()};
+        assert_int_equal(pthread_create(&thread, NULL, post_later_then_wake, &later), 0);
+        ac_loop_post(loop, open_latch, later.asleep);
+        ac_loop_run(loop);
+        pthread_join(thread, NULL);
+        assert_true(later.ran);
+        ac_latch_unref(later.asleep);
+        tear_down(NULL);
+        assert_int_equal(set_up(NULL), 0);
+    }
+}
+
 static void *wake_later(void *baton)
 {
     ac_latch_t *asleep = baton;
     ac_latch_wait(asleep, ac_clock() + apr_time_from_sec(20));
     ac_loop_post(loop, stop, NULL);
     return NULL;
-}
-
-static void open_latch(void *baton)
-{
-    ac_latch_open(baton);
 }
 
 /* With nothing to wait for the loop sleeps without end; each post has to wake it. */
@@ -341,10 +396,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_loop_posts_from_threads),    TEST(test_loop_posts_before_run),    TEST(test_loop_post_wakes),
-        TEST(test_loop_destroy_drops_posts),   TEST(test_loop_timers_in_order),     TEST(test_loop_timer_sets_itself),
-        TEST(test_loop_timer_cancels_another), TEST(test_loop_timer_wakes_sleeper), TEST(test_loop_ready_same_turn),
-        TEST(test_loop_ready_bounded),
+        TEST(test_loop_posts_from_threads),  TEST(test_loop_posts_before_run),  TEST(test_loop_post_wakes),
+        TEST(test_loop_posts_later),         TEST(test_loop_post_later_waits),  TEST(test_loop_destroy_drops_posts),
+        TEST(test_loop_timers_in_order),     TEST(test_loop_timer_sets_itself), TEST(test_loop_timer_cancels_another),
+        TEST(test_loop_timer_wakes_sleeper), TEST(test_loop_ready_same_turn),   TEST(test_loop_ready_bounded),
     };
     return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
 }

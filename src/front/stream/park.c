@@ -22,6 +22,7 @@ APLOG_USE_MODULE(agentchat);
 #define FINISH_WAIT apr_time_from_sec(30)  /* for a worker to end a finished request; then the loop thread does */
 
 static ac_parked_t *first_deferred, *last_deferred; /* loop thread: streams whose end waits for a wakeup, in order */
+static volatile apr_uint32_t n_deferred;
 
 static void park_on_timer(void *baton);
 static void park_on_ready(void *baton);
@@ -48,6 +49,7 @@ static void leave_deferred(ac_parked_t *parked)
         return;
     }
     parked->deferred = false;
+    apr_atomic_dec32(&n_deferred);
     *(parked->prev_deferred ? &parked->prev_deferred->next_deferred : &first_deferred) = parked->next_deferred;
     *(parked->next_deferred ? &parked->next_deferred->prev_deferred : &last_deferred) = parked->prev_deferred;
     parked->next_deferred = parked->prev_deferred = NULL;
@@ -107,6 +109,7 @@ static void defer_end(ac_parked_t *parked)
         ac_timer_set(loop, &parked->timer, parked->deferred_until, park_on_timer, parked);
     }
     parked->deferred = true;
+    apr_atomic_inc32(&n_deferred);
     parked->prev_deferred = last_deferred;
     *(last_deferred ? &last_deferred->next_deferred : &first_deferred) = parked;
     last_deferred = parked;
@@ -375,12 +378,20 @@ void ac_park_begin(void *baton)
 }
 
 /* A wakeup is answered: the next stream that waits for one may end. */
-static void continue_deferred(void)
+static void continue_deferred(void *baton)
 {
+    (void)baton;
     ac_parked_t *parked = first_deferred;
     if (parked) {
         leave_deferred(parked);
         with_connection(parked, write_output);
+    }
+}
+
+void ac_park_continue_post(ac_loop_t *loop)
+{
+    if (apr_atomic_read32(&n_deferred) > 0) {
+        ac_loop_post(loop, continue_deferred, NULL);
     }
 }
 
@@ -401,7 +412,7 @@ void ac_park_resume(void *baton)
         with_connection(parked, resume_stream);
     }
     ac_stream_unref(&parked->stream);
-    continue_deferred();
+    continue_deferred(NULL);
 }
 
 void ac_park_ended(void *baton)
@@ -409,7 +420,7 @@ void ac_park_ended(void *baton)
     ac_parked_t *parked = baton;
     park_leave_loop(parked);
     ac_stream_unref(&parked->stream);
-    continue_deferred();
+    continue_deferred(NULL);
 }
 
 /* ---- the end of the process ---- */

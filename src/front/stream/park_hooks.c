@@ -53,9 +53,14 @@ static void stay_with_half_closed(ac_parked_t *parked)
     ac_park_thread_leave(parked);
 }
 
+/* The loop thread has sent all and has only to free the stream, which is not worth waking it. The count of streams that
+ * wait for a wakeup is read after the post: the loop thread sees the post before it sleeps, or is woken here. */
 static int end_request(ac_parked_t *parked, request_rec *r)
 {
-    post_ended(parked);
+    ac_loop_t *loop = parked->stream.child->loop;
+    ac_stream_ref(&parked->stream);
+    ac_loop_post_later(loop, ac_park_ended, parked);
+    ac_park_continue_post(loop);
     ac_park_conn_reuse(parked->conn);
     ap_process_request_after_handler(r); /* sets CONN_STATE_WRITE_COMPLETION, as after any request */
     return OK;

@@ -192,6 +192,8 @@ struct ac_parked_t {
 void ac_park_begin(void *parked);  /* the connection is the loop thread's for the first time; keeps the reference */
 void ac_park_resume(void *parked); /* it is the loop thread's again; drops the reference */
 void ac_park_ended(void *parked);  /* the request has ended; drops the reference */
+/* Any thread: a wakeup is answered. Streams that wait for one continue on the loop thread. */
+void ac_park_continue_post(ac_loop_t *loop);
 
 /* ---- park_hooks.c ---- */
 void ac_park_hooks_register(void);
