@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #define MAGIC "AGCHEVL1"
-#define FIRST_SIZE 8192
 /* A child adopts a log by renaming it, once, after the death of its owner. The rename can hide the log from one
  * search: it moves from a directory not yet searched to one already searched. */
 #define SEARCHES 2
@@ -101,13 +100,13 @@ ac_event_log_t *ac_event_log_create(ac_event_dir_t *dir, const ac_event_log_head
 {
     ac_event_log_t *log = log_alloc(dir, ac_event_dir_key(dir), header->run_id);
     log->total = ac_event_dir_total(dir);
-    if (!ac_event_total_reserve(log->total, FIRST_SIZE)) {
+    if (!ac_event_total_reserve(log->total, AC_EVENT_FILE_FIRST)) {
         *pstatus = AC_EVENT_TOTAL_EXCEEDED;
         ac_event_log_close(log);
         return NULL;
     }
     int fd = open(log->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    *pstatus = fd < 0 ? errno : ac_event_map_set(log, fd, FIRST_SIZE, true);
+    *pstatus = fd < 0 ? errno : ac_event_map_set(log, fd, AC_EVENT_FILE_FIRST, true);
     if (fd >= 0) {
         close(fd);
     }
@@ -115,7 +114,7 @@ ac_event_log_t *ac_event_log_create(ac_event_dir_t *dir, const ac_event_log_head
         if (fd >= 0) {
             unlink(log->path);
         }
-        ac_event_total_release(log->total, FIRST_SIZE);
+        ac_event_total_release(log->total, AC_EVENT_FILE_FIRST);
         ac_event_log_close(log);
         return NULL;
     }

@@ -34,7 +34,7 @@ apr_status_t ac_event_map_grow(ac_event_log_t *log, size_t need)
         return APR_SUCCESS;
     }
     while (size < need) {
-        size += size < STEP_MAX ? size : STEP_MAX;
+        size += size == AC_EVENT_FILE_FIRST ? 3 * size : size < STEP_MAX ? size : STEP_MAX;
     }
     if (size > log->max) {
         size = log->max;

@@ -20,6 +20,7 @@ apr_time_t ac_event_log_peek_ended(int fd);
 /* ---- the file ---- */
 
 #define AC_EVENT_FILE_HEADER 1024 /* bytes of the header; the records follow */
+#define AC_EVENT_FILE_FIRST 4096  /* bytes of a new file: a short answer fits, and nothing is cut off at its end */
 #define AC_EVENT_FILE_WATCHERS 8  /* the most children that can be notified of one run */
 
 typedef struct ac_event_file_watcher_t {
