@@ -18,6 +18,8 @@ STREAMS = [("TTFT p50 ms", "ttft_us.p50", "ms"), ("p99", "ttft_us.p99", "ms"),
            ("first token p50 ms", "first_us.p50", "ms"), ("relay p50 µs", "relay_us.p50", ".0f"),
            ("p99", "relay_us.p99", ".0f"), ("stream p50 s", "latency_us.p50", "s")] + CPU + [
            ("rig cores", "rig", ".2f"), ("model late p99 ms", "late", "ms")] + MEMORY + COUNTS
+TURNS = [("turns/s", "requests_per_s", ".0f"), ("p50 µs", "latency_us.p50", ".0f"), ("p99", "latency_us.p99", ".0f"),
+         ("CPU µs/turn", "server.cpu_us_per_request", ".0f"), ("server cores", "server.cores", ".2f")] + COUNTS
 REQUESTS = [("requests/s", "requests_per_s", ".0f"), ("p50 µs", "latency_us.p50", ".0f"), ("p99", "latency_us.p99", ".0f"),
             ("CPU µs/request", "server.cpu_us_per_request", ".0f"), ("server cores", "server.cores", ".2f")] + COUNTS[2:]
 
@@ -28,6 +30,8 @@ def titles(machine):
         "c1": ("one stream at a time, of 20 tokens, 5 ms apart", STREAMS),
         "c100": ("100 streams at once, of 100 tokens, 20 ms apart (2 s)", STREAMS),
         "c1000": ("1,000 streams at once, of 100 tokens, 20 ms apart (2 s; 33,333 tokens/s asked over all)", STREAMS),
+        "burst": ("1,000 streams begun at the same time, of 100 tokens, 20 ms apart", STREAMS),
+        "turn": ("8 at once: whole turns of 2 tokens, stored", TURNS),
         "c10k": (f"{few:,} streams at once, 500 ms from token to token ({machine['files']:,} open files a process, two for "
                  f"each stream, allow {few:,})", STREAMS),
         "c10k-h2": (f"{h2:,} streams at once, 500 ms from token to token, HTTP/2 and TLS to the model", STREAMS),

@@ -34,7 +34,7 @@ print(*(s.getsockname()[1] for s in sockets))')
 fi
 ulimit -n "$(ulimit -Hn)"
 
-runs=1 profile=0 out=$BUILD/bench/results scenarios="c1 c100 c1000 c10k c10k-h2 max crud-post crud-get"
+runs=1 profile=0 out=$BUILD/bench/results scenarios="c1 c100 c1000 burst turn c10k c10k-h2 max crud-post crud-get"
 while getopts qpr:o:s: opt; do
     case $opt in
     q) QUICK=1 ;;
@@ -70,6 +70,7 @@ fi
 tokens_of() {
     case $1 in
     c1) echo 20 ;;
+    turn) echo 2 ;;
     c10k*) echo $tokens_10k ;;
     max | max1) echo 500 ;;
     *) echo 100 ;;
@@ -77,9 +78,9 @@ tokens_of() {
 }
 directive() {
     case $1 in
-    warm) echo "interval-us=0" ;;
+    warm | turn) echo "interval-us=0" ;;
     c1) echo "interval-us=5000" ;;
-    c100 | c1000) echo "interval-us=20000 jitter=10" ;;
+    c100 | c1000 | burst) echo "interval-us=20000 jitter=10" ;;
     c10k*) echo "interval-us=500000 jitter=10" ;;
     max) echo "interval-us=0" ;;
     max1) echo "interval-us=0 burst=1" ;;
@@ -91,6 +92,8 @@ load() {
     c1) echo "-c 1 -n $n_c1" ;;
     c100) echo "-c 100 -n $n_c100 --ramp-ms 1000 --poll-us 500 -d 20 --grace 20" ;;
     c1000) echo "-c 1000 -n 1000 --ramp-ms 1000 --poll-us 500 -d 20 --grace 30" ;;
+    burst) echo "-c 1000 -n 1000 -d 20 --grace 30" ;;
+    turn) echo "-c 8 -d $seconds" ;;
     c10k) echo "-c $most_streams -n $most_streams --ramp-ms 5000 --poll-us 500 -d 30 --grace 30" ;;
     c10k-h2) echo "-c $most_streams_h2 -n $most_streams_h2 --ramp-ms 5000 --poll-us 500 -d 30 --grace 30" ;;
     max | max1) echo "-c 64 -d $((seconds + 1))" ;;
