@@ -206,6 +206,10 @@ typedef enum ac_store_verb_e {
     AC_STORE_APPROVAL_DECIDE,
     AC_STORE_SUSPENDED_LIST,
     AC_STORE_RUN_CHECK, /* only where several machines share a store */
+    AC_STORE_USAGE_SUM,
+    AC_STORE_USAGE_SUM_ALL,
+    AC_STORE_EXPORT_USAGE,
+    AC_STORE_IMPORT_USAGE,
     AC_STORE_N_VERBS
 } ac_store_verb_e;
 
@@ -362,7 +366,20 @@ struct ac_store_op_t {
  * IMPORT           id thread  in {thread: record, messages, runs}    out {}
  *                  Overwrites what has the same ids. runs: as EXPORT_RUNS gives them, all ended. A large thread comes
  *                  in parts; the record's message_count counts the messages so far, and the last part has the record as
- *                  it is. */
+ *                  it is. An imported run is not counted, unless its item has {uncounted: true}: it was active in the
+ *                  other store.
+ *
+ * Usage. A run is counted once, when it ends, on the day on which it was created (UTC). A store keeps sums, which stay
+ * when threads are deleted. A row is described in back/back.h.
+ *
+ * USAGE_SUM        id -       in {from, to, by: [day, agent_id, model, owner], agent_id?, model?}
+ *                  out {data, totals}: sums of the owner's runs, by group, as GET /usage shows them. from, to: days,
+ *                  both included. errors: invalid_request: too many groups.
+ * USAGE_SUM_ALL    the same for all owners, or for `owner` in `in`
+ * EXPORT_USAGE     id -       in {after: cursor|null}, page.limit    out {data: [row], next: cursor|null}: of every
+ *                  owner; the source of the store's own rows is its id
+ * IMPORT_USAGE     id -       in {rows}    out {}. Overwrites rows with the same key. Rows whose source is this store's
+ *                  own id are ignored. */
 
 #define AC_STORE_PROVIDER "agentchat-store"
 #define AC_MODEL_PROVIDER "agentchat-model"

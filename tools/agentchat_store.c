@@ -22,8 +22,9 @@ static const char usage[] =
     "  FROM and TO are stores as in AgentChatStore, each in quotes where it has options:\n"
     "    sqlite:/var/lib/agentchat/agentchat.db\n"
     "    'cosmos:https://ACCOUNT.documents.azure.com database=chat credential=env:COSMOS_KEY create=on'\n"
-    "  Copies every thread with its messages, runs and steps, and every agent that was made through the API; what "
-    "is there already and equal is left alone, so that a copy\n"
+    "  Copies every thread with its messages, runs and steps, every agent that was made through the API, and the "
+    "usage;\n"
+    "  what is there already and equal is left alone, so that a copy\n"
     "  that was cut is taken up by giving the same command again. At the end both are read and compared (--quick: "
     "only the\n"
     "  threads and how many messages they say they have).\n";
@@ -176,6 +177,7 @@ static void end_runs(json_t *runs)
             ac_json_put(run, "status", json_string("interrupted"));
             ac_json_put(run, "error", ac_record_error(&cause));
             ac_json_put(run, "completed_at", ac_time_json(apr_time_now()));
+            ac_json_put(item, "uncounted", json_true());
         }
     }
 }
@@ -283,13 +285,13 @@ static bool copy_all(copy_t *copy)
 {
     copy->to.known = apr_hash_make(copy->pool);
     if (!walk(copy, &copy->from, count_source) || !walk(copy, &copy->to, note_target) ||
-        !walk(copy, &copy->from, copy_thread) || !copy_agents(copy)) {
+        !walk(copy, &copy->from, copy_thread) || !copy_agents(copy) || !store_usage_copy(copy)) {
         return false;
     }
     show(copy, true);
     apr_hash_clear(copy->to.known);
     return walk(copy, &copy->to, note_target) && walk(copy, &copy->from, store_compare_thread) &&
-        store_compare_agents(copy);
+        store_compare_agents(copy) && store_usage_compare(copy);
 }
 
 /* ---- the program ---- */

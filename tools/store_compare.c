@@ -110,6 +110,7 @@ bool store_compare_report(const copy_t *copy)
         print_row("steps", copy->seen_from.steps, copy->seen_to.steps);
     }
     print_row("agents", copy->seen_from.agents, copy->seen_to.agents);
+    print_row("usage", copy->seen_from.usage, copy->seen_to.usage);
     printf("%s\n",
            copy->n_different ? "The stores differ. Was the server writing meanwhile? Give the command again."
                              : "All is there.");

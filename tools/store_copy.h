@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* agentchat-store: the state of a copy, for agentchat_store.c and store_compare.c. */
+/* agentchat-store: the state of a copy, for agentchat_store.c, store_compare.c and store_usage.c. */
 #ifndef STORE_COPY_H
 #define STORE_COPY_H
 
@@ -14,7 +14,7 @@ typedef struct end_t { /* one of the two stores */
 } end_t;
 
 typedef struct counts_t {
-    int64_t threads, messages, runs, steps, agents;
+    int64_t threads, messages, runs, steps, agents, usage;
 } counts_t;
 
 typedef struct copy_t {
@@ -49,5 +49,11 @@ bool store_compare_thread(copy_t *copy, json_t *record);
 bool store_compare_agents(copy_t *copy);
 /* Prints the counts. Returns whether the stores are equal. */
 bool store_compare_report(const copy_t *copy);
+
+/* ---- store_usage.c ---- */
+
+/* Copies all rows of usage, or compares which rows are there and adds to the counts. Return false with copy->err set. */
+bool store_usage_copy(copy_t *copy);
+bool store_usage_compare(copy_t *copy);
 
 #endif

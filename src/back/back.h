@@ -57,6 +57,32 @@ const char *ac_store_verb_name(ac_store_verb_e verb);
 #define AC_STORE_VERB_SIZE 32
 void ac_store_verb_code(char code[AC_STORE_VERB_SIZE], ac_store_verb_e verb);
 
+/* ---- usage.c: usage figures, for stores ---- */
+/* A row of usage: {day, owner, agent_id, model, status, error, currency, source, figures}. All members except for
+ * `figures` are texts; they identify the row. day: YYYY-MM-DD, UTC, on which the runs were created. error: a code, or
+ * "". source: the id of the store that counted it, or "": this one. figures: numbers, and histograms {bucket: count}.
+ * All functions are pure. */
+
+/* What the run adds to its owner's usage: a new row of one run; NULL: the run has not ended. */
+json_t *ac_usage_row(const json_t *run, const char *owner);
+/* The members that identify a row, as an array of texts in the order above. New reference. */
+json_t *ac_usage_row_key(const json_t *row);
+bool ac_usage_row_valid(const json_t *row);
+/* Adds figures (sign 1), or removes them (sign -1). */
+void ac_usage_add(json_t *to, const json_t *figures, int sign);
+
+typedef struct ac_usage_sum_t { /* sums by group, of the rows that a reader wants */
+    const json_t *in;           /* of USAGE_SUM; borrowed */
+    json_t *groups, *total;
+    unsigned by;
+} ac_usage_sum_t;
+void ac_usage_sum_init(ac_usage_sum_t *sum, const json_t *in);
+/* Adds a row if it is wanted. errors: invalid_request: too many groups. */
+apr_status_t ac_usage_sum_add(ac_usage_sum_t *sum, const json_t *row, ac_err_t *err);
+/* The answer of USAGE_SUM, a new reference. Frees the sums. */
+json_t *ac_usage_sum_out(ac_usage_sum_t *sum);
+void ac_usage_sum_free(ac_usage_sum_t *sum);
+
 /* ---- process.c: whether a process of this machine still runs ---- */
 #define AC_BOOT_SIZE 48
 #define AC_PROCESS_SIZE 160

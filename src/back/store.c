@@ -41,6 +41,10 @@ static const struct {
     [AC_STORE_APPROVAL_DECIDE] = {"approval decide", true},
     [AC_STORE_SUSPENDED_LIST] = {"suspended list", false},
     [AC_STORE_RUN_CHECK] = {"run check", true},
+    [AC_STORE_USAGE_SUM] = {"usage sum", true},
+    [AC_STORE_USAGE_SUM_ALL] = {"usage sum all", false},
+    [AC_STORE_EXPORT_USAGE] = {"export usage", false},
+    [AC_STORE_IMPORT_USAGE] = {"import usage", false},
 };
 
 const char *ac_store_verb_name(ac_store_verb_e verb)

@@ -53,6 +53,7 @@
 #define AC_MAX_LIMIT INT64_C(1000000000000000000) /* in a limit's unit: 10^9 units of money */
 #define AC_MAX_USAGE INT64_C(1000000000000) /* most tokens that one answer counts as, whatever the model reports */
 #define AC_RESERVED_ANSWER 1000             /* tokens reserved for an answer without AgentChatMaxTokens */
+#define AC_MAX_USAGE_ROWS 10000             /* of an answer of GET /usage */
 #define AC_MAX_COUNTS 65536                 /* counters of all limits, owners and windows; a power of two */
 #define AC_MAX_HOLDS 131072                 /* reservations of streams and active runs; a power of two */
 #define AC_MAX_HOLDERS 1024                 /* processes that share these reservations */

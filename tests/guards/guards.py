@@ -409,6 +409,12 @@ OF_EVERY_OWNER = {
     "sqlite_runs.c:sql_active_next": "closes what a dead process left",
     "sqlite_runs.c:sql_interrupt": "closes what a dead process left",
     "sqlite_runs.c:sql_begin": "a transaction",
+    "sqlite_usage.c:sql_find": "the key of a row has the owner",
+    "sqlite_usage.c:sql_put": "the key of a row has the owner",
+    "sqlite_usage.c:sql_all": "USAGE_SUM_ALL, which the API gives admins only",
+    "sqlite_usage.c:sql_export": "agentchat-store moves what everybody has",
+    "sqlite_usage.c:sql_runs": "counts all runs of an older file, each for its owner",
+    "sqlite_usage.c:sql_store_id": "the store's own id",
 }
 
 

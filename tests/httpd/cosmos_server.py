@@ -24,6 +24,7 @@ from scripted_server import ScriptedServer, reset_at_close
 KEY = base64.b64encode(b"a key of the scripted account, of sixty-four bytes, all visible.").decode()
 TOKEN = "a-token-of-the-scripted-tenant"
 MAX_BODY = 2 * 1024 * 1024
+OF_NO_THREAD = ("ping", "usage")
 
 
 class Cosmos(ScriptedServer):
@@ -121,7 +122,8 @@ class Cosmos(ScriptedServer):
             self.behave(**order)
             answer = {"requests": len(self.requests), "connections": self.n_connections, "carried_out": self.n_carried_out,
                       "faults": self.n_faults, "busy": self.busy,
-                      "documents_in": {name: sum(d.get("type") != "ping" for p in container.partitions.values() for d in p.values())
+                      "documents_in": {name: sum(d.get("type") not in OF_NO_THREAD
+                                              for p in container.partitions.values() for d in p.values())
                                        for database in self.databases.values() for name, container in database.items()}}
             if expire:
                 self.expire(**expire)

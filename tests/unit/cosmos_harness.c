@@ -76,7 +76,7 @@ json_t *cosmos_server_tell(const cosmos_server_t *server, const char *order)
                                   .sin_port = htons((uint16_t)server->port),
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    size_t size = 1024 * 1024, len = 0;
+    size_t size = 16 * 1024 * 1024, len = 0;
     char *text = ac_alloc(size), *body;
     ssize_t n;
 
@@ -140,6 +140,26 @@ int64_t cosmos_marked(const cosmos_server_t *server)
             (json_object_get(document, "changing") || !json_object_get(document, "copy"));
     }
     json_decref(answer);
+    return n;
+}
+
+int64_t cosmos_uncounted(const cosmos_server_t *server)
+{
+    json_t *messages = cosmos_server_tell(server, "{\"dump\":\"messages\"}"), *run;
+    json_t *threads = cosmos_server_tell(server, "{\"dump\":\"threads\"}"), *entry;
+    int64_t n = 0;
+    size_t i, k;
+    json_array_foreach(json_object_get(messages, "documents"), i, run)
+    {
+        bool ended = strcmp(ac_json_peek_string(run, "type", ""), "run") == 0 && !ac_record_is_active(run);
+        json_array_foreach(json_object_get(threads, "documents"), k, entry)
+        {
+            n += ended && json_equal(json_object_get(entry, "id"), json_object_get(run, "id")) &&
+                json_object_get(entry, "changing");
+        }
+    }
+    json_decref(messages);
+    json_decref(threads);
     return n;
 }
 

@@ -54,6 +54,8 @@ int64_t cosmos_requests(const cosmos_server_t *server, const char *pattern);
 int64_t cosmos_runs(const cosmos_server_t *server, const char *status);
 /* The number of threads whose entries are marked or have no copy: a list reads the thread's head instead. */
 int64_t cosmos_marked(const cosmos_server_t *server);
+/* Runs that have ended and whose usage is not counted yet: a task of the store does it after the answer. */
+int64_t cosmos_uncounted(const cosmos_server_t *server);
 /* A hard delete, which has to succeed. */
 void cosmos_remove_thread(const contract_ids_t *ids);
 

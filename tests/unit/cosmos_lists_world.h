@@ -77,6 +77,7 @@ static inline void turn(const contract_ids_t *ids, bool fresh)
     char run[AC_ID_SIZE] = "";
     contract_open(ids, run, "hello", fresh);
     contract_close(ids, run, "hi");
+    COSMOS_UNTIL(cosmos_uncounted(&server) == 0);
 }
 
 static inline void rename_to(const contract_ids_t *ids, const char *title)

@@ -64,5 +64,6 @@ int contract_keys(const char *name);
 int contract_agents(const char *name);
 int contract_owners(const char *name);
 int contract_approvals(const char *name);
+int contract_usage(const char *name);
 
 #endif

@@ -337,6 +337,7 @@ static void fill(const contract_ids_t *ids, int n_turns)
         contract_open(ids, run, "q", i == 0);
         contract_close(ids, run, "a");
     }
+    COSMOS_UNTIL(cosmos_uncounted(&server) == 0);
 }
 
 static void test_removal_under_throttling(void **state)

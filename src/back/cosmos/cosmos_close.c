@@ -5,11 +5,12 @@
  *  2  read the thread's document; from memory if it is there
  *  3  check it: this run is active: 5; the thread is gone: nothing to store; else 4
  *  4  the run is not the active one: read its message, then the run. An earlier attempt may have closed it, or
- *     another process took this one for dead and closed it; a late answer may still follow, with the thread's entry
- *     marked first
+ *     another process took this one for dead and closed it; a late answer may still follow, with the entries of run
+ *     and thread marked first
  *  5  write the parts of large documents
  *  6  commit thread, message, run and steps in one batch, under the thread's ETag
- *     - on conflict: back to 3, with a read */
+ *     - on conflict: back to 3, with a read
+ *  7  count the run's usage, after the answer */
 #include "cosmos_internal.h"
 
 #include <string.h>
@@ -19,6 +20,7 @@
 static void close_check_thread(ac_cosmos_task_t *task);
 static void close_read_run(ac_cosmos_task_t *task);
 static void close_on_run(void *baton, const ac_cosmos_reply_t *reply);
+static void close_mark_thread(ac_cosmos_task_t *task);
 static void close_write_parts(ac_cosmos_task_t *task);
 static void close_commit(ac_cosmos_task_t *task);
 static void close_on_committed(void *baton, const ac_cosmos_reply_t *reply);
@@ -26,6 +28,9 @@ static void close_on_committed(void *baton, const ac_cosmos_reply_t *reply);
 static void end_closed(ac_cosmos_task_t *task, const json_t *message)
 {
     ac_cosmos_lease_release(task->store, task->run_id);
+    if (ac_cosmos_thread_doc_lives(&task->thread, true)) {
+        ac_cosmos_usage_count(task->store, task->op->owner, json_object_get(task->documents, "run"));
+    }
     ac_cosmos_task_end_out(task, json_pack("{s:o}", "message", message ? ac_cosmos_doc_message(message) : json_null()));
 }
 
@@ -134,12 +139,18 @@ static void close_on_run(void *baton, const ac_cosmos_reply_t *reply)
         return;
     }
     if (reply->status == 404 || ac_record_is_active(reply->body) || may_follow(task, reply->body)) {
-        ac_cosmos_entry_mark(task, close_write_parts); /* the mark of the opening may be removed already */
+        ac_cosmos_usage_mark(task, close_mark_thread);
     } else if (json_equal(json_object_get(run, "completed_at"), json_object_get(reply->body, "completed_at"))) {
         end_closed(task, NULL); /* by an earlier attempt of the caller; it had no message */
     } else {
         end_interrupted(task);
     }
+}
+
+/* The mark of the opening may be removed already. */
+static void close_mark_thread(ac_cosmos_task_t *task)
+{
+    ac_cosmos_entry_mark(task, close_write_parts);
 }
 
 /* ---- 5, 6: parts and batch ---- */

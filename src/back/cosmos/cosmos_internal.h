@@ -5,7 +5,7 @@
  *   cosmos_doc.c                                               documents
  *   cosmos_query.c, cosmos_thread_doc.c, cosmos_entry.c,
  *   cosmos_lease.c, cosmos_run_check.c, cosmos_keys.c,
- *   cosmos_turns.c                                             parts of verbs
+ *   cosmos_usage.c, cosmos_usage_heal.c, cosmos_turns.c        parts of verbs
  *   cosmos_prepare.c                                           database and containers
  *   one file for each domain object with its verbs; cosmos_store.c has the table of verbs.
  * docs/cosmos.md describes the documents, docs/internals/cosmos-turn.md the steps of a turn. All functions are for the
@@ -25,6 +25,7 @@
     8 /* entries, written when a turn begins, live longer than documents by at least this fraction */
 #define AC_COSMOS_CURSOR_NONE "~"          /* sorts after the letters of every id */
 #define AC_COSMOS_SUSPENDED_KEY " waiting" /* the partition of suspended runs; no owner has this name */
+#define AC_COSMOS_USAGE_ID "usage_"        /* the ids of sums of usage begin with it, then the day */
 #define AC_COSMOS_NO_HOLDER "waiting"      /* the holder of a suspended run, in the run's document */
 
 /* ---- cosmos_config.c ---- */
@@ -211,6 +212,22 @@ void ac_cosmos_key_release(ac_cosmos_task_t *task);
 /* Removes the keys that are older than op->in's keys_before, unless they expire in the service. */
 void ac_cosmos_key_purge(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
 
+/* ---- cosmos_usage.c, cosmos_usage_heal.c ---- */
+
+/* Counts an ended run of the owner, later and in a task of its own; a run that has not ended is ignored. */
+void ac_cosmos_usage_count(ac_cosmos_t *store, const char *owner, const json_t *run);
+/* Runs fn(task) when all runs that wait are counted, or after half of the task's time. */
+void ac_cosmos_usage_flush(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
+/* Marks the entry of the run task->run_id, which may be counted already and is about to end again. */
+void ac_cosmos_usage_mark(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
+/* Counts ended runs of the owner ("": of all) whose process has not counted them within the time of a lease. */
+void ac_cosmos_usage_heal(ac_cosmos_task_t *task, const char *owner, ac_cosmos_step_fn *fn);
+/* Counts all uncounted runs of the thread task->op->id, which is being removed; an active run as interrupted. */
+void ac_cosmos_usage_heal_thread(ac_cosmos_task_t *task, const char *owner, ac_cosmos_step_fn *fn);
+/* The document of a row, and the row of a document. New references. */
+json_t *ac_cosmos_usage_doc(const json_t *row);
+json_t *ac_cosmos_usage_row(const json_t *doc);
+
 /* ---- cosmos_turns.c ---- */
 
 /* Writes task->parts, one after the other. A part is invisible until its stub is written. */
@@ -254,5 +271,6 @@ ac_cosmos_step_fn ac_cosmos_remove_thread, ac_cosmos_remove_deleted;
 ac_cosmos_step_fn ac_cosmos_move_export_threads, ac_cosmos_move_export_runs, ac_cosmos_move_import;
 ac_cosmos_step_fn ac_cosmos_key_get;
 ac_cosmos_step_fn ac_cosmos_agent_list, ac_cosmos_agent_put, ac_cosmos_agent_delete;
+ac_cosmos_step_fn ac_cosmos_usage_list_sum, ac_cosmos_usage_list_export, ac_cosmos_usage_list_import;
 
 #endif

@@ -11,7 +11,8 @@
  *  1  make all documents
  *  2  write the entries of the owner's partition, batch by batch
  *  3  write messages, runs and steps, batch by batch
- *  4  write the thread's document */
+ *  4  write the thread's document
+ *  5  count runs that were active in the other store */
 #include "cosmos_internal.h"
 
 #include <stdlib.h>
@@ -37,6 +38,8 @@ static apr_status_t cosmos_move_add_run(ac_cosmos_task_t *task, const json_t *it
 static apr_status_t cosmos_move_add_document(ac_cosmos_task_t *task, json_t *document);
 static void import_documents(ac_cosmos_task_t *task);
 static void import_head(ac_cosmos_task_t *task);
+static void import_uncounted(ac_cosmos_task_t *task);
+static void import_on_entry(void *baton, const ac_cosmos_reply_t *reply);
 static void import_done(ac_cosmos_task_t *task);
 static void write_all(ac_cosmos_task_t *task, ac_cosmos_container_e container, const char *key, ac_cosmos_step_fn *fn);
 static void write_next(ac_cosmos_task_t *task);
@@ -158,6 +161,7 @@ void ac_cosmos_move_import(ac_cosmos_task_t *task)
     task->state = ac_alloc(sizeof(import_t));
     apr_cpystrn(op->owner, ac_json_peek_string(record, "owner", ""), sizeof(op->owner));
     task->documents = json_array();
+    task->found = json_array();
     status = head_from(task, record);
     if (status == APR_SUCCESS) {
         ac_id_make(task->entry.change, "made_");
@@ -215,6 +219,21 @@ static apr_status_t add_messages(ac_cosmos_task_t *task, const json_t *messages)
     return status;
 }
 
+/* The run was counted by the other store; one that was active there is counted here, but not by each import of it. */
+static void add_run_entry(ac_cosmos_task_t *task, const json_t *item)
+{
+    const json_t *run = json_object_get(item, "run");
+    const char *id = ac_json_peek_string(run, "id", "");
+    json_t *entry = ac_cosmos_doc_make_run_entry(task->op->owner, id, task->op->id, id);
+    if (json_is_true(json_object_get(item, "uncounted"))) {
+        ac_json_put(entry, "changing", json_true());
+        json_array_append_new(task->found, entry);
+    } else {
+        ac_json_put(entry, "counted", ac_usage_row(run, task->op->owner));
+        json_array_append_new(task->parts, entry);
+    }
+}
+
 static apr_status_t cosmos_move_add_run(ac_cosmos_task_t *task, const json_t *item)
 {
     const char *id = ac_json_peek_string(json_object_get(item, "run"), "id", "");
@@ -224,7 +243,7 @@ static apr_status_t cosmos_move_add_run(ac_cosmos_task_t *task, const json_t *it
         json_decref(run);
         return status;
     }
-    json_array_append_new(task->parts, ac_cosmos_doc_make_run_entry(task->op->owner, id, task->op->id, id));
+    add_run_entry(task, item);
     status = cosmos_move_add_document(task, run);
     if (status == APR_SUCCESS) {
         status = ac_cosmos_doc_make_steps(&steps, json_object_get(item, "steps"), id, task->op->id, &task->op->err);
@@ -258,7 +277,35 @@ static void import_head(ac_cosmos_task_t *task)
 {
     json_decref(task->parts);
     task->parts = json_pack("[O]", task->thread.doc);
-    write_all(task, AC_COSMOS_MESSAGES, task->op->id, import_done);
+    write_all(task, AC_COSMOS_MESSAGES, task->op->id, import_uncounted);
+}
+
+/* Creates the entries of runs that no store has counted, one after the other. One that exists stays as it is. */
+static void import_uncounted(ac_cosmos_task_t *task)
+{
+    const json_t *entry = json_array_get(task->found, 0), *runs = json_object_get(task->op->in, "runs"), *item;
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_CREATE, .container = AC_COSMOS_THREADS, .key = task->op->owner};
+    size_t i;
+    if (entry) {
+        ac_cosmos_call_write(task, &request, entry, import_on_entry);
+        return;
+    }
+    json_array_foreach(runs, i, item)
+    {
+        if (json_is_true(json_object_get(item, "uncounted"))) {
+            ac_cosmos_usage_count(task->store, task->op->owner, json_object_get(item, "run"));
+        }
+    }
+    ac_cosmos_usage_flush(task, import_done);
+}
+
+static void import_on_entry(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    if (!ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(201, 409))) {
+        json_array_remove(task->found, 0);
+        import_uncounted(task);
+    }
 }
 
 static void import_done(ac_cosmos_task_t *task)

@@ -172,6 +172,7 @@ static void open_claim_entries(ac_cosmos_task_t *task)
     ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .container = AC_COSMOS_THREADS, .key = owner};
     json_t *run = ac_cosmos_doc_make_run_entry(owner, task->run_id, task->op->id, open_message_id(task)), *thread;
     ac_cosmos_batch_t batch;
+    ac_json_put(run, "changing", json_true()); /* until it is counted */
     ac_id_make(task->entry.change, "made_");
     thread = ac_cosmos_doc_make_marked_entry(task->thread.doc, task->entry.change);
     ac_cosmos_request_batch_init(&batch);

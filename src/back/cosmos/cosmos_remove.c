@@ -6,11 +6,12 @@
  *     a restored thread
  *  3  mark the thread's entry, then replace the document by a tombstone, which hides the thread; on conflict: 2,
  *     with a read
- *  4  query and delete the entries in the owner's partition, batch by batch, then the documents of the thread
+ *  4  count runs that are not counted yet; query and delete the entries in the owner's partition, batch by batch, then
+ *     the documents of the thread
  *  5  delete the tombstone
  *
- * A removal that is cut after 3 is taken up by the next removal or purge. PURGE: 1 query deleted threads, 2 remove
- * each, 3 remove old keys. */
+ * A removal that is cut after 3 is taken up by the next removal or purge. PURGE: 1 count runs that are not counted yet,
+ * 2 query deleted threads, 3 remove each, 4 remove old keys. */
 #include "cosmos_internal.h"
 
 #include <stdlib.h>
@@ -147,7 +148,7 @@ static void remove_documents(ac_cosmos_task_t *task)
         ac_timer_set(task->store->loop, &task->timer, task->op->deadline - ANSWER_MARGIN, remove_on_answer_due, task);
         task->deadline = 0;
     }
-    remove_query(task);
+    ac_cosmos_usage_heal_thread(task, removal->owner, remove_query);
 }
 
 static void remove_query(ac_cosmos_task_t *task)
@@ -242,7 +243,7 @@ void ac_cosmos_remove_deleted(ac_cosmos_task_t *task)
     apr_status_t status = ac_json_string(&before, task->op->in, "before", true, &task->op->err);
     task->state = ac_alloc(sizeof(removal_t));
     if (status == APR_SUCCESS) {
-        purge_query(task);
+        ac_cosmos_usage_heal(task, "", purge_query);
     } else {
         ac_cosmos_task_end(task, status);
     }

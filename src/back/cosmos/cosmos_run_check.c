@@ -100,6 +100,8 @@ static void interrupt(ac_cosmos_task_t *task, const json_t *run, const char *run
 {
     ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .container = AC_COSMOS_MESSAGES, .key = task->op->id};
     json_t *ended = ac_record_is_active(run) ? json_copy((json_t *)run) : NULL;
+    json_decref(task->counting.interrupted);
+    task->counting.interrupted = ended;
     ac_cosmos_batch_t batch;
     ac_err_t cause;
     ac_err_init(&cause);
@@ -118,7 +120,6 @@ static void interrupt(ac_cosmos_task_t *task, const json_t *run, const char *run
     }
     ac_cosmos_request_batch_end(&batch);
     ac_cosmos_call_write_batch(task, &request, &batch, run_check_on_interrupted);
-    json_decref(ended);
 }
 
 static void run_check_on_interrupted(void *baton, const ac_cosmos_reply_t *reply)
@@ -132,6 +133,7 @@ static void run_check_on_interrupted(void *baton, const ac_cosmos_reply_t *reply
         ac_cosmos_thread_doc_read(task, false, run_check_thread);
         return;
     }
+    ac_cosmos_usage_count(task->store, ac_json_peek_string(task->thread.doc, "owner", ""), task->counting.interrupted);
     apr_cpystrn(task->thread.etag, ac_cosmos_answer_batch_etag(reply->body, 0), sizeof(task->thread.etag));
     ac_cosmos_thread_doc_remember(task->store, task->op->id, task->thread.doc, task->thread.etag);
     ac_cosmos_task_return(task);

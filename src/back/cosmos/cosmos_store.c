@@ -91,6 +91,10 @@ static ac_cosmos_step_fn *const verbs[AC_STORE_N_VERBS] = {
     [AC_STORE_APPROVAL_DECIDE] = ac_cosmos_approval_decide,
     [AC_STORE_SUSPENDED_LIST] = ac_cosmos_suspend_list,
     [AC_STORE_RUN_CHECK] = ac_cosmos_lease_check,
+    [AC_STORE_USAGE_SUM] = ac_cosmos_usage_list_sum,
+    [AC_STORE_USAGE_SUM_ALL] = ac_cosmos_usage_list_sum,
+    [AC_STORE_EXPORT_USAGE] = ac_cosmos_usage_list_export,
+    [AC_STORE_IMPORT_USAGE] = ac_cosmos_usage_list_import,
 };
 
 static void op_begin(void *baton)
@@ -226,6 +230,8 @@ static void cosmos_store_child_exit(void *self)
     if (ac_latch_wait(latch, ac_clock() + (atomic_load(&store->child.began) ? STOP_TIMEOUT : STOP_UNBEGUN_TIMEOUT))) {
         ac_credential_child_exit(store->conf.credential);
         ac_cosmos_lease_free_all(store);
+        json_decref(store->counts.waiting);
+        store->counts.waiting = NULL;
         for (int i = 0; i < AC_COSMOS_MAX_REMEMBERED; i++) {
             ac_cosmos_thread_doc_clear(&store->remembered[i]);
         }

@@ -136,6 +136,7 @@ static void task_clear(ac_cosmos_task_t *task)
     json_decref(task->parts);
     json_decref(task->found);
     json_decref(task->whole);
+    json_decref(task->counting.interrupted);
     ac_buf_free(&task->join.text);
     free(task->state);
 }

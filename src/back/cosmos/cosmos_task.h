@@ -119,6 +119,10 @@ typedef struct ac_cosmos_t {
         apr_time_t lost_at;      /* ac_clock; the last request that failed since the outage began; 0: never */
         apr_time_t ping_written; /* ac_clock; the last write of PING that succeeded; 0: never */
     } outage;
+    struct {
+        json_t *waiting;            /* owner → {run id: row}; NULL: there was none yet */
+        ac_cosmos_task_t *flushing; /* tasks that wait until there is none, linked by next_unprepared */
+    } counts;
     ac_cosmos_figures_t figures;
 } ac_cosmos_t;
 
@@ -144,6 +148,12 @@ struct ac_cosmos_task_t {
     } conflicts;
     ac_cosmos_thread_doc_t thread;
     char run_id[AC_ID_SIZE];
+    /* cosmos_usage.c */
+    struct {
+        ac_timer_t timer;    /* ends the wait for the counts */
+        bool ends;           /* active runs count as interrupted */
+        json_t *interrupted; /* the run that cosmos_run_check.c closes */
+    } counting;
     /* cosmos_query.c */
     ac_cosmos_selection_t *selection;
     json_t *rows; /* of the last query */

@@ -67,6 +67,10 @@ static const struct {
     [AC_STORE_APPROVAL_DECIDE] = {ac_sqlite_suspended_decide, true},
     [AC_STORE_SUSPENDED_LIST] = {ac_sqlite_suspended_list, false},
     [AC_STORE_RUN_CHECK] = {run_cancel, false},
+    [AC_STORE_USAGE_SUM] = {ac_sqlite_usage_sum, false},
+    [AC_STORE_USAGE_SUM_ALL] = {ac_sqlite_usage_sum, false},
+    [AC_STORE_EXPORT_USAGE] = {ac_sqlite_usage_export, false},
+    [AC_STORE_IMPORT_USAGE] = {ac_sqlite_usage_import, true},
 };
 
 bool ac_sqlite_group_verb_writes(ac_store_verb_e verb)

@@ -15,7 +15,7 @@
 #define AC_SQLITE_APPLICATION_ID 0x41474348 /* "AGCH" in the file's header */
 #define AC_SQLITE_GROUP 256                 /* most writes of one transaction */
 #define AC_SQLITE_READERS_MAX 16
-#define AC_SQLITE_STATEMENTS 64                  /* slots of a connection's cache; more than the store has statements */
+#define AC_SQLITE_STATEMENTS 96                  /* slots of a connection's cache; more than the store has statements */
 #define AC_SQLITE_PATIENCE apr_time_from_sec(30) /* longest wait for a lock by an operation without a deadline */
 #define AC_SQLITE_SLICE apr_time_from_sec(1)     /* longest wait inside SQLite, before locks are considered failed */
 #define AC_SQLITE_ACTIVE "status IN ('queued', 'in_progress')"
@@ -278,6 +278,15 @@ apr_status_t ac_sqlite_suspended_drop(ac_sqlite_conn_t *conn, ac_store_op_t *op,
 /* sqlite_turns.c: writes the steps of op->in over the stored ones. */
 apr_status_t ac_sqlite_turn_steps_write(ac_sqlite_conn_t *conn, ac_store_op_t *op);
 
+/* sqlite_usage.c */
+ac_sqlite_verb_fn ac_sqlite_usage_sum, ac_sqlite_usage_export, ac_sqlite_usage_import;
+/* Counts a run of the owner that is written: in place of the stored document `before` (NULL: there is none). A document
+ * of a run that has not ended counts nothing. */
+apr_status_t ac_sqlite_usage_count(ac_sqlite_conn_t *conn, const char *owner, const json_t *before, const json_t *after,
+                                   ac_err_t *err);
+/* Counts all runs of a file whose table of usage is new. */
+apr_status_t ac_sqlite_usage_fill(ac_sqlite_conn_t *conn, ac_err_t *err);
+
 /* sqlite_runs.c */
 ac_sqlite_verb_fn ac_sqlite_run_get, ac_sqlite_run_list, ac_sqlite_run_step_list;
 /* The thread's active run, or "". conn->mend says what happens to a dead one. */
@@ -285,6 +294,8 @@ apr_status_t ac_sqlite_run_active(char run_id[AC_ID_SIZE], ac_sqlite_conn_t *con
                                   ac_err_t *err);
 /* Closes all runs whose process has died, in a transaction of its own. *pn: their number. */
 apr_status_t ac_sqlite_run_sweep(int *pn, ac_sqlite_conn_t *conn, ac_err_t *err);
+/* Closes the thread's active run, if there is one, although its process may live: the thread is being removed. */
+apr_status_t ac_sqlite_run_end(ac_sqlite_conn_t *conn, const char *thread_id, ac_err_t *err);
 apr_status_t ac_sqlite_run_process(ac_sqlite_process_t *process, ac_err_t *err);
 
 #endif

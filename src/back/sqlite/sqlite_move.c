@@ -29,6 +29,7 @@ static const char sql_put_message[] =
 static const char sql_put_run[] =
     "INSERT OR REPLACE INTO runs (id, thread_id, owner, status, boot, pid, started, created_at, doc)"
     " VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?7)";
+static const char sql_run_doc[] = "SELECT doc FROM runs WHERE id = ?1";
 static const char sql_put_step[] = "INSERT OR REPLACE INTO steps (run_id, n, id, doc) VALUES (?1, ?2, ?3, ?4)";
 
 static apr_status_t no_memory(ac_store_op_t *op)
@@ -201,19 +202,42 @@ static apr_status_t put_messages(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     return status;
 }
 
+/* Counts a run that no store has counted: it was active. */
+static apr_status_t run_count(ac_sqlite_conn_t *conn, ac_store_op_t *op, const json_t *run, const char *owner)
+{
+    json_t *before = NULL;
+    sqlite3_stmt *row;
+    apr_status_t status = ac_sqlite_statement_row(&row, conn, sql_run_doc,
+                                                  AC_SQLITE_ARGS(ac_sqlite_string(json_object_get(run, "id"))),
+                                                  &op->err);
+
+    if (status == APR_SUCCESS && row) {
+        before = ac_sqlite_statement_json(row, 0);
+        sqlite3_reset(row);
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_sqlite_usage_count(conn, owner, before, run, &op->err);
+    }
+    json_decref(before);
+    return status;
+}
+
 static apr_status_t put_run(ac_sqlite_conn_t *conn, ac_store_op_t *op, const json_t *item, const char *owner)
 {
     const json_t *run = json_object_get(item, "run"), *steps = json_object_get(item, "steps"), *step;
     const json_t *id = json_object_get(run, "id");
     size_t i;
-    apr_status_t status =
-        ac_sqlite_statement_run(conn, sql_put_run,
-                                AC_SQLITE_ARGS(ac_sqlite_string(id), ac_sqlite_text(op->id), ac_sqlite_text(owner),
-                                               ac_sqlite_string(json_object_get(run, "status")), ac_sqlite_text(MOVED),
-                                               ac_sqlite_string(json_object_get(run, "created_at")),
-                                               ac_sqlite_json(run)),
-                                &op->err);
+    apr_status_t status = json_is_true(json_object_get(item, "uncounted")) ? run_count(conn, op, run, owner)
+                                                                           : APR_SUCCESS;
 
+    if (status == APR_SUCCESS) {
+        status = ac_sqlite_statement_run(
+            conn, sql_put_run,
+            AC_SQLITE_ARGS(ac_sqlite_string(id), ac_sqlite_text(op->id), ac_sqlite_text(owner),
+                           ac_sqlite_string(json_object_get(run, "status")), ac_sqlite_text(MOVED),
+                           ac_sqlite_string(json_object_get(run, "created_at")), ac_sqlite_json(run)),
+            &op->err);
+    }
     json_array_foreach(steps, i, step)
     {
         if (status == APR_SUCCESS) {

@@ -18,7 +18,7 @@ static const char sql_list[] =
 static const char sql_steps[] =
     "SELECT doc FROM steps WHERE run_id = ?1 AND " AC_SQLITE_RUN_OF("?1", "?2") " ORDER BY n";
 static const char sql_active[] =
-    "SELECT id, boot, pid, started, doc FROM runs WHERE thread_id = ?1 AND " AC_SQLITE_ACTIVE;
+    "SELECT id, boot, pid, started, doc, owner FROM runs WHERE thread_id = ?1 AND " AC_SQLITE_ACTIVE;
 static const char sql_active_next[] =
     "SELECT thread_id, boot, pid, started FROM runs WHERE thread_id > ?1 AND " AC_SQLITE_ACTIVE " ORDER BY thread_id";
 static const char sql_interrupt[] = "UPDATE runs SET status = 'interrupted', doc = ?2 WHERE id = ?1";
@@ -65,27 +65,49 @@ static void process_read(ac_sqlite_process_t *process, sqlite3_stmt *row)
 
 /* ---- runs of dead processes ---- */
 
-static apr_status_t run_interrupt(ac_sqlite_conn_t *conn, const char *id, json_t *doc, ac_err_t *err)
+/* Closes the run of a row of sql_active, which is reset. */
+static apr_status_t run_interrupt(ac_sqlite_conn_t *conn, const char *id, sqlite3_stmt *row, ac_err_t *err)
 {
+    json_t *doc = ac_sqlite_statement_json(row, 4), *owner = ac_sqlite_statement_text(row, 5);
+    apr_status_t status;
     ac_err_t cause;
     bool fine;
 
+    sqlite3_reset(row);
     ac_err_init(&cause);
     ac_err_set(&cause, AC_INTERRUPTED, "the server process that ran it ended before it did");
     fine = ac_json_put(doc, "status", json_string("interrupted"));
     fine = ac_json_put(doc, "error", ac_record_error(&cause)) && fine;
     fine = ac_json_put(doc, "completed_at", ac_time_json(apr_time_now())) && fine;
-    if (!fine) {
-        return ac_sqlite_conn_fail_row(conn, err);
+    status = fine
+        ? ac_sqlite_statement_run(conn, sql_interrupt, AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_json(doc)), err)
+        : ac_sqlite_conn_fail_row(conn, err);
+    if (status == APR_SUCCESS) {
+        status = ac_sqlite_usage_count(conn, json_string_value(owner), NULL, doc, err);
     }
-    return ac_sqlite_statement_run(conn, sql_interrupt, AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_json(doc)), err);
+    json_decref(doc);
+    json_decref(owner);
+    return status;
+}
+
+apr_status_t ac_sqlite_run_end(ac_sqlite_conn_t *conn, const char *thread_id, ac_err_t *err)
+{
+    char run_id[AC_ID_SIZE];
+    sqlite3_stmt *row;
+    apr_status_t status =
+        ac_sqlite_statement_row(&row, conn, sql_active, AC_SQLITE_ARGS(ac_sqlite_text(thread_id)), err);
+
+    if (status != APR_SUCCESS || !row) {
+        return status;
+    }
+    apr_cpystrn(run_id, (const char *)sqlite3_column_text(row, 0), AC_ID_SIZE);
+    return run_interrupt(conn, run_id, row, err);
 }
 
 apr_status_t ac_sqlite_run_active(char run_id[AC_ID_SIZE], ac_sqlite_conn_t *conn, const char *thread_id, ac_err_t *err)
 {
     ac_sqlite_process_t process;
     sqlite3_stmt *row;
-    json_t *doc;
     apr_status_t status =
         ac_sqlite_statement_row(&row, conn, sql_active, AC_SQLITE_ARGS(ac_sqlite_text(thread_id)), err);
 
@@ -103,10 +125,7 @@ apr_status_t ac_sqlite_run_active(char run_id[AC_ID_SIZE], ac_sqlite_conn_t *con
         sqlite3_reset(row);
         return AC_SQLITE_TO_WRITER;
     }
-    doc = ac_sqlite_statement_json(row, 4);
-    sqlite3_reset(row);
-    status = run_interrupt(conn, run_id, doc, err);
-    json_decref(doc);
+    status = run_interrupt(conn, run_id, row, err);
     *run_id = '\0';
     return status;
 }
@@ -139,15 +158,19 @@ static apr_status_t sweep_next(char thread_id[AC_ID_SIZE], ac_sqlite_conn_t *con
     return status;
 }
 
-/* Closes some of them, beginning with the threads after thread_id; sets it to "" at the end. */
-static apr_status_t sweep_part(char thread_id[AC_ID_SIZE], ac_sqlite_conn_t *conn, ac_err_t *err)
+/* Closes some of them, beginning with the threads after thread_id; sets it to "" at the end. Adds their number to
+ * *pn. */
+static apr_status_t sweep_part(int *pn, char thread_id[AC_ID_SIZE], ac_sqlite_conn_t *conn, ac_err_t *err)
 {
     char run_id[AC_ID_SIZE];
+    int n_before;
     apr_status_t status = ac_sqlite_statement_run(conn, sql_begin, AC_SQLITE_NO_ARGS, err);
 
     for (int i = 0; status == APR_SUCCESS && *thread_id && i < SWEEP_PART; i++) {
         /* Checked again under the lock: other children sweep at the same time. */
+        n_before = sqlite3_total_changes(conn->db);
         status = ac_sqlite_run_active(run_id, conn, thread_id, err);
+        *pn += sqlite3_total_changes(conn->db) > n_before;
         if (status == APR_SUCCESS) {
             status = sweep_next(thread_id, conn, err);
         }
@@ -158,17 +181,16 @@ static apr_status_t sweep_part(char thread_id[AC_ID_SIZE], ac_sqlite_conn_t *con
 apr_status_t ac_sqlite_run_sweep(int *pn, ac_sqlite_conn_t *conn, ac_err_t *err)
 {
     char thread_id[AC_ID_SIZE] = "";
-    int n_before = sqlite3_total_changes(conn->db);
     apr_status_t status = sweep_next(thread_id, conn, err);
 
+    *pn = 0;
     while (status == APR_SUCCESS && *thread_id) {
-        status = sweep_part(thread_id, conn, err);
+        status = sweep_part(pn, thread_id, conn, err);
     }
     ac_sqlite_statement_reset(conn);
     if (!sqlite3_get_autocommit(conn->db)) {
         sqlite3_exec(conn->db, "ROLLBACK", NULL, NULL, NULL);
     }
-    *pn = sqlite3_total_changes(conn->db) - n_before;
     return status;
 }
 

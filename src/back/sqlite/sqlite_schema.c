@@ -64,8 +64,19 @@ static const char version_5[] =
     "CREATE INDEX threads_of_agent_by_update ON threads(owner, agent_id, updated_at, id) WHERE deleted_at IS NULL;"
     "CREATE INDEX threads_of_status_by_update ON threads(owner, status, updated_at, id, agent_id);";
 
+/* Usage: sums of ended runs by day and the other members of the key. The stamp `store` is the store's id, by which
+ * another store recognizes rows that were copied from here. */
+#define VERSION_USAGE 6
+static const char version_6[] =
+    "CREATE TABLE usage ("
+    " day TEXT NOT NULL, owner TEXT NOT NULL, agent_id TEXT NOT NULL, model TEXT NOT NULL, status TEXT NOT NULL,"
+    " error TEXT NOT NULL, currency TEXT NOT NULL, source TEXT NOT NULL, figures TEXT NOT NULL,"
+    " PRIMARY KEY (day, owner, agent_id, model, status, error, currency, source)) WITHOUT ROWID;"
+    "CREATE INDEX usage_by_owner ON usage(owner, day);"
+    "INSERT INTO stamps (name, value) VALUES ('store', 'store_' || lower(hex(randomblob(13))));";
+
 /* The n-th entry updates version n to version n+1. A released entry never changes. */
-static const char *const versions[] = {version_1, version_2, version_3, version_4, version_5};
+static const char *const versions[] = {version_1, version_2, version_3, version_4, version_5, version_6};
 #define N_VERSIONS ((int)(sizeof(versions) / sizeof(*versions)))
 
 typedef struct header_t {
@@ -172,8 +183,11 @@ static apr_status_t migrate_locked(ac_sqlite_conn_t *conn, ac_err_t *err)
     if (code != SQLITE_OK) {
         return ac_sqlite_conn_fail(conn, code, err);
     }
+    if (!header.empty && header.version < VERSION_USAGE) {
+        status = ac_sqlite_usage_fill(conn, err);
+    }
     ac_debug("store sqlite[%s]: from schema version %d to %d", conn->store->path, header.version, N_VERSIONS);
-    return APR_SUCCESS;
+    return status;
 }
 
 static apr_status_t migrate(ac_sqlite_conn_t *conn, ac_err_t *err)

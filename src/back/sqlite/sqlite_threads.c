@@ -380,6 +380,9 @@ static apr_status_t purge_thread(int *prows, bool *pgone, ac_sqlite_conn_t *conn
 
     *prows = 0;
     *pgone = true;
+    if (status == APR_SUCCESS) {
+        status = ac_sqlite_run_end(conn, thread->id, err); /* its usage counts */
+    }
     for (size_t i = 0; status == APR_SUCCESS && *prows < PURGE_ROWS && i < sizeof(order) / sizeof(*order); i++) {
         int limit = order[i] == sql_purge_messages ? PURGE_ROWS : PURGE_RUNS;
         status = ac_sqlite_statement_run(conn, order[i],

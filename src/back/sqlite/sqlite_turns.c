@@ -29,6 +29,7 @@ static const char sql_run_close[] =
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
     " ON CONFLICT (id) DO UPDATE SET status = excluded.status, doc = excluded.doc"
     " WHERE thread_id = excluded.thread_id AND owner = excluded.owner";
+static const char sql_run_doc[] = "SELECT doc FROM runs WHERE id = ?1 AND thread_id = ?2 AND owner = ?3";
 static const char sql_step_insert[] =
     "INSERT INTO steps (run_id, n, id, doc) SELECT ?1, ?2, ?3, ?4 WHERE " AC_SQLITE_RUN_OF(
         "?1", "?5") " ON CONFLICT (run_id, n) DO UPDATE SET id = excluded.id, doc = excluded.doc";
@@ -244,6 +245,31 @@ static apr_status_t run_write(ac_sqlite_conn_t *conn, ac_store_op_t *op, bool en
                                    &op->err);
 }
 
+/* Writes the ended run of the operation, and counts its usage. */
+static apr_status_t run_end(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+{
+    const json_t *run = json_object_get(op->in, "run");
+    json_t *before = NULL;
+    sqlite3_stmt *row;
+    apr_status_t status = ac_sqlite_statement_row(&row, conn, sql_run_doc,
+                                                  AC_SQLITE_ARGS(ac_sqlite_string(json_object_get(run, "id")),
+                                                                 ac_sqlite_text(op->id), ac_sqlite_text(op->owner)),
+                                                  &op->err);
+
+    if (status == APR_SUCCESS && row) {
+        before = ac_sqlite_statement_json(row, 0);
+        sqlite3_reset(row);
+    }
+    if (status == APR_SUCCESS) {
+        status = run_write(conn, op, true);
+    }
+    if (status == APR_SUCCESS && sqlite3_changes(conn->db)) {
+        status = ac_sqlite_usage_count(conn, op->owner, before, run, &op->err);
+    }
+    json_decref(before);
+    return status;
+}
+
 /* Updates thread->json after a new message. */
 static apr_status_t thread_note(ac_sqlite_thread_t *thread, ac_store_op_t *op, const json_t *message)
 {
@@ -428,7 +454,7 @@ apr_status_t ac_sqlite_turn_close(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     } else if (status == APR_SUCCESS) {
         status = answer_write(&message, &thread, conn, op);
         if (status == APR_SUCCESS) {
-            status = run_write(conn, op, true);
+            status = run_end(conn, op);
         }
         if (status == APR_SUCCESS) {
             status = ac_sqlite_turn_steps_write(conn, op);
