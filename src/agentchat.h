@@ -435,6 +435,7 @@ typedef struct ac_model_end_t {
     char model[80];              /* the name that the model reports, or "" */
     const ac_tool_call_t *calls; /* valid inside of on_end only */
     int n_calls;
+    int n_retries; /* requests that were sent again */
 } ac_model_end_t;
 
 typedef struct ac_model_ask_t {

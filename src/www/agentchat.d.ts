@@ -87,7 +87,14 @@ export interface Step {
   result: any;
   error: string | object | null;
   approval?: 'required' | 'approved' | 'refused';
+  requested_at?: string;
   usage: Usage | null;
+  cost?: Cost | null;
+  round?: number;
+  retries?: number;
+  fallback_of?: string | null;
+  queued_ms?: number;
+  ttft_ms?: number | null;
   started_at: string;
   completed_at: string | null;
   latency_ms: number | null;

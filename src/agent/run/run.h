@@ -34,8 +34,9 @@ typedef struct ac_call_t { /* one tool call of the round */
     void *handle;          /* of an active call of an asynchronous tool */
     struct ac_job_t *job;  /* of an active call of a blocking tool */
     ac_timer_t deadline;
-    apr_time_t started;    /* ac_clock() */
-    apr_time_t started_at; /* shown */
+    apr_time_t started;      /* ac_clock() */
+    apr_time_t started_at;   /* shown */
+    apr_time_t requested_at; /* when the approval was requested; 0: it needed none */
     apr_interval_time_t took;
     size_t answer_len; /* bytes of the answer before the call */
     bool needs_approval;
@@ -106,9 +107,12 @@ typedef struct ac_run_ask_t { /* the model call */
     bool answering;           /* the call has begun to answer */
     ac_err_t *fallback_cause; /* why the last model failed that a fallback replaced in this round; or NULL */
     bool breaker_open;     /* the run failed because its models' breakers are open, which was logged when they opened */
+    apr_time_t entered;    /* ac_clock() from which the run waits for a slot of the model */
     apr_time_t started;    /* ac_clock() */
     apr_time_t started_at; /* shown */
-    char model[80];        /* the name the model gives itself, or its id */
+    apr_interval_time_t first_token; /* from started; 0: none yet */
+    const char *fallback_of;         /* the id of the model that the current one replaces in this round; or NULL */
+    char model[80];                  /* the name the model gives itself, or its id */
     ac_finish_e finish;
 } ac_run_ask_t;
 

@@ -15,6 +15,7 @@ static void note_answer(ac_run_t *run)
         return;
     }
     run->ask.answering = true;
+    run->ask.first_token = ac_clock() - run->ask.started;
     ac_run_metrics_model_answered(run);
     ac_breaker_answered(&run->ask.entry.gate->breaker, &run->ask.entry.ticket, ac_loop_now(run->engine->loop));
 }
@@ -154,6 +155,8 @@ static void fall_back(ac_run_t *run, const ac_err_t *err, bool asked)
     }
     ac_gate_leave(&run->ask.entry);
     ac_run_cost_commit(run);
+    run->ask.fallback_of = run->ask.entry.gate->model->id;
+    run->ask.entered = ac_clock();
     run->ask.entry.gate = ac_gate_get(&run->engine->gates, next);
     apr_cpystrn(run->ask.model, next->id, sizeof run->ask.model);
 }
@@ -215,6 +218,7 @@ static apr_status_t run_ask_model(ac_run_t *run, ac_err_t *err)
     const ac_model_t *model = run->ask.entry.gate->model;
     run_ask_open_once(run);
     run->ask.answering = false;
+    run->ask.first_token = 0;
     run->ask.started = ac_clock();
     run->ask.started_at = apr_time_now();
     ac_run_metrics_model_begin(run);
@@ -301,6 +305,8 @@ void ac_run_ask_enter(ac_run_t *run)
     }
     free(run->ask.fallback_cause);
     run->ask.fallback_cause = NULL;
+    run->ask.fallback_of = NULL;
+    run->ask.entered = ac_clock();
     run->ask.answering = false;
     run->answer.round_start = run->answer.text.len;
     /* After a conflict the opening write comes first, and ac_run_ask_try() follows it. */

@@ -417,6 +417,7 @@ void ac_run_call_begin_all(ac_run_t *run)
             continue;
         }
         ac_err_init(&err);
+        call->requested_at = call->approved || call->refusal ? call->started_at : 0;
         call->started = ac_clock();
         call->started_at = apr_time_now();
         if (start_call(call, &err) == APR_SUCCESS) {

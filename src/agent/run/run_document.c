@@ -82,6 +82,7 @@ json_t *ac_run_document_run(const ac_run_t *run)
 void ac_run_document_add_model_step(ac_run_t *run, const ac_model_end_t *end)
 {
     apr_interval_time_t took = ac_clock() - run->ask.started;
+    const ac_model_t *model = run->ask.entry.gate->model;
     char id[AC_ID_SIZE];
     json_t *step = json_object();
     bool failed = end->status != APR_SUCCESS;
@@ -90,12 +91,19 @@ void ac_run_document_add_model_step(ac_run_t *run, const ac_model_end_t *end)
     ac_json_put(step, "run_id", ac_json_text(run->turn->run_id));
     ac_json_put(step, "type", json_string("model_call"));
     ac_json_put(step, "status", json_string(failed ? "failed" : "completed"));
-    ac_json_put(step, "model", ac_json_text(run->ask.entry.gate->model->id));
+    ac_json_put(step, "model", ac_json_text(model->id));
     ac_json_put(step, "tool", json_null());
     ac_json_put(step, "arguments", json_null());
     ac_json_put(step, "result", json_null());
     ac_json_put(step, "error", failed ? ac_json_text(end->err.detail) : json_null());
     ac_json_put(step, "usage", end->usage.known ? ac_record_usage(&end->usage) : json_null());
+    ac_json_put(step, "cost", end->usage.known ? ac_record_cost(&end->usage, &model->conf->price) : json_null());
+    ac_json_put(step, "round", json_integer(run->round));
+    ac_json_put(step, "retries", json_integer(end->n_retries));
+    ac_json_put(step, "fallback_of", ac_json_text(run->ask.fallback_of));
+    ac_json_put(step, "queued_ms", json_integer(apr_time_as_msec(run->ask.started - run->ask.entered)));
+    ac_json_put(step, "ttft_ms",
+                run->ask.answering ? json_integer(apr_time_as_msec(run->ask.first_token)) : json_null());
     ac_json_put(step, "started_at", ac_time_json(run->ask.started_at));
     ac_json_put(step, "completed_at", ac_time_json(run->ask.started_at + took));
     ac_json_put(step, "latency_ms", json_integer(apr_time_as_msec(took)));
@@ -166,7 +174,9 @@ json_t *ac_run_document_step(const ac_run_t *run, const ac_call_t *call)
     ac_json_put(step, "error", call->error ? ac_json_text(call->error) : json_null());
     if (approval) {
         ac_json_put(step, "approval", json_string(approval));
+        ac_json_put(step, "requested_at", ac_time_json(call->requested_at ? call->requested_at : call->started_at));
     }
+    ac_json_put(step, "round", json_integer(run->round));
     ac_json_put(step, "usage", json_null());
     ac_json_put(step, "started_at", ac_time_json(call->started_at));
     ac_json_put(step, "completed_at", call->done ? ac_time_json(call->started_at + call->took) : json_null());

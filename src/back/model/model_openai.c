@@ -25,8 +25,9 @@ typedef struct call_t {
     ac_buf_t whole; /* of a server that ignores `stream` */
     body_e body;
     int status; /* HTTP's */
-    bool page;  /* the answer is a web page */
-    bool busy;  /* inside a callback of the exchange: cancelling waits for its end */
+    int n_retries;
+    bool page; /* the answer is a web page */
+    bool busy; /* inside a callback of the exchange: cancelling waits for its end */
     bool cancelled;
     apr_interval_time_t retry_after;
     ac_timer_t linger;
@@ -113,6 +114,7 @@ static void model_openai_end_call(call_t *call)
         end.err.retry_after = end.err.retry_after ? end.err.retry_after : call->retry_after;
         memcpy(end.err.upstream_id, call->err.upstream_id, sizeof(end.err.upstream_id));
     }
+    end.n_retries = call->n_retries;
     ac_debug("model %s: answer ended, HTTP %d, %d calls, upstream id %s%s%s", call->model->conf->id, call->status,
              call->answer.n_calls, *call->err.upstream_id ? call->err.upstream_id : "-", end.err.kind ? ": " : "",
              end.err.detail);
@@ -274,7 +276,8 @@ static bool model_openai_may_retry(void *baton, int status, const char *error_bo
 
 static void model_openai_on_retry(void *baton)
 {
-    const call_t *call = baton;
+    call_t *call = baton;
+    call->n_retries++;
     ac_metrics_add(AC_METRIC_MODEL_RETRIES, AC_LABELS(call->model->conf->metric), 1);
 }
 
