@@ -57,6 +57,7 @@ export class Conversation {
       retry: () => { if (!this.busy) this.send(question(), agentId); },
       decide: (callId, approve) => this.#app.client.approve(this.#active?.runId, callId, approve),
       grown: () => this.#toEnd(),
+      client: this.#app.client,
     });
   }
 
@@ -77,6 +78,7 @@ export class Conversation {
         turn = this.#user(message.content, message.timestamp);
       } else {
         turn = this.#answer(run?.agent_id ?? this.#app.agentId, () => asked || this.#lastQuestion());
+        turn.runId = message.run_id;
         turn.show(message, run);
       }
       turn.runId = message.run_id;

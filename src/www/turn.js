@@ -8,9 +8,10 @@ import { detailOf, wordsOf } from './words.js';
 const DEAR = 8, REST = 25;              // milliseconds: half a frame, the limit for rendering, and one and a half
 
 const clock = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
-const number = new Intl.NumberFormat();
+export const number = new Intl.NumberFormat();
 
-function money(cost) {
+/** @param {?{amount: number, currency: string}} cost */
+export function money(cost) {
   if (!cost) return '';
   try {
     const style = { style: 'currency', currency: cost.currency, maximumSignificantDigits: 2 };
@@ -48,20 +49,21 @@ export class UserTurn {
 }
 
 export class AnswerTurn {
-  #pending = ''; #frame = 0; #rests = 0; #said = ''; #calls; #rendered; #prose; #foot; #figures; #note = null;
+  #pending = ''; #frame = 0; #rests = 0; #said = ''; #calls; #rendered; #prose; #foot; #figures; #note = null; #copying; #steps = null;
 
   /**
    * @param {string} name whose answer
-   * @param {{retry: function(): void, decide: function(string, boolean): Promise, grown: function(): void}} actions
+   * @param {{retry: function(): void, decide: function(string, boolean): Promise, grown: function(): void, client: Object}} actions
    */
   constructor(name, actions) {
     this.text = '';
     this.actions = actions;
     this.trace = new Trace(actions.decide, () => this.#place());
     this.#figures = el('span.figures');
-    this.#foot = el('div.turn-foot', { hidden: true }, this.#figures,
-      iconButton('copy', 'Copy answer', event => copyText(event.currentTarget, this.text)),
-      iconButton('retry', 'Ask again', () => actions.retry()));
+    this.#copying = [iconButton('copy', 'Copy answer', event => copyText(event.currentTarget, this.text)),
+      iconButton('retry', 'Ask again', () => actions.retry())];
+    this.#foot = el('div.turn-foot', { hidden: true }, this.#figures, ...this.#copying,
+      iconButton('steps', 'Steps', event => this.#showSteps(event.currentTarget), { 'aria-expanded': 'false' }));
     this.node = el('article.turn.answer', {}, el('h2.speaker', { text: name }), this.#foot);
     this.#stretch(this.node.firstElementChild);
   }
@@ -153,7 +155,8 @@ export class AnswerTurn {
     this.#foot.before(el('div.failure', {}, icon('alert'), el('span', { text: wordsOf(error) }),
       el('button', { type: 'button', text: 'Try again', onclick: () => this.actions.retry() }),
       detail ? el('details', {}, el('summary', { text: 'Details' }), el('p', { text: detail })) : null));
-    this.#foot.hidden = !this.text;       // there is nothing to copy, and the notice has the retry button
+    for (const button of this.#copying) button.hidden = !this.text;     // there is nothing to copy, and the notice has the retry button
+    this.#foot.hidden = !this.text && !this.runId;
     this.actions.grown();
   }
 
@@ -163,6 +166,24 @@ export class AnswerTurn {
     this.#note ??= el('p.note');
     this.#note.textContent = text;
     this.#foot.before(this.#note);
+  }
+
+  /** Shows or hides the steps of the run. Their file is loaded when it is first needed. */
+  async #showSteps(button) {
+    if (!this.runId) return;
+    const fresh = !this.#steps;
+    this.#steps ??= el('section.steps', { 'aria-label': 'Steps of this answer', hidden: true });
+    this.#steps.hidden = !this.#steps.hidden;
+    button.setAttribute('aria-expanded', String(!this.#steps.hidden));
+    if (!fresh) return;
+    this.#foot.after(this.#steps);
+    try {
+      const { show } = await import('./steps.js');
+      await show(this.#steps, this.actions.client, this.runId);
+    } catch {
+      this.#steps.replaceChildren(el('p.failure', { role: 'alert', text: 'The steps cannot be loaded. Reload the page and try again.' }));
+    }
+    this.actions.grown();
   }
 
   #settle() {

@@ -321,7 +321,9 @@ def test_a_run_that_fails_and_is_tried_again(page, model, page_server):
     page.wait(".failure")
     assert re.fullmatch(r"[A-Z].*\.", page.texts(".failure span")[0])
     page.find(".mine").first().hover()
-    assert not page.find(".answer .turn-foot").isVisible()      # nothing to copy, and one way to ask again
+    # Nothing can be copied, and there is one way to ask again.
+    buttons = "[...document.querySelectorAll('.answer button')].filter(one => one.checkVisibility())"
+    assert page.evaluate(f"{buttons}.map(one => one.title || one.textContent)") == ["Try again", "Steps"]
     page.check("failed")
     page.reload()
     page.wait(".failure")
