@@ -233,6 +233,20 @@ static uint32_t choose_capacity(ac_metric_domain_e domain, const ac_metric_names
     return capacity;
 }
 
+/* Behind everything else: what is only used if a system gets it has no page before. */
+static void lay_out_exports(ac_metrics_t *metrics)
+{
+    for (int i = 0; i < AC_N_METRICS; i++) {
+        metrics->exponential_at[i] = metrics->n_exponential;
+        metrics->n_exponential +=
+            ac_metric_rows[i].type == AC_METRIC_TYPE_HISTOGRAM ? count_rows(metrics, i) * AC_EXPONENTIAL_CELLS : 0;
+    }
+    metrics->exponentials_at = round_up(metrics->size, PAGE);
+    metrics->exports_at = round_up(metrics->exponentials_at + metrics->n_exponential * sizeof(uint64_t), PAGE);
+    metrics->size = metrics->exports_at +
+        ac_metrics_export_width(metrics) * (sizeof(uint64_t) + sizeof(ac_metric_entry_t)) * AC_N_METRIC_EXPORTS;
+}
+
 /* Sets capacities and the places of everything. */
 static void lay_out(ac_metrics_t *metrics, const ac_metric_names_t *names, const ac_metrics_t *before)
 {
@@ -261,6 +275,20 @@ static void lay_out(ac_metrics_t *metrics, const ac_metric_names_t *names, const
     metrics->activity_at = sizeof(ac_metric_stripe_t) + metrics->n_cells * sizeof(uint64_t);
     metrics->stripe_size = round_up(metrics->activity_at + AC_ACTIVITY_ROWS * sizeof(ac_activity_row_t), PAGE);
     metrics->size = metrics->stripes_at + (size_t)metrics->n_stripes * metrics->stripe_size;
+    lay_out_exports(metrics);
+}
+
+static void *map_shared(size_t size)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void unmap(void *memory, size_t size)
+{
+    if (memory) {
+        munmap(memory, size);
+    }
 }
 
 ac_metrics_t *ac_metrics_create(const ac_metric_names_t *names, int n_children, ac_metrics_t *before)
@@ -281,12 +309,16 @@ ac_metrics_t *ac_metrics_create(const ac_metric_names_t *names, int n_children, 
     }
     lay_out(&plan, names, before);
     /* A page of it exists when it is first used. */
-    ac_metrics_t *metrics =
-        mmap(NULL, plan.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (metrics == MAP_FAILED) {
+    ac_metrics_t *metrics = map_shared(plan.size);
+    plan.lead = before ? before->lead : map_shared(sizeof *plan.lead);
+    if (!metrics || !plan.lead) {
+        unmap(metrics, plan.size);
+        unmap(before ? NULL : plan.lead, sizeof *plan.lead);
         return NULL;
     }
     memcpy(metrics, &plan, sizeof plan);
+    ac_metrics_exponential_init();
+    atomic_store(&plan.lead->newest, plan.n_before);
     for (int domain = 0; before && domain < AC_N_DOMAINS; domain++) {
         for (unsigned i = 0; i < before->n_names[domain]; i++) {
             append_name(metrics, (ac_metric_domain_e)domain, ac_metrics_name(before, (ac_metric_domain_e)domain, i));
@@ -300,7 +332,8 @@ void ac_metrics_destroy(ac_metrics_t *metrics)
 {
     while (metrics) {
         ac_metrics_t *before = (ac_metrics_t *)metrics->before;
-        munmap(metrics, metrics->size);
+        unmap(before ? NULL : metrics->lead, sizeof *metrics->lead);
+        unmap(metrics, metrics->size);
         metrics = before;
     }
 }
@@ -338,6 +371,11 @@ void ac_metrics_join(ac_metrics_t *metrics, int64_t pid, int64_t started, ac_met
         mine.activity = ac_metrics_activity_of(metrics, i);
         return;
     }
+}
+
+uint64_t ac_metrics_me(void)
+{
+    return mine.has_gauges ? atomic_load(&mine.stripe->owner) : 0;
 }
 
 ac_activity_row_t *ac_metrics_activity(void)
@@ -397,6 +435,8 @@ void ac_metrics_observe(ac_metric_e metric, ac_metric_labels_t labels, apr_inter
     _Atomic uint64_t *cells = cell_of(metric, row);
     atomic_fetch_add_explicit(&cells[bucket], 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&cells[def->n_bounds + 1], (uint64_t)took, memory_order_relaxed);
+    cells = ac_metrics_exponential_cells(mine.metrics, metric, row);
+    atomic_fetch_add_explicit(&cells[ac_metrics_exponential_cell(took)], 1, memory_order_relaxed);
     if (trace && trace->trace_id[0] && def->exemplars) {
         note_exemplar(ac_metrics_exemplar(mine.metrics, metric, row, bucket), took, trace);
     }

@@ -21,6 +21,21 @@ typedef struct ac_metric_stripe_t { /* of one process at a time */
     _Atomic uint64_t cells[];
 } ac_metric_stripe_t;
 
+/* One of the systems that sums are sent to: how far that is. In memory that all blocks share. */
+typedef struct ac_metric_lease_t {
+    _Atomic uint64_t owner; /* the process that sends; 0: none */
+    atomic_int state;       /* ac_metric_export_e */
+    atomic_int block;       /* with the journal of the request: n_before of it */
+    _Atomic uint64_t n_journal;
+    atomic_int first, end;                 /* the metrics in the request */
+    _Atomic int64_t until;                 /* when their interval ends */
+    _Atomic int64_t settled[AC_N_METRICS]; /* when the newest interval that was received ended; 0: none was */
+} ac_metric_lease_t;
+typedef struct ac_metrics_lead_t {
+    atomic_int newest; /* n_before of the newest block: processes of an older configuration send nothing */
+    ac_metric_lease_t leases[AC_N_METRIC_EXPORTS];
+} ac_metrics_lead_t;
+
 struct ac_metrics_t {
     uint64_t signature; /* of the table and the names that the module knows */
     size_t size;
@@ -36,8 +51,17 @@ struct ac_metrics_t {
     size_t first_gauge, n_cells;       /* the gauges are last */
     size_t activity_at;                /* bytes from the beginning of a stripe */
     size_t stripes_at, stripe_size;
+    size_t exponential_at[AC_N_METRICS]; /* cells from the beginning of a region of exponential histograms */
+    size_t n_exponential;                /* cells of all of them */
+    size_t exponentials_at;              /* bytes from the beginning: one region, in which all processes count */
+    /* Bytes from the beginning. For each export: what has been sent, in the cells of a stripe without its gauges and in a
+     * region of exponentials; and a journal with the cells that change when the request under way is received. */
+    size_t exports_at;
+    ac_metrics_lead_t *lead; /* of all blocks */
 };
 
+/* metrics.c: the owner of this process's stripe; 0: it has none of its own. */
+uint64_t ac_metrics_me(void);
 /* metrics.c: the activity rows of this process; NULL: it has none. */
 ac_activity_row_t *ac_metrics_activity(void);
 
@@ -72,6 +96,60 @@ static inline const char *ac_metrics_name(const ac_metrics_t *metrics, ac_metric
 {
     return (const char *)metrics + metrics->names_at[domain] + (size_t)i * AC_METRIC_NAME_SIZE;
 }
+
+typedef struct ac_metric_entry_t { /* of a journal */
+    _Atomic uint64_t cell, value;
+} ac_metric_entry_t;
+
+/* The cells that an export has: one for each that is counted in. */
+static inline size_t ac_metrics_export_width(const ac_metrics_t *metrics)
+{
+    return metrics->first_gauge + metrics->n_exponential;
+}
+
+static inline _Atomic uint64_t *ac_metrics_export_sent(const ac_metrics_t *metrics, ac_metric_export_e export)
+{
+    size_t size = ac_metrics_export_width(metrics) * (sizeof(uint64_t) + sizeof(ac_metric_entry_t));
+    return (_Atomic uint64_t *)((char *)metrics + metrics->exports_at + (size_t) export * size);
+}
+
+static inline ac_metric_entry_t *ac_metrics_export_journal(const ac_metrics_t *metrics, ac_metric_export_e export)
+{
+    return (ac_metric_entry_t *)(ac_metrics_export_sent(metrics, export) + ac_metrics_export_width(metrics));
+}
+
+static inline _Atomic uint64_t *ac_metrics_exponential_cells(const ac_metrics_t *metrics, ac_metric_e metric,
+                                                             size_t row)
+{
+    return (_Atomic uint64_t *)((char *)metrics + metrics->exponentials_at) + metrics->exponential_at[metric] +
+        row * AC_EXPONENTIAL_CELLS;
+}
+
+/* Whether the memory has a row for these labels. A name has the same index in all of them. */
+static inline bool ac_metrics_has_row(const ac_metrics_t *metrics, ac_metric_e metric, ac_metric_labels_t labels)
+{
+    for (int k = 0; k < 3; k++) {
+        if (labels.i[k] >= metrics->capacity[ac_metric_rows[metric].domains[k]]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Whether a label that the configuration names is "other". */
+static inline bool ac_metrics_is_other(ac_metric_e metric, ac_metric_labels_t labels)
+{
+    for (int k = 0; k < 3; k++) {
+        if (ac_metric_domains[ac_metric_rows[metric].domains[k]].open && labels.i[k] == AC_METRIC_OTHER) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* metrics_exponential.c: the cell of a value; 0: the values that count as zero. */
+void ac_metrics_exponential_init(void); /* the parent process, before the first value */
+size_t ac_metrics_exponential_cell(apr_interval_time_t value);
 
 /* The exemplar of a bucket; NULL: the metric has none. */
 static inline ac_metric_exemplar_t *ac_metrics_exemplar(const ac_metrics_t *metrics, ac_metric_e metric, size_t row,

@@ -18,17 +18,6 @@ void ac_metrics_read_begin(ac_metrics_reading_t *reading, const ac_metrics_t *me
     }
 }
 
-/* Whether the memory has a row for these labels. A name has the same index in all of them. */
-static bool has_row(const ac_metrics_t *metrics, ac_metric_e metric, ac_metric_labels_t labels)
-{
-    for (int k = 0; k < 3; k++) {
-        if (labels.i[k] >= metrics->capacity[ac_metric_rows[metric].domains[k]]) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* The sum of cell k of a row. Stripes behind the last one that a process has had are not touched: they take no memory.
  * The first one also has the counts of processes that found no stripe. */
 static uint64_t add_stripes(const ac_metrics_reading_t *reading, ac_metric_e metric, ac_metric_labels_t labels,
@@ -38,7 +27,7 @@ static uint64_t add_stripes(const ac_metrics_reading_t *reading, ac_metric_e met
     uint64_t total = 0;
     int n = 0;
     for (const ac_metrics_t *metrics = reading->metrics; metrics; metrics = metrics->before, n++) {
-        if (!has_row(metrics, metric, labels)) {
+        if (!ac_metrics_has_row(metrics, metric, labels)) {
             continue;
         }
         size_t cell = metrics->cells_at[metric] + ac_metrics_row(metrics, metric, labels) * ac_metrics_width(metric) +
@@ -105,7 +94,7 @@ bool ac_metrics_read_exemplar(ac_exemplar_t *exemplar, const ac_metrics_reading_
                               ac_metric_labels_t labels, int i)
 {
     for (const ac_metrics_t *metrics = reading->metrics; metrics; metrics = metrics->before) {
-        if (!ac_metric_rows[metric].exemplars || !has_row(metrics, metric, labels)) {
+        if (!ac_metric_rows[metric].exemplars || !ac_metrics_has_row(metrics, metric, labels)) {
             continue;
         }
         if (read_exemplar(exemplar, ac_metrics_exemplar(metrics, metric, ac_metrics_row(metrics, metric, labels), i))) {

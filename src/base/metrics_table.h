@@ -9,7 +9,14 @@
  * SCALE     what is counted, in parts of the unit: 1, 1000 (thousandths) and so on
  * BUCKETS   of a histogram: a row of bounds in metrics.c
  * EXEMPLARS whether a bucket names the trace of its newest value
- * D1 to D3  the domains of its labels; NONE: no further label */
+ * D1 to D3  the domains of its labels; NONE: no further label
+ *
+ * AC_METRIC_NAME(METRIC, "value", "name"): the name by which OpenTelemetry and Application Insights get a metric that the
+ * conventions for generative AI define. All others have their own name there, with "agentchat." in front and without the
+ * unit at the end. value: of the last label, if only the rows with it have this name; "": all rows. */
+#ifndef AC_METRIC_NAME
+#define AC_METRIC_NAME(...)
+#endif
 /* clang-format off */
 AC_METRIC_DOMAIN(NONE,           "",          FIXED)
 AC_METRIC_DOMAIN(ROUTE,          "method route", FIXED)
@@ -64,7 +71,7 @@ AC_METRIC(RUNS_RESUMED, "agentchat_runs_resumed_total", COUNTER, 1, NONE, 0, AGE
           "Suspended runs that were resumed after the last decision")
 AC_METRIC(FIRST_TOKEN, "agentchat_run_first_token_seconds", HISTOGRAM, 1, MODEL, 1, AGENT, MODEL, NONE, "0.1.0",
           "Time from the start of a run to the first token of its answer")
-AC_METRIC(RUN_DURATION, "agentchat_run_duration_seconds", HISTOGRAM, 1, RUN, 1, AGENT, NONE, NONE, "0.1.0",
+AC_METRIC(RUN_DURATION, "agentchat_run_duration_seconds", HISTOGRAM, 1, RUN, 1, AGENT, CAUSE, NONE, "0.1.0",
           "Time from the start of a run to its end, without the time of a suspension")
 AC_METRIC(RUN_OVERHEAD, "agentchat_run_overhead_seconds", HISTOGRAM, 1, REQUEST, 1, AGENT, NONE, NONE, "0.1.0",
           "The part of a run's duration in which no model and no tool worked: queues, limits, the store, this module")
@@ -72,7 +79,7 @@ AC_METRIC(RUN_OVERHEAD, "agentchat_run_overhead_seconds", HISTOGRAM, 1, REQUEST,
 /* models */
 AC_METRIC(MODEL_CALLS, "agentchat_model_calls_total", COUNTER, 1, NONE, 0, MODEL, OUTCOME, NONE, "0.1.0",
           "Calls of a model that have ended, with their retries as one call")
-AC_METRIC(MODEL_CALL_DURATION, "agentchat_model_call_duration_seconds", HISTOGRAM, 1, MODEL, 1, MODEL, NONE, NONE,
+AC_METRIC(MODEL_CALL_DURATION, "agentchat_model_call_duration_seconds", HISTOGRAM, 1, MODEL, 1, MODEL, OUTCOME, NONE,
           "0.1.0",
           "Time of a call of a model, with its retries")
 AC_METRIC(MODEL_FIRST_TOKEN, "agentchat_model_first_token_seconds", HISTOGRAM, 1, MODEL, 1, MODEL, NONE, NONE, "0.1.0",
@@ -101,7 +108,8 @@ AC_METRIC(COST, "agentchat_cost_total", COUNTER, 1000000000, NONE, 0, AGENT, MOD
 /* tools */
 AC_METRIC(TOOL_CALLS, "agentchat_tool_calls_total", COUNTER, 1, NONE, 0, TOOL, TOOL_OUTCOME, NONE, "0.1.0",
           "Tool calls that have ended")
-AC_METRIC(TOOL_CALL_DURATION, "agentchat_tool_call_duration_seconds", HISTOGRAM, 1, MODEL, 1, TOOL, NONE, NONE, "0.1.0",
+AC_METRIC(TOOL_CALL_DURATION, "agentchat_tool_call_duration_seconds", HISTOGRAM, 1, MODEL, 1, TOOL, TOOL_OUTCOME, NONE,
+          "0.1.0",
           "Time of a tool call that was started")
 
 /* the store */
@@ -168,4 +176,15 @@ AC_METRIC(START_TIME, "agentchat_start_time_seconds", GAUGE, 1, NONE, 0, NONE, N
           "When the counters began at zero, in seconds since 1970")
 AC_METRIC(BUILD, "agentchat_build_info", INFO, 1, NONE, 0, NONE, NONE, NONE, "0.1.0",
           "Versions of the module and of httpd")
+
+/* Source: semantic-conventions-genai of OpenTelemetry, of August 2026. */
+AC_METRIC_NAME(RUN_DURATION,        "",       "gen_ai.invoke_agent.duration")
+AC_METRIC_NAME(MODEL_CALL_DURATION, "",       "gen_ai.client.inference.duration")
+AC_METRIC_NAME(MODEL_FIRST_TOKEN,   "",       "gen_ai.client.inference.time_to_first_chunk")
+AC_METRIC_NAME(TOKENS,              "input",  "gen_ai.client.inference.usage.input_tokens")
+AC_METRIC_NAME(TOKENS,              "output", "gen_ai.client.inference.usage.output_tokens")
+AC_METRIC_NAME(CACHED_TOKENS,       "",       "gen_ai.client.inference.usage.cache_read.input_tokens")
+AC_METRIC_NAME(REASONING_TOKENS,    "",       "gen_ai.client.inference.usage.reasoning.output_tokens")
+AC_METRIC_NAME(TOOL_CALL_DURATION,  "",       "gen_ai.execute_tool.duration")
 /* clang-format on */
+#undef AC_METRIC_NAME

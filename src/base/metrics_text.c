@@ -59,35 +59,16 @@ static void write_escaped(ac_buf_t *out, const char *text, size_t len)
     }
 }
 
-static void write_label(ac_buf_t *out, const char *label, size_t label_len, const char *value, size_t len)
+static void write_label(void *baton, const char *label, size_t label_len, const char *value, size_t len)
 {
+    ac_buf_t *out = baton;
+    if (out->len) {
+        ac_buf_str(out, ",");
+    }
     ac_buf_add(out, label, label_len);
     ac_buf_str(out, "=\"");
     write_escaped(out, value, len);
     ac_buf_str(out, "\"");
-}
-
-/* The labels of a row without braces. A domain of pairs has two labels, and names of two words. */
-static void write_labels(ac_buf_t *out, const ac_metrics_t *metrics, ac_metric_e metric, ac_metric_labels_t labels)
-{
-    const char *comma = "";
-    for (int i = 0; i < 3; i++) {
-        ac_metric_domain_e domain = ac_metric_rows[metric].domains[i];
-        const char *label = ac_metric_domains[domain].label, *value = ac_metrics_name(metrics, domain, labels.i[i]);
-        if (domain == AC_DOMAIN_NONE) {
-            continue;
-        }
-        const char *second = strchr(label, ' '), *rest = second ? strchr(value, ' ') : NULL;
-        ac_buf_str(out, comma);
-        comma = ",";
-        if (second) {
-            write_label(out, label, (size_t)(second - label), value, rest ? (size_t)(rest - value) : strlen(value));
-            ac_buf_str(out, comma);
-            label = second + 1;
-            value = rest ? rest + 1 : value;
-        }
-        write_label(out, label, strlen(label), value, strlen(value));
-    }
 }
 
 /* ---- one metric ---- */
@@ -173,22 +154,12 @@ static bool is_used(const writer_t *w, ac_metric_e metric, ac_metric_labels_t ro
     return false;
 }
 
-static bool is_other(const ac_metric_row_t *def, ac_metric_labels_t row)
-{
-    for (int i = 0; i < 3; i++) {
-        if (ac_metric_domains[def->domains[i]].open && row.i[i] == AC_METRIC_OTHER) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void write_row(const writer_t *w, ac_metric_e metric, ac_metric_labels_t row)
 {
     const ac_metric_row_t *def = &ac_metric_rows[metric];
     ac_buf_t labels;
     ac_buf_init(&labels, 8 * AC_METRIC_NAME_SIZE);
-    write_labels(&labels, w->reading.metrics, metric, row);
+    ac_metrics_each_label(w->reading.metrics, metric, row, write_label, &labels);
     if (def->type == AC_METRIC_TYPE_HISTOGRAM) {
         write_histogram(w, metric, row, &labels);
     } else {
@@ -211,7 +182,7 @@ static void write_rows(const writer_t *w, ac_metric_e metric)
         for (unsigned b = 0; b < n[1]; b++) {
             for (unsigned c = 0; c < n[2]; c++) {
                 ac_metric_labels_t row = AC_LABELS(a, b, c);
-                if (is_used(w, metric, row) || (zeros && !is_other(def, row))) {
+                if (is_used(w, metric, row) || (zeros && !ac_metrics_is_other(metric, row))) {
                     write_row(w, metric, row);
                 }
             }

@@ -30,6 +30,13 @@ def lines(table):
         yield f"| `{name}` | {kind} | {', '.join(f'`{word}`' for word in words)} | {since} | {text} |".replace("|  |", "| |")
 
 
+def names(table):
+    """A line for each name of the conventions."""
+    own = dict(re.findall(r'^AC_METRIC\((\w+), "(\w+)"', table, re.M))
+    for metric, value, name in re.findall(r'^AC_METRIC_NAME\((\w+),\s+"(\w*)",\s+"([\w.]+)"\)', table, re.M):
+        yield f"| `{name}` | `{own[metric]}`{f' of {value}' if value else ''} |"
+
+
 def page(table, text):
     """The page with its tables, each below the heading of its part, as the source has them."""
     parts = {}
@@ -40,7 +47,7 @@ def page(table, text):
                           lambda m: m[1] + HEAD + "\n".join(mine), text, count=1, flags=re.M | re.S)
         if n != 1:
             raise SystemExit(f"the page has no table below '## {title}'")
-    return text
+    return re.sub(r"(?<=\n)\| `gen_ai.*?(?=\n\n|\Z)", "\n".join(names(table)), text, count=1, flags=re.S)
 
 
 if __name__ == "__main__":

@@ -76,12 +76,12 @@ static void test_a_histogram_is_coherent(void **state)
     ac_metrics_observe(AC_METRIC_RUN_DURATION, AC_LABELS(1), 500000000, NULL);
     ac_metrics_observe(AC_METRIC_RUN_DURATION, AC_LABELS(1), -5, NULL);
     char *text = text_of(metrics, AC_METRICS_TEXT);
-    expect_line(text, "agentchat_run_duration_seconds_bucket{agent=\"alpha\",le=\"0.1\"} 2");
-    expect_line(text, "agentchat_run_duration_seconds_bucket{agent=\"alpha\",le=\"0.2\"} 3");
-    expect_line(text, "agentchat_run_duration_seconds_bucket{agent=\"alpha\",le=\"409.6\"} 3");
-    expect_line(text, "agentchat_run_duration_seconds_bucket{agent=\"alpha\",le=\"+Inf\"} 4");
-    expect_line(text, "agentchat_run_duration_seconds_sum{agent=\"alpha\"} 500.200001");
-    expect_line(text, "agentchat_run_duration_seconds_count{agent=\"alpha\"} 4");
+    expect_line(text, "agentchat_run_duration_seconds_bucket{agent=\"alpha\",cause=\"none\",le=\"0.1\"} 2");
+    expect_line(text, "agentchat_run_duration_seconds_bucket{agent=\"alpha\",cause=\"none\",le=\"0.2\"} 3");
+    expect_line(text, "agentchat_run_duration_seconds_bucket{agent=\"alpha\",cause=\"none\",le=\"409.6\"} 3");
+    expect_line(text, "agentchat_run_duration_seconds_bucket{agent=\"alpha\",cause=\"none\",le=\"+Inf\"} 4");
+    expect_line(text, "agentchat_run_duration_seconds_sum{agent=\"alpha\",cause=\"none\"} 500.200001");
+    expect_line(text, "agentchat_run_duration_seconds_count{agent=\"alpha\",cause=\"none\"} 4");
     assert_null(strstr(text, "agentchat_run_duration_seconds_bucket{agent=\"beta\""));
     expect_line(text, "agentchat_loop_lag_seconds_bucket{le=\"1.0\"} 0");
     expect_line(text, "agentchat_loop_lag_seconds_count 0");
@@ -115,7 +115,7 @@ static void test_exemplars(void **state)
     ac_metrics_observe(AC_METRIC_LOOP_LAG, AC_NO_LABELS, 50000, &trace);
     char *text = text_of(metrics, AC_METRICS_OPENMETRICS);
     char *line = strstr(text,
-                        "agentchat_run_duration_seconds_bucket{agent=\"alpha\",le=\"0.2\"} 2 # "
+                        "agentchat_run_duration_seconds_bucket{agent=\"alpha\",cause=\"none\",le=\"0.2\"} 2 # "
                         "{trace_id=\"0af7651916cd43dd8448eb211c80319c\",span_id=\"b7ad6b7169203331\"} 0.15 ");
     assert_non_null(line);
     assert_null(strstr(line + 10, "trace_id=\"0af7651916cd43dd8448eb211c80319c\",span_id=\"b7ad6b7169203331\"} 0.05"));

@@ -36,7 +36,7 @@ void ac_run_metrics_model_end(ac_run_t *run, const ac_model_end_t *end)
     run->times.asking += took;
     ac_metrics_gauge_add(AC_METRIC_MODEL_CALLS_ACTIVE, AC_LABELS(model_of(run)), -1);
     ac_metrics_add(AC_METRIC_MODEL_CALLS, AC_LABELS(model_of(run), kind), 1);
-    ac_metrics_observe(AC_METRIC_MODEL_CALL_DURATION, AC_LABELS(model_of(run)), took, &run->turn->trace);
+    ac_metrics_observe(AC_METRIC_MODEL_CALL_DURATION, AC_LABELS(model_of(run), kind), took, &run->turn->trace);
 }
 
 void ac_run_metrics_usage(const ac_run_t *run, const ac_usage_t *before)
@@ -70,7 +70,7 @@ void ac_run_metrics_tool_end(const ac_call_t *call, ac_tool_outcome_e outcome)
     unsigned tool = call->tool ? call->tool->metric : AC_METRIC_OTHER;
     ac_metrics_add(AC_METRIC_TOOL_CALLS, AC_LABELS(tool, outcome), 1);
     if (call->begun) {
-        ac_metrics_observe(AC_METRIC_TOOL_CALL_DURATION, AC_LABELS(tool), call->took, &call->run->turn->trace);
+        ac_metrics_observe(AC_METRIC_TOOL_CALL_DURATION, AC_LABELS(tool, outcome), call->took, &call->run->turn->trace);
     }
 }
 
@@ -123,7 +123,7 @@ void ac_run_metrics_end(const ac_run_t *run)
     unsigned agent = agent_of(run), status = (unsigned)(run->outcome - AC_RUN_COMPLETED);
     ac_kind_e cause = run->outcome == AC_RUN_FAILED || run->err.kind == AC_STOPPING ? run->err.kind : AC_OK;
     apr_interval_time_t took = ac_run_metrics_took(run);
-    ac_metrics_observe(AC_METRIC_RUN_DURATION, AC_LABELS(agent), took, &run->turn->trace);
+    ac_metrics_observe(AC_METRIC_RUN_DURATION, AC_LABELS(agent, cause), took, &run->turn->trace);
     ac_metrics_observe(AC_METRIC_RUN_OVERHEAD, AC_LABELS(agent), took - run->times.working, &run->turn->trace);
     if (run->times.first_token) {
         ac_metrics_observe(AC_METRIC_FIRST_TOKEN, AC_LABELS(agent, model_of(run)), run->times.first_token,
