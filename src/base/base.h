@@ -361,6 +361,8 @@ const ac_log_row_t *ac_log_rows(void);
 #include "base/metrics.h"
 /* ---- span.c: the spans of traces ---- */
 #include "base/span.h"
+/* ---- log_record.c: a log message for other systems ---- */
+#include "base/log_record.h"
 /* ---- log_line.c: a log line as a JSON object; any thread ---- */
 #define AC_LOG_LINE_SIZE 4096 /* PIPE_BUF of Linux: a line of this size gets into a pipe whole */
 typedef struct ac_log_line_t {

@@ -179,8 +179,8 @@ bool ac_metrics_read_exemplar(ac_exemplar_t *exemplar, const ac_metrics_reading_
                               ac_metric_labels_t labels, int i);
 
 /* ---- metrics_exponential.c: exponential histograms ---- */
-/* Beside its buckets each histogram has buckets of base 2^(2^-AC_EXPONENTIAL_SCALE), as OpenTelemetry defines them. They
- * cover AC_EXPONENTIAL_MIN seconds to 2^14 seconds; longer times count in the last one. */
+/* Beside its buckets each histogram has buckets of base 2^(2^-AC_EXPONENTIAL_SCALE), as OpenTelemetry defines them.
+ * They cover AC_EXPONENTIAL_ZERO seconds to 2^14 seconds; longer times count in the last one. */
 #define AC_EXPONENTIAL_SCALE 3
 #define AC_EXPONENTIAL_FIRST (-17 * 8) /* index of the first bucket */
 #define AC_EXPONENTIAL_BUCKETS (31 * 8)
@@ -199,8 +199,8 @@ typedef enum ac_metric_export_e {
 } ac_metric_export_e;
 /* Whether this process has the lease, or gets it now. settles what a dead owner left: a request that it had sent counts
  * as received. */
-bool ac_metrics_lease_take(ac_metrics_t *metrics, ac_metric_export_e export, ac_metrics_lives_fn *lives);
-void ac_metrics_lease_leave(ac_metrics_t *metrics, ac_metric_export_e export);
+bool ac_metrics_export_take(ac_metrics_t *metrics, ac_metric_export_e export, ac_metrics_lives_fn *lives);
+void ac_metrics_export_leave(ac_metrics_t *metrics, ac_metric_export_e export);
 
 typedef struct ac_metric_point_t { /* the value of a metric with these labels */
     ac_metric_e metric;
@@ -219,25 +219,26 @@ typedef struct ac_metric_walk_t {
     ac_metric_point_fn *fn;
     void *baton;
 } ac_metric_walk_t;
-/* Calls fn for each row of these metrics that was ever counted in, with its value since the counters began; and for each gauge. */
-void ac_metrics_walk(const ac_metric_walk_t *walk);
+/* Calls fn for each row of these metrics that was ever counted in, with its value since the counters began; and for
+ * each gauge. */
+void ac_metrics_export_all(const ac_metric_walk_t *walk);
 /* The same with what was counted since the last interval that was settled, for rows where that is not nothing, and
  * gauges. The process has the lease; it remembers what it passed to fn. */
-void ac_metrics_walk_new(ac_metrics_t *metrics, ac_metric_export_e export, const ac_metric_walk_t *walk);
-/* The request with what ac_metrics_walk_new() passed is about to be sent: from now on, if nothing is known of its fate,
- * it counts as received, so that nothing is counted twice. */
+void ac_metrics_export_news(ac_metrics_t *metrics, ac_metric_export_e export, const ac_metric_walk_t *walk);
+/* The request with what ac_metrics_export_news() passed is about to be sent: from now on, if nothing is known of its
+ * fate, it counts as received, so that nothing is counted twice. */
 void ac_metrics_export_sending(ac_metrics_t *metrics, ac_metric_export_e export);
 /* received false: it certainly was not received, and is a part of the next interval. */
 void ac_metrics_export_settle(ac_metrics_t *metrics, ac_metric_export_e export, bool received);
-/* The beginning of the interval of this metric that ac_metrics_walk_new() passes. */
+/* The beginning of the interval of this metric that ac_metrics_export_news() passes. */
 apr_time_t ac_metrics_export_since(const ac_metrics_t *metrics, ac_metric_export_e export, ac_metric_e metric);
-apr_time_t ac_metrics_created(const ac_metrics_t *metrics);
+apr_time_t ac_metrics_export_began(const ac_metrics_t *metrics);
 
 /* ---- metrics_names.c: names and attributes of metrics; any thread ---- */
 typedef void ac_metric_label_fn(void *baton, const char *label, size_t label_len, const char *value, size_t value_len);
 /* Calls fn for each label of a row. A domain of pairs has two. */
-void ac_metrics_each_label(const ac_metrics_t *metrics, ac_metric_e metric, ac_metric_labels_t labels,
-                           ac_metric_label_fn *fn, void *baton);
+void ac_metrics_names_labels(const ac_metrics_t *metrics, ac_metric_e metric, ac_metric_labels_t labels,
+                             ac_metric_label_fn *fn, void *baton);
 
 #define AC_METRIC_OTEL_NAME_SIZE 96
 typedef struct ac_metric_model_t { /* what the conventions want to know of a model; NULL: not known */
@@ -250,12 +251,12 @@ typedef struct ac_metric_naming_t { /* by the indexes of models and agents; what
     unsigned n_agents;
 } ac_metric_naming_t;
 /* The name of a row for OpenTelemetry. true: the conventions for generative AI define it. */
-bool ac_metrics_otel_name(char name[AC_METRIC_OTEL_NAME_SIZE], const ac_metric_point_t *point);
+bool ac_metrics_names_otel(char name[AC_METRIC_OTEL_NAME_SIZE], const ac_metric_point_t *point);
 /* Its unit, by UCUM: "s", "By", "{token}", or "". */
-const char *ac_metrics_otel_unit(ac_metric_e metric);
+const char *ac_metrics_names_unit(ac_metric_e metric);
 /* Calls fn for each attribute of a row: its labels, or with a name of the conventions their attributes. */
-void ac_metrics_each_attribute(const ac_metric_naming_t *naming, const ac_metric_point_t *point, ac_metric_label_fn *fn,
-                               void *baton);
+void ac_metrics_names_attributes(const ac_metric_naming_t *naming, const ac_metric_point_t *point,
+                                 ac_metric_label_fn *fn, void *baton);
 
 /* ---- metrics_text.c: what Prometheus reads ---- */
 typedef enum ac_metrics_format_e { AC_METRICS_TEXT, AC_METRICS_OPENMETRICS } ac_metrics_format_e;

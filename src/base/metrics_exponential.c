@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Buckets of exponential histograms. Source: OpenTelemetry, "Metrics Data Model", section ExponentialHistogram: bucket i
- * has the values above base^i, up to and with base^(i + 1). */
+/* Buckets of exponential histograms. Source: OpenTelemetry, "Metrics Data Model", section ExponentialHistogram: bucket
+ * i has the values above base^i, up to and with base^(i + 1). */
 #include "metrics_internal.h"
 
 #include <math.h>

@@ -33,7 +33,7 @@ static const ac_metrics_t *block_of(const ac_metrics_t *metrics, int n_before)
     return metrics;
 }
 
-static void finish(ac_metrics_t *metrics, ac_metric_export_e export, ac_metric_lease_t *lease)
+static void settle_journal(ac_metrics_t *metrics, ac_metric_export_e export, ac_metric_lease_t *lease)
 {
     const ac_metrics_t *block = block_of(metrics, atomic_load(&lease->block));
     const ac_metric_entry_t *journal = block ? ac_metrics_export_journal(block, export) : NULL;
@@ -49,7 +49,7 @@ static void finish(ac_metrics_t *metrics, ac_metric_export_e export, ac_metric_l
     atomic_store(&lease->state, IDLE);
 }
 
-bool ac_metrics_lease_take(ac_metrics_t *metrics, ac_metric_export_e export, ac_metrics_lives_fn *lives)
+bool ac_metrics_export_take(ac_metrics_t *metrics, ac_metric_export_e export, ac_metrics_lives_fn *lives)
 {
     ac_metric_lease_t *lease = lease_of(metrics, export);
     uint64_t me = ac_metrics_me(), owner = atomic_load(&lease->owner);
@@ -64,13 +64,13 @@ bool ac_metrics_lease_take(ac_metrics_t *metrics, ac_metric_export_e export, ac_
     }
     int state = atomic_load(&lease->state);
     if (state == SENDING || state == SETTLING) {
-        finish(metrics, export, lease);
+        settle_journal(metrics, export, lease);
     }
     atomic_store(&lease->state, IDLE);
     return true;
 }
 
-void ac_metrics_lease_leave(ac_metrics_t *metrics, ac_metric_export_e export)
+void ac_metrics_export_leave(ac_metrics_t *metrics, ac_metric_export_e export)
 {
     uint64_t me = ac_metrics_me();
     if (me) {
@@ -87,13 +87,13 @@ void ac_metrics_export_settle(ac_metrics_t *metrics, ac_metric_export_e export, 
 {
     ac_metric_lease_t *lease = lease_of(metrics, export);
     if (received) {
-        finish(metrics, export, lease);
+        settle_journal(metrics, export, lease);
     } else {
         atomic_store(&lease->state, IDLE);
     }
 }
 
-apr_time_t ac_metrics_created(const ac_metrics_t *metrics)
+apr_time_t ac_metrics_export_began(const ac_metrics_t *metrics)
 {
     return metrics->created;
 }
@@ -255,12 +255,12 @@ static uint64_t walk_metrics(ac_metrics_t *metrics, ac_metric_export_e export, c
     return n;
 }
 
-void ac_metrics_walk(const ac_metric_walk_t *walk)
+void ac_metrics_export_all(const ac_metric_walk_t *walk)
 {
     walk_metrics(NULL, AC_METRIC_EXPORT_OTLP, walk);
 }
 
-void ac_metrics_walk_new(ac_metrics_t *metrics, ac_metric_export_e export, const ac_metric_walk_t *walk)
+void ac_metrics_export_news(ac_metrics_t *metrics, ac_metric_export_e export, const ac_metric_walk_t *walk)
 {
     ac_metric_lease_t *lease = lease_of(metrics, export);
     atomic_store(&lease->n_journal, walk_metrics(metrics, export, walk));

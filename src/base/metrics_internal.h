@@ -54,8 +54,8 @@ struct ac_metrics_t {
     size_t exponential_at[AC_N_METRICS]; /* cells from the beginning of a region of exponential histograms */
     size_t n_exponential;                /* cells of all of them */
     size_t exponentials_at;              /* bytes from the beginning: one region, in which all processes count */
-    /* Bytes from the beginning. For each export: what has been sent, in the cells of a stripe without its gauges and in a
-     * region of exponentials; and a journal with the cells that change when the request under way is received. */
+    /* Bytes from the beginning. For each export: what has been sent, in the cells of a stripe without its gauges and in
+     * a region of exponentials; and a journal with the cells that change when the request under way is received. */
     size_t exports_at;
     ac_metrics_lead_t *lead; /* of all blocks */
 };

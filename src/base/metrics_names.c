@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-void ac_metrics_each_label(const ac_metrics_t *metrics, ac_metric_e metric, ac_metric_labels_t labels,
-                           ac_metric_label_fn *fn, void *baton)
+void ac_metrics_names_labels(const ac_metrics_t *metrics, ac_metric_e metric, ac_metric_labels_t labels,
+                             ac_metric_label_fn *fn, void *baton)
 {
     for (int i = 0; i < 3; i++) {
         ac_metric_domain_e domain = ac_metric_rows[metric].domains[i];
@@ -71,7 +71,7 @@ static bool cut_end(char *text, const char *end)
     return has;
 }
 
-bool ac_metrics_otel_name(char name[AC_METRIC_OTEL_NAME_SIZE], const ac_metric_point_t *point)
+bool ac_metrics_names_otel(char name[AC_METRIC_OTEL_NAME_SIZE], const ac_metric_point_t *point)
 {
     static const char prefix[] = "agentchat_";
     const char *own = ac_metric_rows[point->metric].name, *given = conventional_name(point);
@@ -87,7 +87,7 @@ bool ac_metrics_otel_name(char name[AC_METRIC_OTEL_NAME_SIZE], const ac_metric_p
     return false;
 }
 
-const char *ac_metrics_otel_unit(ac_metric_e metric)
+const char *ac_metrics_names_unit(ac_metric_e metric)
 {
     char name[AC_METRIC_OTEL_NAME_SIZE];
     snprintf(name, sizeof name, "%s", ac_metric_rows[metric].name);
@@ -134,13 +134,13 @@ static void pass_conventional(const attributes_t *to, ac_metric_domain_e domain,
     }
 }
 
-void ac_metrics_each_attribute(const ac_metric_naming_t *naming, const ac_metric_point_t *point, ac_metric_label_fn *fn,
-                               void *baton)
+void ac_metrics_names_attributes(const ac_metric_naming_t *naming, const ac_metric_point_t *point,
+                                 ac_metric_label_fn *fn, void *baton)
 {
     attributes_t to = {naming, point, fn, baton};
     const char *name = conventional_name(point);
     if (!name) {
-        ac_metrics_each_label(point->reading->metrics, point->metric, point->labels, fn, baton);
+        ac_metrics_names_labels(point->reading->metrics, point->metric, point->labels, fn, baton);
         return;
     }
     pass_text(&to, "gen_ai.operation.name",

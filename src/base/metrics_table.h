@@ -11,9 +11,9 @@
  * EXEMPLARS whether a bucket names the trace of its newest value
  * D1 to D3  the domains of its labels; NONE: no further label
  *
- * AC_METRIC_NAME(METRIC, "value", "name"): the name by which OpenTelemetry and Application Insights get a metric that the
- * conventions for generative AI define. All others have their own name there, with "agentchat." in front and without the
- * unit at the end. value: of the last label, if only the rows with it have this name; "": all rows. */
+ * AC_METRIC_NAME(METRIC, "value", "name"): the name by which OpenTelemetry and Application Insights get a metric that
+ * the conventions for generative AI define. All others have their own name there, with "agentchat." in front and
+ * without the unit at the end. value: of the last label, if only the rows with it have this name; "": all rows. */
 #ifndef AC_METRIC_NAME
 #define AC_METRIC_NAME(...)
 #endif

@@ -159,7 +159,7 @@ static void write_row(const writer_t *w, ac_metric_e metric, ac_metric_labels_t 
     const ac_metric_row_t *def = &ac_metric_rows[metric];
     ac_buf_t labels;
     ac_buf_init(&labels, 8 * AC_METRIC_NAME_SIZE);
-    ac_metrics_each_label(w->reading.metrics, metric, row, write_label, &labels);
+    ac_metrics_names_labels(w->reading.metrics, metric, row, write_label, &labels);
     if (def->type == AC_METRIC_TYPE_HISTOGRAM) {
         write_histogram(w, metric, row, &labels);
     } else {

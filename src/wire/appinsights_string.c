@@ -28,7 +28,7 @@ static const struct {
              {"Authorization", offsetof(fields_t, authorization)}, {"ClientId", offsetof(fields_t, client)}};
 #define N_NAMES (sizeof(names) / sizeof(names[0]))
 
-static field_t trim(const char *text, size_t len)
+static field_t trim_blanks(const char *text, size_t len)
 {
     while (len && (*text == ' ' || *text == '\t')) {
         text++;
@@ -62,8 +62,8 @@ static apr_status_t read_part(fields_t *fields, field_t part, int number, ac_err
     if (!equals) {
         return ac_err_set(err, AC_INVALID_REQUEST, "its part %d is not NAME=VALUE", number);
     }
-    field_t name = trim(part.at, (size_t)(equals - part.at)),
-            value = trim(equals + 1, part.len - (size_t)(equals - part.at) - 1);
+    field_t name = trim_blanks(part.at, (size_t)(equals - part.at)),
+            value = trim_blanks(equals + 1, part.len - (size_t)(equals - part.at) - 1);
     for (size_t i = 0; i < N_NAMES; i++) {
         field_t *to = (field_t *)((char *)fields + names[i].offset);
         if (!field_is(name, names[i].name)) {
@@ -89,7 +89,7 @@ static apr_status_t read_parts(fields_t *fields, const char *text, ac_err_t *err
     }
     while (*text) {
         size_t len = strcspn(text, ";");
-        field_t part = trim(text, len);
+        field_t part = trim_blanks(text, len);
         number++;
         apr_status_t status = part.len ? read_part(fields, part, number, err) : APR_SUCCESS;
         if (status != APR_SUCCESS) {
@@ -197,7 +197,7 @@ static apr_status_t set_scope(ac_appinsights_target_t *target, field_t audience,
     return APR_SUCCESS;
 }
 
-apr_status_t ac_appinsights_target_read(ac_appinsights_target_t *target, const char *text, ac_err_t *err)
+apr_status_t ac_appinsights_string_read(ac_appinsights_target_t *target, const char *text, ac_err_t *err)
 {
     fields_t fields = {0};
     *target = (ac_appinsights_target_t){.scope = AC_APPINSIGHTS_SCOPE};
@@ -229,8 +229,8 @@ apr_status_t ac_appinsights_target_read(ac_appinsights_target_t *target, const c
     return status == APR_SUCCESS ? set_endpoint(target, &fields, err) : status;
 }
 
-apr_status_t ac_appinsights_authentication_read(bool *pidentity, char client[AC_APPINSIGHTS_CLIENT_SIZE],
-                                                const char *text, ac_err_t *err)
+apr_status_t ac_appinsights_string_authentication(bool *pidentity, char client[AC_APPINSIGHTS_CLIENT_SIZE],
+                                                  const char *text, ac_err_t *err)
 {
     fields_t fields = {0};
     *client = '\0';

@@ -37,6 +37,15 @@ def names(table):
         yield f"| `{name}` | `{own[metric]}`{f' of {value}' if value else ''} |"
 
 
+def wrong_names(table, text):
+    """What the page's names of the conventions lack."""
+    found = list(names(table))
+    wrong = [] if found == re.findall(r"^\| `gen_ai.*$", text, re.M) else ["docs/metrics.md has other names of the conventions"]
+    if len(found) != len(re.findall(r"^AC_METRIC_NAME\(", table, re.M)):
+        wrong.append("a name of src/base/metrics_table.h has a form that metric_table.py does not read")
+    return wrong
+
+
 def page(table, text):
     """The page with its tables, each below the heading of its part, as the source has them."""
     parts = {}

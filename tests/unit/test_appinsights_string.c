@@ -17,7 +17,7 @@ static ac_err_t err;
 static apr_status_t parse(const char *text)
 {
     ac_err_init(&err);
-    return ac_appinsights_target_read(&target, text, &err);
+    return ac_appinsights_string_read(&target, text, &err);
 }
 
 static void test_where_telemetry_goes(void **state)
@@ -123,15 +123,15 @@ static void test_the_authentication_string(void **state)
     char client[AC_APPINSIGHTS_CLIENT_SIZE];
     bool identity;
     ac_err_init(&err);
-    assert_int_equal(ac_appinsights_authentication_read(&identity, client, "Authorization=AAD", &err), APR_SUCCESS);
+    assert_int_equal(ac_appinsights_string_authentication(&identity, client, "Authorization=AAD", &err), APR_SUCCESS);
     assert_true(identity);
     assert_string_equal(client, "");
-    assert_int_equal(ac_appinsights_authentication_read(&identity, client, "authorization=aad;ClientId=abc", &err),
+    assert_int_equal(ac_appinsights_string_authentication(&identity, client, "authorization=aad;ClientId=abc", &err),
                      APR_SUCCESS);
     assert_string_equal(client, "abc");
-    assert_int_equal(ac_appinsights_authentication_read(&identity, client, "", &err), APR_SUCCESS);
+    assert_int_equal(ac_appinsights_string_authentication(&identity, client, "", &err), APR_SUCCESS);
     assert_false(identity);
-    assert_int_not_equal(ac_appinsights_authentication_read(&identity, client, "Authorization=Basic", &err),
+    assert_int_not_equal(ac_appinsights_string_authentication(&identity, client, "Authorization=Basic", &err),
                          APR_SUCCESS);
     assert_non_null(strstr(err.detail, "not AAD"));
 }

@@ -37,9 +37,9 @@ static seen_t walk(ac_metrics_t *metrics, bool news, int first, int end)
     ac_metrics_read_begin(reading, metrics, lives);
     ac_metric_walk_t how = {.reading = reading, .first = first, .end = end, .fn = see, .baton = &seen};
     if (news) {
-        ac_metrics_walk_new(metrics, EXPORT, &how);
+        ac_metrics_export_news(metrics, EXPORT, &how);
     } else {
-        ac_metrics_walk(&how);
+        ac_metrics_export_all(&how);
     }
     free(reading);
     return seen;
@@ -66,7 +66,7 @@ static void test_each_count_is_sent_once(void **state)
     (void)state;
     ac_metrics_t *metrics = make(2);
     ac_metrics_join(metrics, 1, 1, lives);
-    assert_true(ac_metrics_lease_take(metrics, EXPORT, lives));
+    assert_true(ac_metrics_export_take(metrics, EXPORT, lives));
     count(5);
     ac_metrics_observe(AC_METRIC_RUN_OVERHEAD, AC_LABELS(1), 2000, NULL);
     ac_metrics_gauge_set(AC_METRIC_RUNS_ACTIVE, AC_NO_LABELS, 3);
@@ -78,7 +78,7 @@ static void test_each_count_is_sent_once(void **state)
     assert_int_equal(seen.active, 3);
     settle(metrics, true);
     apr_time_t since = ac_metrics_export_since(metrics, EXPORT, AC_METRIC_RUNS_STARTED);
-    assert_true(since > ac_metrics_created(metrics));
+    assert_true(since > ac_metrics_export_began(metrics));
     seen = news(metrics);
     assert_int_equal(seen.started, 0);
     assert_int_equal(seen.overhead, 0);
@@ -106,8 +106,8 @@ static void test_an_export_knows_only_its_own(void **state)
     seen_t seen = {0};
     ac_metrics_reading_t *reading = ac_alloc(sizeof *reading);
     ac_metrics_read_begin(reading, metrics, lives);
-    ac_metrics_walk_new(metrics, AC_METRIC_EXPORT_APPINSIGHTS,
-                        &(ac_metric_walk_t){.reading = reading, .end = AC_N_METRICS, .fn = see, .baton = &seen});
+    ac_metrics_export_news(metrics, AC_METRIC_EXPORT_APPINSIGHTS,
+                           &(ac_metric_walk_t){.reading = reading, .end = AC_N_METRICS, .fn = see, .baton = &seen});
     free(reading);
     assert_int_equal(seen.started, 5);
     ac_metrics_destroy(metrics);
@@ -124,7 +124,8 @@ static void test_a_part_of_the_metrics_is_settled_alone(void **state)
     assert_int_equal(seen.started, 5);
     assert_int_equal(seen.overhead, 0);
     settle(metrics, true);
-    assert_int_equal(ac_metrics_export_since(metrics, EXPORT, AC_METRIC_RUN_OVERHEAD), ac_metrics_created(metrics));
+    assert_int_equal(ac_metrics_export_since(metrics, EXPORT, AC_METRIC_RUN_OVERHEAD),
+                     ac_metrics_export_began(metrics));
     seen = news(metrics);
     assert_int_equal(seen.started, 0);
     assert_int_equal(seen.overhead, 1);
@@ -136,18 +137,18 @@ static void test_one_process_sends_until_it_ends(void **state)
     (void)state;
     ac_metrics_t *metrics = make(3);
     ac_metrics_join(metrics, 1, 1, lives);
-    assert_true(ac_metrics_lease_take(metrics, EXPORT, lives));
-    assert_true(ac_metrics_lease_take(metrics, EXPORT, lives));
+    assert_true(ac_metrics_export_take(metrics, EXPORT, lives));
+    assert_true(ac_metrics_export_take(metrics, EXPORT, lives));
     ac_metrics_join(metrics, 2, 1, lives);
-    assert_false(ac_metrics_lease_take(metrics, EXPORT, lives));
-    ac_metrics_lease_leave(metrics, EXPORT); /* of another process: nothing happens */
-    assert_false(ac_metrics_lease_take(metrics, EXPORT, lives));
+    assert_false(ac_metrics_export_take(metrics, EXPORT, lives));
+    ac_metrics_export_leave(metrics, EXPORT); /* of another process: nothing happens */
+    assert_false(ac_metrics_export_take(metrics, EXPORT, lives));
     dead = 1;
-    assert_true(ac_metrics_lease_take(metrics, EXPORT, lives));
-    ac_metrics_lease_leave(metrics, EXPORT);
+    assert_true(ac_metrics_export_take(metrics, EXPORT, lives));
+    ac_metrics_export_leave(metrics, EXPORT);
     dead = 0;
     ac_metrics_join(metrics, 3, 1, lives);
-    assert_true(ac_metrics_lease_take(metrics, EXPORT, lives));
+    assert_true(ac_metrics_export_take(metrics, EXPORT, lives));
     ac_metrics_destroy(metrics);
 }
 
@@ -156,7 +157,7 @@ static int64_t left_by_a_dead_process(bool sending)
 {
     ac_metrics_t *metrics = make(2);
     ac_metrics_join(metrics, 1, 1, lives);
-    assert_true(ac_metrics_lease_take(metrics, EXPORT, lives));
+    assert_true(ac_metrics_export_take(metrics, EXPORT, lives));
     count(5);
     news(metrics);
     if (sending) {
@@ -165,7 +166,7 @@ static int64_t left_by_a_dead_process(bool sending)
     ac_metrics_join(metrics, 2, 1, lives);
     count(2);
     dead = 1;
-    assert_true(ac_metrics_lease_take(metrics, EXPORT, lives));
+    assert_true(ac_metrics_export_take(metrics, EXPORT, lives));
     int64_t left = news(metrics).started;
     ac_metrics_destroy(metrics);
     return left;
@@ -185,7 +186,7 @@ static void test_memory_for_more_names_continues_what_was_sent(void **state)
     static const char *many[66] = {"other"};
     ac_metrics_t *before = make(2);
     ac_metrics_join(before, 1, 1, lives);
-    assert_true(ac_metrics_lease_take(before, EXPORT, lives));
+    assert_true(ac_metrics_export_take(before, EXPORT, lives));
     count(5);
     ac_metrics_observe(AC_METRIC_RUN_OVERHEAD, AC_LABELS(1), 2000, NULL);
     news(before);
@@ -203,9 +204,9 @@ static void test_memory_for_more_names_continues_what_was_sent(void **state)
     ac_metrics_join(metrics, 2, 1, lives);
     count(2);
     ac_metrics_observe(AC_METRIC_RUN_OVERHEAD, AC_LABELS(1), 2000, NULL);
-    assert_false(ac_metrics_lease_take(metrics, EXPORT, lives)); /* process 1 is still sending */
+    assert_false(ac_metrics_export_take(metrics, EXPORT, lives)); /* process 1 is still sending */
     dead = 1;
-    assert_true(ac_metrics_lease_take(metrics, EXPORT, lives));
+    assert_true(ac_metrics_export_take(metrics, EXPORT, lives));
     seen_t seen = news(metrics);
     assert_int_equal(seen.started, 2);
     assert_int_equal(seen.overhead, 1);
@@ -216,7 +217,7 @@ static void test_memory_for_more_names_continues_what_was_sent(void **state)
     assert_int_equal(walk(metrics, false, 0, AC_N_METRICS).started, 8);
     dead = 2;
     ac_metrics_join(before, 3, 1, lives);
-    assert_false(ac_metrics_lease_take(before, EXPORT, lives)); /* a process of the older configuration */
+    assert_false(ac_metrics_export_take(before, EXPORT, lives)); /* a process of the older configuration */
     ac_metrics_destroy(metrics);
 }
 
@@ -257,8 +258,8 @@ static void test_a_time_is_in_the_bucket_that_the_specification_says(void **stat
         ac_metrics_observe(AC_METRIC_RUN_OVERHEAD, AC_LABELS(1), value, NULL);
         ac_metrics_reading_t *reading = ac_alloc(sizeof *reading);
         ac_metrics_read_begin(reading, metrics, lives);
-        ac_metrics_walk_new(metrics, EXPORT,
-                            &(ac_metric_walk_t){.reading = reading, .end = AC_N_METRICS, .fn = find_index});
+        ac_metrics_export_news(metrics, EXPORT,
+                               &(ac_metric_walk_t){.reading = reading, .end = AC_N_METRICS, .fn = find_index});
         settle(metrics, true);
         free(reading);
         int want = (int)ceil(log2((double)value / 1e6) * 8) - 1;
@@ -291,10 +292,10 @@ static void describe(void *baton, const ac_metric_point_t *point)
     const ac_metric_naming_t naming = {.models = known, .n_models = 2, .agents = agents, .n_agents = 2};
     described_t *described = baton;
     if (point->metric == described->metric) {
-        ac_metrics_otel_name(described->name, point);
-        described->unit = ac_metrics_otel_unit(point->metric);
+        ac_metrics_names_otel(described->name, point);
+        described->unit = ac_metrics_names_unit(point->metric);
         *described->attributes = '\0';
-        ac_metrics_each_attribute(&naming, point, add_attribute, described->attributes);
+        ac_metrics_names_attributes(&naming, point, add_attribute, described->attributes);
     }
 }
 
@@ -304,7 +305,8 @@ static void expect(ac_metrics_t *metrics, ac_metric_e metric, const char *name, 
     described_t described = {.metric = metric};
     ac_metrics_reading_t *reading = ac_alloc(sizeof *reading);
     ac_metrics_read_begin(reading, metrics, lives);
-    ac_metrics_walk(&(ac_metric_walk_t){.reading = reading, .end = AC_N_METRICS, .fn = describe, .baton = &described});
+    ac_metrics_export_all(
+        &(ac_metric_walk_t){.reading = reading, .end = AC_N_METRICS, .fn = describe, .baton = &described});
     free(reading);
     assert_string_equal(described.name, name);
     assert_string_equal(described.unit, unit);
