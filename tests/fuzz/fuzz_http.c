@@ -92,7 +92,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ac_http_answer_read_head(&answer, status);
     must(answer.retry_after >= 0 && answer.retry_after <= LONGEST);
     must(!answer.upstream_id || strlen(answer.upstream_id) < AC_UPSTREAM_ID_SIZE);
-    if (ac_http_answer_redirects(&answer)) {
+    if (ac_http_answer_redirects(&answer, size && data[0] & 16)) {
         check_redirect(ac_http_answer_find(&answer, "location"), pattern, status);
     }
     ac_http_answer_retries(&answer);

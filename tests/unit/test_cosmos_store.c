@@ -379,7 +379,7 @@ static int contract_cached(const char *name, bool check)
     cosmos_child_open(&child, &server, "");
     ac_store_vt vt = *child.store.vt;
     vt.child_init = started; /* it is */
-    ac_store_t inner = {&vt, child.store.self, AC_METRIC_OTHER};
+    ac_store_t inner = {&vt, child.store.self, AC_METRIC_OTHER, NULL};
     if (ac_cache_memory_create(&memory, 4 * 1024 * 1024, apr_time_from_sec(600), &err) != APR_SUCCESS) {
         return 1;
     }
