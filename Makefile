@@ -79,8 +79,9 @@ $(BUILD)/src/front/api/api_docs.o: docs/openapi.yaml docs/openapi.json
 openapi:
 	python3 tests/guards/openapi_json.py docs/openapi.yaml >docs/openapi.json
 
-# The dashboard for Grafana. A guard compares it with its program.
+# The dashboard for Grafana, and the files for Azure Monitor from the queries of docs/kusto.md. Guards compare them.
 observability:
+	python3 tests/guards/azure_queries.py conf/observability
 	python3 tests/guards/grafana_dashboard.py >conf/observability/grafana-dashboard.json
 
 # Programs beside httpd: agentchat-store copies conversations between stores, agentchat-keys makes and revokes API keys.

@@ -172,6 +172,8 @@ PARTS = [
         lines("File descriptors", "none", (gauge("agentchat_open_descriptors", "instance"), "open {{instance}}"),
               (gauge("agentchat_max_descriptors", "instance"), "most {{instance}}")),
         lines("Since the start", "s", (f"time() - max by (instance) (agentchat_start_time_seconds{{{HERE}}})", "{{instance}}")),
+        lines("Telemetry", "ops", (rate("agentchat_telemetry_exported_total", "signal"), "exported {{signal}}"),
+              (rate("agentchat_telemetry_dropped_total", "signal"), "dropped {{signal}}"), text="Spans, metrics and log records"),
         lines("Versions", "none", (f"sum by (version, httpd) (agentchat_build_info{{{HERE}}})", "{{version}}, httpd {{httpd}}")),
     ]),
 ]

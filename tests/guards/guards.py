@@ -14,7 +14,7 @@ import metric_table
 import openapi_json
 import route_table
 import set_version
-from observability import RULES, alerts, dashboard, metric_uses  # noqa: F401
+from observability import RULES, alerts, dashboard, kusto, metric_uses  # noqa: F401
 
 FLOORS = ["base", "wire", "io", "back", "agent", "front"]
 BANNED = ["strcpy", "strcat", "sprintf", "vsprintf", "gets", "atoi", "atol", "atoll", "strtok", "rand", "tmpnam",

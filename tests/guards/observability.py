@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guards of what is shipped for operators: rules for Prometheus, the dashboard for Grafana. guards.py says what a guard is."""
+"""Guards of what is shipped for operators: rules for Prometheus, the dashboard for Grafana, queries for Azure Monitor. guards.py says
+what a guard is."""
 import json
 import re
 
+import azure_queries
 import grafana_dashboard
 import metric_table
 import yaml
@@ -61,3 +63,22 @@ def dashboard(top):
     wanted = json.dumps(grafana_dashboard.dashboard(), indent=2) + "\n"
     wrong = [] if (top / file).read_text() == wanted else [f"{file} is not what make observability writes"]
     return len(grafana_dashboard.panels()), wrong
+
+
+def kusto(top):
+    """The queries name attributes of the table of spans only, and the files for Azure have the queries of the page."""
+    page, table = (top / "docs/kusto.md").read_text(), (top / "src/base/span_table.h").read_text()
+    known = set(re.findall(r'^AC_ATTRIBUTE\(\w+, "([^"]+)"', table, re.M)) | {"error.type"}
+    named = re.findall(r'customDimensions\["([^"]+)"\]', page)
+    wrong = [f"docs/kusto.md: no span has {name}" for name in sorted(set(named) - known)]
+    if "customDimensions" in re.sub(r'customDimensions\["[^"]+"\]', "", "".join(query for _, _, query, _ in azure_queries.parts(page))
+                                    .replace("operation_ParentId, customDimensions", "")):
+        wrong.append("docs/kusto.md: a query uses customDimensions without the name of an attribute in quotes")
+    ours = re.search(r'status="failed",cause=~"([^"]*)"', (top / RULES).read_text())[1]
+    if f'"^({ours})$"' not in page:
+        wrong.append(f"docs/kusto.md has other causes of runs that fail than {RULES}")
+    for file, text in azure_queries.files(page).items():
+        path = top / "conf/observability" / file
+        if not path.exists() or path.read_text() != text:
+            wrong.append(f"conf/observability/{file} is not what make observability writes")
+    return len(named), wrong

@@ -26,6 +26,7 @@ CASES = {
     "metrics": ("docs/metrics.md", "| `agentchat_spoiled_total` | counter | | 0.1.0 | spoiled |\n"),
     "metric_uses": ("docs/observability.md", "`agentchat_runs_total{spoiled=\"x\"}`\n"),
     "alerts": ("docs/alerts.md", "### AgentChatSpoiled\n"),
+    "kusto": ("docs/kusto.md", "\n## Spoiled\n\n```kusto\ndependencies | where isnotempty(customDimensions[\"spoiled\"])\n```\n"),
     "dashboard": ("conf/observability/grafana-dashboard.json", " "),
     "log_members": ("docs/logs.md", "| `agentchat-spoiled` | x |\n"),
     "error_kinds": ("docs/errors.md", "| `spoiled` | 500 | x |\n"),

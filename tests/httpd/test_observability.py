@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules for Prometheus and the dashboard for Grafana: their own tests, their form, and their queries against a real Prometheus."""
+"""The rules for Prometheus and the dashboard for Grafana: their own tests, their form, and their queries against a real Prometheus.
+The queries for Azure Monitor: their syntax, and the names in them."""
 import json
+import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -14,6 +17,9 @@ from runs import wait_until
 from server import BUILD, TOP
 from test_metrics import chat, counting  # noqa: F401
 from test_metrics_rare import APPROVAL, FALLBACK
+
+sys.path.insert(0, str(TOP / "tests/guards"))
+import azure_queries  # noqa: E402
 
 SHIPPED, SOURCE = TOP / "conf/observability", TOP / "tests/observability"
 RULES = SHIPPED / "prometheus-rules.yml"
@@ -50,6 +56,23 @@ def test_the_dashboard_has_the_form_of_grafanas_types():
         file.write_text(text.replace("= {};", f"= {whole.replace(old, new, 1) if old else whole};"))
         done = subprocess.run([*command, file], cwd=folder, capture_output=True, text=True)
         assert (done.returncode == 0) == (name == "whole"), done.stdout
+
+
+def kusto(**given):
+    """What Microsoft's own language service finds in these queries."""
+    environment = {**os.environ, "PEERS": str(peers.install(SOURCE))}
+    done = subprocess.run([peers.node_program(), SOURCE / "kusto.cjs"], env=environment, input=json.dumps(given),
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_the_queries_for_azure_are_kusto():
+    texts = [query for _, _, query, _ in azure_queries.parts((TOP / "docs/kusto.md").read_text())]
+    assert len(texts) > 20
+    assert not kusto(classic=texts, workspace=[azure_queries.in_workspace(text) for text in texts])
+    assert kusto(classic=["dependencies | wher success"]) and kusto(classic=["dependencies | where Success"])
+    assert kusto(workspace=["dependencies | where success"])
 
 
 def queries():
