@@ -37,6 +37,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_handler(ac_route_handle, NULL, NULL, APR_HOOK_MIDDLE);                /* route.c */
     ap_hook_log_transaction(ac_metrics_front_count, NULL, NULL, APR_HOOK_MIDDLE); /* metrics_front.c */
     ac_status_register(p);                                                        /* status.c */
+    ap_hook_log_transaction(ac_tracing_end, NULL, NULL, APR_HOOK_LAST);           /* tracing.c */
     ap_hook_log_transaction(ac_access_notes_set, NULL, NULL, APR_HOOK_FIRST);     /* access_notes.c */
     ac_sign_in_register(p);                                                       /* sign_in.c */
     ac_principal_register(p);                                                     /* principal.c */

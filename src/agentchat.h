@@ -456,6 +456,8 @@ typedef struct ac_model_cb_t {
     void (*on_tool_start)(void *baton, int index, const char *id, const char *name);
     void (*on_tool_args)(void *baton, int index, const char *fragment, size_t len);
     void (*on_end)(void *baton, const ac_model_end_t *end);
+    /* An attempt has failed with err, before its answer began, and the provider will make another one. May be NULL. */
+    void (*on_retry)(void *baton, const ac_err_t *err);
 } ac_model_cb_t;
 
 typedef struct ac_secret_t {

@@ -58,6 +58,9 @@ apr_status_t ac_event_dir_open(ac_event_dir_t **pdir, const char *path, size_t m
 /* From here on this child is dead to the others. NULL is allowed. */
 void ac_event_dir_close(ac_event_dir_t *dir);
 int64_t ac_event_dir_bytes(const ac_event_dir_t *dir); /* of all event logs; 0: not known. Any thread */
+/* The context of the span of this owner's run, from its event log, in whichever child's directory. false: none. Any
+ * thread. */
+bool ac_event_log_find_trace(ac_trace_t *trace, const ac_event_dir_t *dir, const char *run_id, const char *owner);
 /* events/event_scan.c. After the end of httpd: removes the ended logs of all children that have ended. Logs of
  * active and of suspended runs stay for the next start. */
 void ac_event_scan_clean(const char *path);
@@ -142,12 +145,13 @@ typedef struct ac_turn_t {
     char *content;
     json_t *metadata;          /* of the message, or NULL */
     ac_quota_t *quota;         /* a reference; NULL: no limit counts the run */
-    ac_trace_t trace;          /* of the client's request, or empty */
+    ac_trace_t trace;          /* of the client's request, or empty; set by ac_turn_set_trace() */
     ac_run_summary_t *summary; /* a reference; NULL: no request wants to know */
 } ac_turn_t;
 /* NULL: out of memory. Any thread. */
 ac_turn_t *ac_turn_create(const ac_agent_t *agent, const char *owner, const char *content);
-void ac_turn_free(ac_turn_t *turn); /* NULL is allowed */
+void ac_turn_set_trace(ac_turn_t *turn, const ac_trace_t *trace); /* copies it */
+void ac_turn_free(ac_turn_t *turn);                               /* NULL is allowed */
 
 /* ---- engine.c: all runs of a child ---- */
 typedef struct ac_engine_conf_t {    /* from the configuration, once for each server */
@@ -207,8 +211,9 @@ apr_status_t ac_run_cancel_logged(ac_engine_t *engine, const char *run_id, const
 /* ---- run/run_approval.c: tool calls that await approval ---- */
 typedef struct ac_approval_t {
     const char *run_id, *owner;
-    json_t *decision;  /* {call_id, approve, reason?} or {cancel: true}; borrowed */
-    ac_quota_t *quota; /* counts the resumed run, or NULL; borrowed */
+    json_t *decision;        /* {call_id, approve, reason?} or {cancel: true}; borrowed */
+    ac_quota_t *quota;       /* counts the resumed run, or NULL; borrowed */
+    const ac_trace_t *trace; /* the context of the resumed run, or NULL; borrowed */
 } ac_approval_t;
 /* Stores a decision about calls of the owner's run, whichever child began it; after the last decision the run
  * resumes in this child. errors: not_waiting, the store's. A worker's thread; blocks. */

@@ -26,7 +26,7 @@ AC_SPAN(HTTP, CLIENT, "{http.request.method}", "0.1.0", "One attempt of an outgo
 AC_ATTRIBUTE(HTTP_REQUEST_METHOD, "http.request.method", TEXT, "http.method", "REQUEST HTTP", "0.1.0",
              "The method; _OTHER for one that is not known")
 AC_ATTRIBUTE(HTTP_ROUTE, "http.route", TEXT, "", "REQUEST", "0.1.0",
-             "The pattern of the path, below the location of the handler")
+             "The location of the handler, and the pattern of the route")
 AC_ATTRIBUTE(HTTP_RESPONSE_STATUS_CODE, "http.response.status_code", INTEGER, "http.status_code",
              "REQUEST CHAT HTTP STORE", "0.1.0",
              "The status of the answer")
@@ -52,7 +52,7 @@ AC_ATTRIBUTE(SERVER_PORT, "server.port", INTEGER, "", "REQUEST CHAT HTTP STORE",
 AC_ATTRIBUTE(AGENTCHAT_REQUEST_ID, "agentchat.request.id", TEXT, "", "REQUEST AGENT", "0.1.0",
              "The id that the response has as X-Request-Id")
 AC_ATTRIBUTE(AGENTCHAT_STREAM_OUTCOME, "agentchat.stream.outcome", TEXT, "", "REQUEST", "0.1.0",
-             "Of an answer of a run: sent, problem, disconnected, slow or stopped")
+             "Of a stream of events: sent, or disconnected if the client has left before its end")
 AC_ATTRIBUTE(AGENTCHAT_RUN_ID, "agentchat.run.id", TEXT, "", "REQUEST AGENT CHAT TOOL", "0.1.0", "The run")
 
 /* agents, models and tools */
@@ -73,8 +73,6 @@ AC_ATTRIBUTE(GEN_AI_REQUEST_REASONING_LEVEL, "gen_ai.request.reasoning.level", T
              "The effort of reasoning that was asked for")
 AC_ATTRIBUTE(GEN_AI_REQUEST_STREAM, "gen_ai.request.stream", FLAG, "", "CHAT", "0.1.0",
              "Whether the answer was asked for as a stream")
-AC_ATTRIBUTE(GEN_AI_RESPONSE_ID, "gen_ai.response.id", TEXT, "", "CHAT", "0.1.0",
-             "The answer's id, as the model's service has it")
 AC_ATTRIBUTE(GEN_AI_RESPONSE_MODEL, "gen_ai.response.model", TEXT, "", "AGENT CHAT", "0.1.0", "The model that answered")
 AC_ATTRIBUTE(GEN_AI_RESPONSE_FINISH_REASONS, "gen_ai.response.finish_reasons", LIST, "", "AGENT CHAT", "0.1.0",
              "Why the model stopped: stop, length, tool_calls or content_filter")
@@ -95,12 +93,12 @@ AC_ATTRIBUTE(GEN_AI_USAGE_REASONING_OUTPUT_TOKENS, "gen_ai.usage.reasoning.outpu
              "The part of the answer's tokens that were spent on reasoning")
 AC_ATTRIBUTE(GEN_AI_TOOL_NAME, "gen_ai.tool.name", TEXT, "", "TOOL", "0.1.0", "The tool's name")
 AC_ATTRIBUTE(GEN_AI_TOOL_TYPE, "gen_ai.tool.type", TEXT, "", "TOOL", "0.1.0",
-             "function, or datastore for a tool that searches documents")
+             "function")
 AC_ATTRIBUTE(GEN_AI_TOOL_CALL_ID, "gen_ai.tool.call.id", TEXT, "", "TOOL", "0.1.0", "The call's id")
 AC_ATTRIBUTE(AGENTCHAT_TOOL_OUTCOME, "agentchat.tool.outcome", TEXT, "", "TOOL", "0.1.0",
              "ok, error, timeout, invalid, refused or abandoned")
 AC_ATTRIBUTE(AGENTCHAT_RUN_STATUS, "agentchat.run.status", TEXT, "", "AGENT", "0.1.0",
-             "completed, failed, cancelled, or awaiting_approval for one that was suspended")
+             "completed, failed, cancelled, interrupted, awaiting_approval; attached: its request gets an earlier run")
 AC_ATTRIBUTE(AGENTCHAT_RUN_ROUNDS, "agentchat.run.rounds", INTEGER, "", "AGENT", "0.1.0",
              "The number of rounds of model calls")
 AC_ATTRIBUTE(AGENTCHAT_RUN_TOOL_CALLS, "agentchat.run.tool_calls", INTEGER, "", "AGENT", "0.1.0",
@@ -108,7 +106,7 @@ AC_ATTRIBUTE(AGENTCHAT_RUN_TOOL_CALLS, "agentchat.run.tool_calls", INTEGER, "", 
 AC_ATTRIBUTE(AGENTCHAT_COST, "agentchat.cost", NUMBER, "", "AGENT CHAT", "0.1.0", "The cost, if the model has a price")
 AC_ATTRIBUTE(AGENTCHAT_COST_CURRENCY, "agentchat.cost.currency", TEXT, "", "AGENT CHAT", "0.1.0", "Its currency")
 AC_ATTRIBUTE(AGENTCHAT_REQUEST_CHARGE, "agentchat.request_charge", NUMBER, "", "AGENT", "0.1.0",
-             "Request units of Cosmos DB that the run's own operations cost")
+             "Request units of Cosmos DB that the operations of the run have cost")
 
 /* contents, which only AgentChatTraceContent allows */
 AC_ATTRIBUTE(GEN_AI_SYSTEM_INSTRUCTIONS, "gen_ai.system_instructions", TEXT, "", "CHAT", "0.1.0",

@@ -142,6 +142,9 @@ typedef enum ac_access_note_e {
 extern const char *const ac_access_notes[]; /* their names; ends with NULL */
 int ac_access_notes_set(request_rec *r);    /* the hook log_transaction, before the modules that log */
 
+/* ---- tracing.c: the span of a request ---- */
+int ac_tracing_end(request_rec *r); /* the hook log_transaction */
+
 /* ---- audit.c: who did what; nothing happens without AgentChatAuditLog ---- */
 typedef enum ac_audit_e {
     AC_AUDIT_NONE,

@@ -330,6 +330,7 @@ int ac_route_handle(request_rec *r)
     rq->path = path_below_mount(r);
     match_t match = metrics ? find_metrics(r) : find_route(r, rq->path, rq->args);
     rq->route = match.route;
+    ac_request_trace_begin(rq);
     if (!match.allow) {
         return no_route(rq);
     }

@@ -35,7 +35,7 @@ apr_status_t ac_telemetry_front_open(ac_child_t *child, ac_err_t *err)
             .take = take_span,
             .baton = child->telemetry,
             .sampler = conf->sampler,
-
+            .content = (ac_content_e)child->conf->trace.content,
         };
         ac_span_install(&sink);
     }

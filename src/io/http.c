@@ -11,8 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* The longest Retry-After that is obeyed if the exchange has no total deadline. */
-#define LONGEST_WAIT apr_time_from_sec(60)
+#define LONGEST_WAIT apr_time_from_sec(60) /* the longest Retry-After that is obeyed without a total deadline */
 
 typedef enum phase_e {
     STARTING, /* the first attempt begins in this turn's ready tasks */
@@ -333,8 +332,8 @@ static void http_begin(void *baton)
     }
 }
 
-/* Schedules another attempt. Returns false if no attempt is left, or not enough time. */
-static bool http_try_again(ac_http_t *http)
+/* Schedules another attempt; err: why this one failed. false: no attempt is left, or not enough time. */
+static bool http_try_again(ac_http_t *http, const ac_err_t *err)
 {
     apr_time_t now = ac_loop_now(http->loop);
     if (http->retries_left <= 0 || !http->copy) {
@@ -349,7 +348,7 @@ static bool http_try_again(ac_http_t *http)
     http->retries_left--;
     ac_http_trace_end(&http->trace, &http->answer, http->answer.status ? AC_OK : AC_UPSTREAM_ERROR);
     if (http->cb.on_retry) {
-        http->cb.on_retry(http->baton);
+        http->cb.on_retry(http->baton, err);
     }
     ac_multi_release(&http->transfer);
     http_enter(http, PAUSING, wait);
@@ -391,7 +390,8 @@ static bool http_may_retry(ac_http_t *http)
 /* The body of an error response is complete, or has reached its maximum. */
 static void end_error(ac_http_t *http)
 {
-    if (http_may_retry(http) && http_try_again(http)) {
+    const ac_err_t err = {.kind = AC_UPSTREAM_ERROR, .http_status = http->answer.status};
+    if (http_may_retry(http) && http_try_again(http, &err)) {
         return;
     }
     report_head(http);
@@ -408,7 +408,7 @@ static void end_unanswered(ac_http_t *http, int code)
     bool again = ac_http_retry_curl_error(&err, code, http->transfer.easy, http->cause, http->connect_timeout);
     if (again && http->answer.responded) {
         finish_with(http, AC_UPSTREAM_ERROR, "the answer was cut off");
-    } else if (!again || !http_try_again(http)) {
+    } else if (!again || !http_try_again(http, &err)) {
         http_finish(http, &err);
     }
 }

@@ -220,7 +220,9 @@ typedef struct ac_http_cb_t {
     void (*on_end)(void *baton, apr_status_t status, const ac_err_t *err, const char *error_body, size_t len);
     /* Whether a response that would be retried by its status may be retried in view of its body. NULL: yes. */
     bool (*may_retry)(void *baton, int status, const char *error_body, size_t len);
-    void (*on_retry)(void *baton); /* the request will be sent again; may be NULL */
+    /* The request will be sent again. err: why this attempt has failed; with http_status, if it was answered. May be
+     * NULL. */
+    void (*on_retry)(void *baton, const ac_err_t *err);
 } ac_http_cb_t;
 
 /* Starts an exchange; copies what the request points to. Retries 408, 429, 5xx and connection errors after a random

@@ -13,6 +13,7 @@ import log_messages as log_table
 import metric_table
 import openapi_json
 import route_table
+import span_table
 import set_version
 from observability import RULES, alerts, dashboard, kusto, metric_uses  # noqa: F401
 
@@ -185,17 +186,15 @@ def log_page(top):
 
 def metrics(top):
     """docs/metrics.md has the rows of the table of metrics, and no others."""
-    table = (top / "src/base/metrics_table.h").read_text()
-    text = (top / "docs/metrics.md").read_text()
-    wanted, there = list(metric_table.lines(table)), re.findall(r"^\| `\w+` \|.*$", text, re.M)
-    wrong = [f"docs/metrics.md lacks: {line}" for line in wanted if line not in there]
-    wrong += [f"docs/metrics.md has: {line}" for line in there if line not in wanted]
-    wrong += metric_table.wrong_names(table, text)
-    if wrong:
-        wrong.append("write the tables again: python3 tests/guards/metric_table.py docs/metrics.md")
-    if len(wanted) != len(re.findall(r"^AC_METRIC\(", table, re.M)):
-        wrong.append("a row of src/base/metrics_table.h has a form that metric_table.py does not read")
-    return len(wanted), wrong
+    return metric_table.problems((top / "src/base/metrics_table.h").read_text(), (top / "docs/metrics.md").read_text())
+
+
+def traces(top):
+    """docs/traces.md has the rows of the table of spans, and no others; something sets each attribute, and its id is its name."""
+    code = "\n".join(path.read_text() for path in sources(top, "src/**/*.c"))
+    return span_table.problems((top / "src/base/span_table.h").read_text(), (top / "docs/traces.md").read_text(), code)
+
+
 def log_members(top):
     """docs/logs.md has each member of a JSON line, each audit event and each note of the access log, and no other."""
     page = (top / "docs/logs.md").read_text()

@@ -59,6 +59,18 @@ def page(table, text):
     return re.sub(r"(?<=\n)\| `gen_ai.*?(?=\n\n|\Z)", "\n".join(names(table)), text, count=1, flags=re.S)
 
 
+def problems(table, text):
+    """How many rows there are, and what is wrong with them or with the page."""
+    wanted, there = list(lines(table)), re.findall(r"^\| `\w+` \|.*$", text, re.M)
+    wrong = [f"docs/metrics.md lacks: {line}" for line in wanted if line not in there]
+    wrong += [f"docs/metrics.md has: {line}" for line in there if line not in wanted]
+    if wrong:
+        wrong.append("write the tables again: python3 tests/guards/metric_table.py docs/metrics.md")
+    if len(wanted) != len(re.findall(r"^AC_METRIC\(", table, re.M)):
+        wrong.append("a row of src/base/metrics_table.h has a form that metric_table.py does not read")
+    return len(wanted), wrong
+
+
 if __name__ == "__main__":
     path = Path(sys.argv[1])
     path.write_text(page((TOP / "src/base/metrics_table.h").read_text(), path.read_text()))

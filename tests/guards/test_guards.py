@@ -28,6 +28,7 @@ CASES = {
     "alerts": ("docs/alerts.md", "### AgentChatSpoiled\n"),
     "kusto": ("docs/kusto.md", "\n## Spoiled\n\n```kusto\ndependencies | where isnotempty(customDimensions[\"spoiled\"])\n```\n"),
     "dashboard": ("conf/observability/grafana-dashboard.json", " "),
+    "traces": ("docs/traces.md", "| `gen_ai.spoiled` | text | chat | 0.1.0 | spoiled | |\n"),
     "log_members": ("docs/logs.md", "| `agentchat-spoiled` | x |\n"),
     "error_kinds": ("docs/errors.md", "| `spoiled` | 500 | x |\n"),
     "directives": ("conf/agentchat.conf", "#AgentChatSpoiled on\n"),

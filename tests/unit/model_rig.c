@@ -73,6 +73,13 @@ static void on_end(void *baton, const ac_model_end_t *end)
     ac_latch_open(question->done);
 }
 
+static void on_retry(void *baton, const ac_err_t *err)
+{
+    question_t *question = baton;
+    question->n_retries++;
+    question->retried = *err;
+}
+
 void question_init(question_t *question, rig_t *rig, const ac_model_vt *vt, void *self, const char *text)
 {
     memset(question, 0, sizeof(*question));
@@ -96,7 +103,7 @@ void question_init(question_t *question, rig_t *rig, const ac_model_vt *vt, void
 
 static void start(void *baton)
 {
-    static const ac_model_cb_t callbacks = {on_text, on_tool_start, on_tool_args, on_end};
+    static const ac_model_cb_t callbacks = {on_text, on_tool_start, on_tool_args, on_end, on_retry};
     question_t *question = baton;
     question->began = ac_clock();
     question->asking = true;

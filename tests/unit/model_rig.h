@@ -22,6 +22,8 @@ struct question_t {
     apr_status_t started;
     bool asking;                  /* inside ask(), where nothing may come */
     int n_ends, n_texts, n_after; /* n_after: callbacks after the end or a cancel */
+    int n_retries;
+    ac_err_t retried; /* of the last on_retry */
     bool over;
     ac_buf_t text, tools; /* tools: "[0 name]" and "<0 fragment>" */
     ac_buf_t calls;       /* "name arguments;" of the end */

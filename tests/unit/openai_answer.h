@@ -37,7 +37,9 @@ static void on_tool_args(void *baton, int index, const char *fragment, size_t le
     ac_buf_printf(&events->log, "<%d %.*s>", index, (int)len, fragment);
 }
 
-static const ac_model_cb_t openai_callbacks = {on_text, on_tool_start, on_tool_args, NULL};
+static const ac_model_cb_t openai_callbacks = {.on_text = on_text,
+                                               .on_tool_start = on_tool_start,
+                                               .on_tool_args = on_tool_args};
 
 typedef struct answer_t {
     events_t events;

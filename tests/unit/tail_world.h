@@ -104,6 +104,8 @@ static void start_leaving(apr_interval_time_t leave)
     say("a");
 }
 
+static ac_trace_t logged_trace; /* of the run of the log that leave_log_with() makes */
+
 /* Another child leaves its place and a log without an end, and is killed. */
 static void leave_log_with(const char *id, const char *text, const json_t *closing)
 {
@@ -117,6 +119,7 @@ static void leave_log_with(const char *id, const char *text, const json_t *closi
         }
         apr_status_t status;
         ac_event_log_t *log = ac_event_log_create(own, &head, &status);
+        ac_event_log_set_trace(log, &logged_trace);
         ac_event_t *event = ac_event_create(AC_EVENT_RUN, json_object(), NULL, 0);
         event->seq = 1;
         ac_event_log_append(log, event);

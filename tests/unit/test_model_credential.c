@@ -101,6 +101,8 @@ static void test_renewed_once(void **state)
     scene_run(&scene, 2, 2);
     assert_int_equal(scene.question.end.status, APR_SUCCESS);
     assert_string_equal(scene.question.text.data, "Hi");
+    assert_int_equal(scene.question.n_retries, 1);
+    assert_int_equal(scene.question.retried.kind, AC_MODEL_REFUSED);
     assert_contains(http_server_request(scene.server, 0), "Authorization: Bearer t1\r\n");
     assert_contains(http_server_request(scene.server, 1), "Authorization: Bearer t2\r\n");
     assert_contains(http_server_request(scene.server, 1), "x-ms-client-request-id: req-7\r\n");
@@ -116,6 +118,7 @@ static void test_refused_for_good(void **state)
     scene_open(&scene, state, tokens, scripts);
     scene_run(&scene, 2, 2);
     assert_int_equal(scene.question.end.err.kind, AC_MODEL_REFUSED);
+    assert_int_equal(scene.question.n_retries, 1);
     assert_contains(scene.question.end.err.detail, "did not accept our credential");
     scene_close(&scene);
 }

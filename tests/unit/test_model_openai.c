@@ -215,14 +215,17 @@ static void test_retries(void **state)
         SEND(JSON_HEAD("429 Quota") "retry-after-ms: 1\r\n\r\n{\"error\":{\"code\":\"insufficient_quota\"}}"), CUT,
         END};
     static const server_step_t begun[] = {SEND(OPEN CHUNK("a")), CUT, END};
+    static const server_step_t silent[] = {CUT, END};
     static const struct {
         const server_step_t *first;
         int n_requests;
-        ac_kind_e kind;
+        ac_kind_e kind, retried;
+        int http_status; /* of what was retried */
     } rows[] = {
-        {busy, 2, AC_OK},
-        {quota, 1, AC_MODEL_REFUSED},
-        {begun, 1, AC_MODEL_ERROR},
+        {busy, 2, AC_OK, AC_MODEL_ERROR, 503},
+        {silent, 2, AC_OK, AC_MODEL_ERROR, 0},
+        {quota, 1, AC_MODEL_REFUSED, AC_OK, 0},
+        {begun, 1, AC_MODEL_ERROR, AC_OK, 0},
     };
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -233,6 +236,9 @@ static void test_retries(void **state)
         question_run(&scene.question);
         assert_int_equal(scene.question.end.err.kind, rows[i].kind);
         assert_int_equal(http_server_requests(scene.server), rows[i].n_requests);
+        assert_int_equal(scene.question.n_retries, rows[i].n_requests - 1);
+        assert_int_equal(scene.question.retried.kind, rows[i].retried);
+        assert_int_equal(scene.question.retried.http_status, rows[i].http_status);
         scene_close(&scene);
     }
 }

@@ -34,7 +34,9 @@ static void on_tool_args(void *baton, int index, const char *fragment, size_t le
     ac_buf_printf(baton, "<%d %.*s>", index, (int)len, fragment);
 }
 
-static const ac_model_cb_t callbacks = {on_text, on_tool_start, on_tool_args, NULL};
+static const ac_model_cb_t callbacks = {.on_text = on_text,
+                                        .on_tool_start = on_tool_start,
+                                        .on_tool_args = on_tool_args};
 
 static void answer_start(answer_t *answer)
 {

@@ -2,6 +2,8 @@
 /* The outcome of a run in its log, read by other children. */
 #include "tail_world.h"
 
+#include "span_sink.h"
+
 static void start_again(void)
 {
     seen[0] = '\0';
@@ -114,6 +116,44 @@ static void test_a_cancelled_run_whose_process_dies(void **state)
     assert_string_equal(visitors[0].seen, "<run>half<done>");
 }
 
+/* ---- its span ---- */
+
+#define TRACE "0af7651916cd43dd8448eb211c80319c"
+#define SPAN "b7ad6b7169203331"
+
+/* The process has exported spans below that of the run, perhaps: the one that closes it has its id. */
+static void test_the_span_of_a_run_whose_process_died(void **state)
+{
+    (void)state;
+    static const char id[] = "run_00000000000000000000000001";
+    assert_true(ac_trace_parse(&logged_trace, "00-" TRACE "-" SPAN "-01"));
+    sink_open(AC_CONTENT_NONE);
+    leave_log_of_the_dead(id, "half");
+    logged_trace = (ac_trace_t){.trace_id = ""};
+    ac_trace_t found;
+    assert_false(ac_event_log_find_trace(&found, dir, id, "bob"));
+    assert_true(ac_event_log_find_trace(&found, dir, id, "ann"));
+    assert_string_equal(found.span_id, SPAN);
+    assert_true(found.sampled);
+    follow(0, id, 0);
+    fake_turn();
+    expect_op(AC_STORE_RUN_GET);
+    answer_op(json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", id, "thread_id", "thread_1", "status", "in_progress",
+                        "agent_id", "assistant", "created_at", "2026-11-23T04:05:06.007Z"),
+              AC_OK);
+    json_decref(close_well());
+    fake_pass(100000);
+    assert_int_equal(sink_n, 1);
+    assert_string_equal(sink_spans[0]->name, "invoke_agent assistant");
+    assert_string_equal(sink_spans[0]->trace.trace_id, TRACE);
+    assert_string_equal(sink_spans[0]->trace.span_id, SPAN);
+    assert_string_equal(sink_spans[0]->parent_id, "");
+    assert_string_equal(sink_spans[0]->error, "interrupted");
+    assert_true(sink_spans[0]->started == INT64_C(1795406706007000));
+    assert_string_equal(sink_text(sink_spans[0], AC_ATTRIBUTE_GEN_AI_CONVERSATION_ID), "thread_1");
+    sink_close();
+}
+
 int main(void)
 {
     apr_initialize();
@@ -124,6 +164,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_another_child_decides_and_the_model_fails, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_another_child_is_too_late, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_a_cancelled_run_whose_process_dies, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_the_span_of_a_run_whose_process_died, setup_logged, teardown_logged),
     };
     return cmocka_run_group_tests_name("run outcome", group, NULL, NULL);
 }

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <apr_strings.h>
+
 #define MAGIC "AGCHEVL1"
 /* A child adopts a log by renaming it, once, after the death of its owner. The rename can hide the log from one
  * search: it moves from a directory not yet searched to one already searched. */
@@ -125,6 +127,26 @@ ac_event_log_t *ac_event_log_create(ac_event_dir_t *dir, const ac_event_log_head
     atomic_thread_fence(memory_order_release);
     memcpy(log->file->magic, MAGIC, sizeof log->file->magic); /* last: a log with the magic is whole */
     return log;
+}
+
+void ac_event_log_set_trace(ac_event_log_t *log, const ac_trace_t *trace)
+{
+    ac_trace_format(trace, log->file->trace);
+}
+
+bool ac_event_log_trace(const ac_event_log_t *log, ac_trace_t *trace)
+{
+    char text[AC_TRACEPARENT_SIZE];
+    apr_cpystrn(text, log->file->trace, sizeof text); /* another process may write it at this moment */
+    return ac_trace_parse(trace, text);
+}
+
+bool ac_event_log_find_trace(ac_trace_t *trace, const ac_event_dir_t *dir, const char *run_id, const char *owner)
+{
+    ac_event_log_t *log = ac_event_log_find(dir, run_id);
+    bool found = log && strcmp(log->file->header.owner, owner) == 0 && ac_event_log_trace(log, trace);
+    ac_event_log_close(log);
+    return found;
 }
 
 static bool valid(const ac_event_log_t *log, const char *run_id)

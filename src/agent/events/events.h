@@ -142,6 +142,10 @@ void ac_event_log_position(const ac_event_log_t *log, ac_event_cursor_t *cursor)
  * not NULL, is replaced by the last closing write passed, a new reference. */
 ac_event_t *ac_event_log_next(ac_event_log_t *log, ac_event_cursor_t *cursor, json_t **pclosing);
 
+/* The owner writes the context of the run's span, for those that link to it. */
+void ac_event_log_set_trace(ac_event_log_t *log, const ac_trace_t *trace);
+bool ac_event_log_trace(const ac_event_log_t *log, ac_trace_t *trace); /* false: none */
+
 /* The outcome of a run, decided in its log before the store has it. */
 typedef enum ac_log_outcome_e {
     AC_LOG_OUTCOME_OPEN,      /* not decided */

@@ -92,6 +92,10 @@ bool ac_recover_turn_interrupt(ac_recover_turn_t *turn);
 /* The `in` of TURN_CLOSE for an interrupted run, or a cancelled one. run: its stored document. New reference. */
 json_t *ac_recover_turn_closing(ac_recover_turn_t *turn, const json_t *run, bool cancelled);
 
+/* ---- recover_trace.c ---- */
+/* The span of a run that this child has closed, if its trace is recorded. run: its stored document. */
+void ac_recover_trace(const ac_event_log_t *log, const json_t *run);
+
 /* ---- stored_event.c: events made from stored documents; pure ---- */
 /* The terminal event of a stored run; message may be NULL. NULL: out of memory. */
 ac_event_t *ac_stored_event_terminal(const json_t *run, json_t *message);

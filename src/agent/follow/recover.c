@@ -140,6 +140,7 @@ static void recover_end_with(ac_recovery_t *recovery, const json_t *run, json_t 
 {
     if (recovery->late) {
         recover_count(run);
+        ac_recover_trace(recovery->log, run);
     }
     ac_event_t *event = ac_stored_event_terminal(run, json_is_object(message) ? message : NULL);
     if (!event) {

@@ -236,6 +236,8 @@ static void log_end(const ac_run_t *run)
 
 static void run_free(ac_run_t *run)
 {
+    ac_span_free(run->trace.chat);
+    ac_span_free(run->trace.run);
     ac_run_event_drop_held(run);
     ac_channel_destroy(run->channel);
     ac_buf_free(&run->answer.text);
@@ -267,6 +269,7 @@ void ac_run_detach(ac_run_t *run)
     ac_metrics_add(AC_METRIC_RUNS_SUSPENDED, AC_LABELS(run->agent->metric), 1);
     stop_clocks(run);
     ac_run_limit_release(run);
+    ac_run_trace_suspend(run);
     ac_run_log_suspend(run);
     ac_run_call_drop_all(run);
     if (run->suspended.wants_cancel) {
@@ -285,6 +288,7 @@ void ac_run_end(ac_run_t *run)
         ac_run_log_leave_pending(run);
     }
     ac_run_metrics_publish(run);
+    ac_run_trace_end(run); /* before its followers end their requests */
     ac_run_event_show_terminal(run);
     /* After the log has the end: a process that dies in between does not count the run twice with its recovery. */
     ac_run_metrics_end(run);
@@ -296,6 +300,7 @@ void ac_run_end(ac_run_t *run)
 void ac_run_start(ac_engine_t *engine, ac_turn_t *turn, ac_follower_t *follower)
 {
     ac_run_t *run = ac_run_create(engine, turn);
+    ac_run_trace_begin(run);
     ac_channel_follow(run->channel, follower);
     ac_channel_on_empty(run->channel, ac_run_follower_left, run);
     ac_run_slot_request(run);

@@ -41,8 +41,9 @@ typedef struct ac_call_t { /* one tool call of the round */
     size_t answer_len; /* bytes of the answer before the call */
     bool needs_approval;
     bool approved;
-    char *refusal; /* the error for the model if the owner has refused the call; else NULL */
-    bool begun;    /* the tool was called */
+    ac_span_t *span; /* from its begin on; NULL: none is recorded */
+    char *refusal;   /* the error for the model if the owner has refused the call; else NULL */
+    bool begun;      /* the tool was called */
     bool done;
 } ac_call_t;
 
@@ -116,6 +117,16 @@ typedef struct ac_run_ask_t { /* the model call */
     ac_finish_e finish;
 } ac_run_ask_t;
 
+typedef struct ac_run_trace_t {
+    ac_span_t *run, *chat; /* NULL: none is recorded */
+    ac_trace_t asking;     /* the context of the model call's current attempt; its state is the turn's */
+    ac_trace_t resumed;    /* the context of the run before its suspension; empty: it has none. Without a state */
+    apr_time_t attempted;  /* ac_clock() when the attempt began */
+    int n_attempts;        /* of the model call */
+    bool attached;         /* its followers get an earlier run */
+    ac_run_facts_t before; /* what it had used before its suspension */
+} ac_run_trace_t;
+
 typedef struct ac_run_cost_t {
     ac_usage_t usage;   /* of all rounds */
     ac_usage_t paid;    /* the part of `usage` whose cost is in paid_amount */
@@ -180,6 +191,7 @@ struct ac_run_t {
     ac_run_load_t load;
     ac_run_open_t open;
     ac_run_ask_t ask;
+    ac_run_trace_t trace;
     ac_run_cost_t cost;
     ac_run_calls_t calls;
     ac_run_answer_t answer;

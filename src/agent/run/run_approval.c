@@ -84,7 +84,7 @@ static void suspend(ac_run_t *run)
     if (!op) {
         abort();
     }
-    ac_store_op_trace(op, &run->turn->trace);
+    ac_store_op_trace(op, ac_run_trace_context(run));
     ac_run_cost_commit(run);
     hold_requests(run, until);
     for (int i = 0; i < run->calls.n; i++) {
@@ -127,6 +127,7 @@ typedef struct resume_t { /* a run that this child has taken from the store to r
     json_t *out; /* of APPROVAL_DECIDE */
     bool cancel;
     ac_quota_t *quota; /* counts the run from now on, or NULL */
+    ac_trace_t trace;  /* of the request that resumes it, or empty */
     int n_tries;
     ac_timer_t timer;
 } resume_t;
@@ -135,6 +136,7 @@ static void resume_free(resume_t *resume)
 {
     json_decref(resume->out);
     ac_quota_unref(resume->quota);
+    ac_trace_clear(&resume->trace);
     free(resume);
 }
 
@@ -205,6 +207,7 @@ static ac_run_t *make_run(resume_t *resume, ac_agents_t *agents)
     turn->agents = agents;
     turn->quota = resume->quota;
     ac_quota_ref(turn->quota);
+    ac_turn_set_trace(turn, &resume->trace);
     ac_run_t *run = ac_run_create(engine, turn);
     ac_timer_cancel(engine->loop, &run->state_timer);
     return run;
@@ -238,6 +241,7 @@ static void run_approval_resume(void *baton)
         ac_err_set(&err, AC_STORE_ERROR, "the stored state of the run is damaged");
     }
     run->agent = run_approval_find_agent(run, &err);
+    ac_run_trace_begin(run);
     for (int i = 0; i < run->calls.n; i++) {
         run->calls.list[i]->tool = ac_registry_agent_tool(run->agent, run->calls.list[i]->name);
     }
@@ -280,6 +284,7 @@ typedef struct decide_t { /* a worker's; the loop completes it even if the worke
     char run_id[AC_ID_SIZE], owner[AC_OWNER_SIZE];
     json_t *in;
     ac_quota_t *quota;
+    ac_trace_t trace;
     ac_handover_t handover;
     apr_status_t status;
     ac_err_t err;
@@ -289,6 +294,7 @@ static void decide_free(decide_t *decide)
 {
     json_decref(decide->in);
     ac_quota_unref(decide->quota);
+    ac_trace_clear(&decide->trace);
     free(decide);
 }
 
@@ -301,6 +307,7 @@ static void on_decided(ac_store_op_t *op)
         resume_t *resume = make_resume(decide->engine, decide->run_id, decide->owner, op->out);
         resume->quota = decide->quota;
         ac_quota_ref(resume->quota);
+        ac_trace_copy(&resume->trace, &decide->trace);
         resume->cancel = json_is_true(json_object_get(decide->in, "cancel"));
         run_approval_resume(resume);
     }
@@ -327,6 +334,9 @@ apr_status_t ac_run_approval_decide(ac_engine_t *engine, const ac_approval_t *ap
     decide_t *decide = ac_alloc(sizeof *decide);
     decide->quota = approval->quota;
     ac_quota_ref(decide->quota);
+    if (approval->trace) {
+        ac_trace_copy(&decide->trace, approval->trace);
+    }
     decide->engine = engine;
     decide->in = json_incref(approval->decision);
     ac_handover_begin(&decide->handover);

@@ -17,6 +17,7 @@ static void note_answer(ac_run_t *run)
     run->ask.answering = true;
     run->ask.first_token = ac_clock() - run->ask.started;
     ac_run_metrics_model_answered(run);
+    ac_run_trace_chat_answered(run);
     ac_breaker_answered(&run->ask.entry.gate->breaker, &run->ask.entry.ticket, ac_loop_now(run->engine->loop));
 }
 
@@ -118,6 +119,7 @@ static void note_end(ac_run_t *run, const ac_model_end_t *end, ac_breaker_result
     ac_run_metrics_model_end(run, end);
     ac_run_cost_add(run, end);
     ac_run_limit_spend(run);
+    ac_run_trace_chat_end(run, end);
     ac_run_document_add_model_step(run, end);
 }
 
@@ -189,6 +191,11 @@ static void run_ask_on_end(void *baton, const ac_model_end_t *end)
     }
 }
 
+static void run_ask_on_retry(void *baton, const ac_err_t *err)
+{
+    ac_run_trace_chat_retry(baton, err);
+}
+
 /* ---- asking ---- */
 
 static const ac_model_cb_t callbacks = {
@@ -196,6 +203,7 @@ static const ac_model_cb_t callbacks = {
     .on_tool_start = run_ask_on_tool_start,
     .on_tool_args = run_ask_on_tool_args,
     .on_end = run_ask_on_end,
+    .on_retry = run_ask_on_retry,
 };
 
 /* Only an admitted run is stored: a rejected run leaves nothing behind, and the client can send its request again. */
@@ -222,6 +230,7 @@ static apr_status_t run_ask_model(ac_run_t *run, ac_err_t *err)
     run->ask.started = ac_clock();
     run->ask.started_at = apr_time_now();
     ac_run_metrics_model_begin(run);
+    ac_run_trace_chat_begin(run);
     ac_model_ask_t ask = {
         .messages = run->ask.messages,
         .tools = agent->tools_json,
@@ -229,7 +238,7 @@ static apr_status_t run_ask_model(ac_run_t *run, ac_err_t *err)
         .max_tokens = agent->max_tokens,
         .no_calls = run->round >= agent->max_rounds,
         .request_id = run->turn->request_id,
-        .trace = &run->turn->trace,
+        .trace = &run->trace.asking,
     };
     apr_status_t status = model->vt->ask(&run->ask.call, model->self, &ask, &callbacks, run, err);
     if (status != APR_SUCCESS) {

@@ -205,6 +205,7 @@ static void run_call_end(ac_call_t *call, json_t *result, const char *error, ac_
     }
     call->took = ac_clock() - call->started;
     ac_run_metrics_tool_end(call, outcome);
+    ac_run_trace_tool_end(call, outcome);
     log_call(call);
     record(run, call);
     run->calls.n_open--;
@@ -297,7 +298,7 @@ static apr_status_t start_job(ac_call_t *call, apr_time_t deadline, ac_err_t *er
     job->deadline = deadline;
     /* A copy, since the loop reads the call's arguments meanwhile. */
     job->arguments = json_deep_copy(call->arguments);
-    ac_trace_copy(&job->trace, &call->run->turn->trace);
+    ac_trace_copy(&job->trace, ac_run_trace_call(call));
     ac_err_init(&job->err);
     apr_status_t status = ac_work_post(call->run->engine->work, job_run, job_done, job);
     if (status != APR_SUCCESS) {
@@ -327,7 +328,7 @@ static apr_status_t explain_unknown(const ac_call_t *call, ac_err_t *err)
 static apr_status_t start_tool(ac_call_t *call, apr_time_t deadline, ac_err_t *err)
 {
     const ac_tool_t *tool = call->tool;
-    ac_trace_enter(&call->run->turn->trace);
+    ac_trace_enter(ac_run_trace_call(call));
     apr_status_t status = tool->vt->start(&call->handle, tool->self, call->arguments, deadline, on_result, call, err);
     ac_trace_enter(NULL);
     return status;
@@ -335,7 +336,7 @@ static apr_status_t start_tool(ac_call_t *call, apr_time_t deadline, ac_err_t *e
 
 static apr_status_t compute_result(json_t **presult, const ac_call_t *call, ac_err_t *err)
 {
-    ac_trace_enter(&call->run->turn->trace);
+    ac_trace_enter(ac_run_trace_call(call));
     apr_status_t status = call->tool->vt->compute(call->tool->self, call->arguments, presult, err);
     ac_trace_enter(NULL);
     return status;
@@ -363,6 +364,7 @@ static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
             return ac_err_set(err, AC_TOOL_ERROR, "this tool needs approval, which is not possible here");
         }
         call->needs_approval = true;
+        ac_run_trace_tool_drop(call);
         run->calls.n_approvals++;
         return APR_SUCCESS;
     }
@@ -420,6 +422,7 @@ void ac_run_call_begin_all(ac_run_t *run)
         call->requested_at = call->approved || call->refusal ? call->started_at : 0;
         call->started = ac_clock();
         call->started_at = apr_time_now();
+        ac_run_trace_tool_begin(call);
         if (start_call(call, &err) == APR_SUCCESS) {
             continue;
         }
@@ -455,6 +458,7 @@ void ac_run_call_drop_all(ac_run_t *run)
         }
         abandon(call);
         ac_timer_cancel(run->engine->loop, &call->deadline);
+        ac_run_trace_tool_drop(call);
         json_decref(call->arguments);
         json_decref(call->result);
         free(call->error);

@@ -33,7 +33,33 @@ apr_interval_time_t ac_run_metrics_took(const ac_run_t *run); /* so far, without
 void ac_run_metrics_end(const ac_run_t *run);
 void ac_run_metrics_queue(const ac_engine_t *engine); /* the number of queued runs has changed */
 
+/* ---- run_trace.c: the spans of a run ---- */
+void ac_run_trace_begin(ac_run_t *run); /* its turn has the context that it is part of */
+/* The context for what the run itself does, as operations of the store. Borrowed until the run ends. */
+const ac_trace_t *ac_run_trace_context(const ac_run_t *run);
+/* The context for what the tool does. Borrowed until the call ends. */
+const ac_trace_t *ac_run_trace_call(const ac_call_t *call);
+void ac_run_trace_chat_begin(ac_run_t *run); /* sets run->trace.asking */
+void ac_run_trace_chat_answered(ac_run_t *run);
+void ac_run_trace_chat_retry(ac_run_t *run, const ac_err_t *err); /* the next attempt begins; sets it again */
+void ac_run_trace_chat_end(ac_run_t *run, const ac_model_end_t *end);
+void ac_run_trace_tool_begin(ac_call_t *call);
+void ac_run_trace_tool_drop(ac_call_t *call); /* it was not called after all */
+void ac_run_trace_tool_end(ac_call_t *call, ac_tool_outcome_e outcome);
+void ac_run_trace_suspend(ac_run_t *run); /* the run leaves this process */
+void ac_run_trace_end(ac_run_t *run);
+/* The context for the state document, and back. */
+json_t *ac_run_trace_json(const ac_run_t *run);
+void ac_run_trace_read(ac_run_t *run, const json_t *state);
+
+/* ---- run_trace_content.c: prompts and answers as the conventions have them; pure. NULL: out of memory, or nothing to
+ * show. On the heap ---- */
+char *ac_run_trace_content_instructions(const json_t *messages);
+char *ac_run_trace_content_input(const json_t *messages);
+char *ac_run_trace_content_output(const char *text, const ac_model_end_t *end);
+
 /* ---- run_summary.c ---- */
+void ac_run_summary_collect(ac_run_facts_t *facts, const ac_run_t *run);
 void ac_run_summary_note(const ac_run_t *run); /* for the run's request: how things stand */
 /* The run's request follows an earlier run instead. */
 void ac_run_summary_attach(ac_run_t *run, const char *run_id);

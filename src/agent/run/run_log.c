@@ -26,6 +26,13 @@ static ac_event_log_t *run_log_create(ac_engine_t *engine, const ac_event_log_he
     return log;
 }
 
+static void note_trace(const ac_run_t *run)
+{
+    if (run->events.log && run->trace.run) {
+        ac_event_log_set_trace(run->events.log, ac_run_trace_context(run));
+    }
+}
+
 void ac_run_log_begin(ac_run_t *run)
 {
     const ac_turn_t *turn = run->turn;
@@ -41,6 +48,7 @@ void ac_run_log_begin(ac_run_t *run)
     run->events.log = run_log_create(run->engine, &head);
     run->events.mirror = ac_mirror_writer_create(&run->engine->writers, run->events.log, ac_channel_seq(run->channel));
     ac_channel_set_log(run->channel, run->events.log);
+    note_trace(run);
     if (run->events.log && run->open.document) {
         ac_event_log_write_stored(run->events.log, json_object_get(run->open.document, "run"));
     }
@@ -199,6 +207,7 @@ void ac_run_log_resume(ac_run_t *run, const json_t *state)
             copy_events(run->events.log, events);
         }
     }
+    note_trace(run);
     if (run->events.log && stored) {
         ac_event_log_write_stored(run->events.log, stored);
     }

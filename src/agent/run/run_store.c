@@ -32,6 +32,6 @@ ac_store_op_t *ac_run_store_op(const ac_run_t *run, ac_store_verb_e verb)
     if (!op) {
         abort();
     }
-    ac_store_op_trace(op, &run->turn->trace);
+    ac_store_op_trace(op, ac_run_trace_context(run));
     return op;
 }

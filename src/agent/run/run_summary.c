@@ -41,7 +41,7 @@ void ac_run_summary_get(ac_run_summary_t *summary, ac_run_facts_t *facts)
     pthread_mutex_unlock(&summary->lock);
 }
 
-static void run_summary_collect(ac_run_facts_t *facts, const ac_run_t *run)
+void ac_run_summary_collect(ac_run_facts_t *facts, const ac_run_t *run)
 {
     *facts = (ac_run_facts_t){.status = ac_run_document_status(run),
                               .error = run->err.kind,
@@ -71,7 +71,7 @@ void ac_run_summary_note(const ac_run_t *run)
     if (!summary) {
         return;
     }
-    run_summary_collect(&facts, run);
+    ac_run_summary_collect(&facts, run);
     pthread_mutex_lock(&summary->lock);
     summary->facts = facts;
     pthread_mutex_unlock(&summary->lock);
@@ -93,7 +93,7 @@ void ac_run_summary_attach(ac_run_t *run, const char *run_id)
 
 void ac_run_summary_fields(ac_log_fields_t *fields, ac_run_facts_t *facts, const ac_run_t *run)
 {
-    run_summary_collect(facts, run);
+    ac_run_summary_collect(facts, run);
     *fields = (ac_log_fields_t){.run = facts->run_id,
                                 .thread = facts->thread_id,
                                 .request = run->turn->request_id,

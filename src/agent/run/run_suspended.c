@@ -69,6 +69,7 @@ json_t *ac_run_suspended_make(ac_run_t *run, json_t *events)
     ac_json_put(state, "calls", calls);
     ac_json_put(state, "seq", json_integer((json_int_t)ac_channel_seq(run->channel)));
     ac_json_put(state, "events", events);
+    ac_json_put(state, "trace", ac_run_trace_json(run));
     return state;
 }
 
@@ -167,6 +168,7 @@ static void read_identity(ac_run_t *run, const json_t *state)
     run->open.requested = true;
     run->open.state = AC_RUN_OPEN_DONE;
     run->ask.finish = AC_FINISH_TOOL_CALLS;
+    ac_run_trace_read(run, state);
 }
 
 bool ac_run_suspended_read(ac_run_t *run, const json_t *state)

@@ -22,11 +22,18 @@ ac_turn_t *ac_turn_create(const ac_agent_t *agent, const char *owner, const char
     return turn;
 }
 
+void ac_turn_set_trace(ac_turn_t *turn, const ac_trace_t *trace)
+{
+    ac_trace_clear(&turn->trace);
+    ac_trace_copy(&turn->trace, trace);
+}
+
 void ac_turn_free(ac_turn_t *turn)
 {
     if (!turn) {
         return;
     }
+    ac_trace_clear(&turn->trace);
     free(turn->content);
     free(turn->key);
     json_decref(turn->metadata);

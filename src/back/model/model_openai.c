@@ -39,6 +39,7 @@ typedef struct call_t {
     bool waiting; /* for a credential; the timer `linger` limits that wait, too */
     bool renewed; /* only one renewal */
     ac_err_t err;
+    ac_err_t refused; /* of an attempt that may be repeated */
 } call_t;
 
 static void model_openai_on_credential(void *baton, apr_status_t status, const char *text, const ac_err_t *err);
@@ -91,8 +92,9 @@ static void model_openai_on_tool_args(void *baton, int index, const char *fragme
     }
 }
 
-static const ac_model_cb_t answer_callbacks = {model_openai_on_text, model_openai_on_tool_start,
-                                               model_openai_on_tool_args, NULL};
+static const ac_model_cb_t answer_callbacks = {.on_text = model_openai_on_text,
+                                               .on_tool_start = model_openai_on_tool_start,
+                                               .on_tool_args = model_openai_on_tool_args};
 
 /* ---- the end ---- */
 
@@ -202,13 +204,17 @@ static bool model_openai_on_body(void *baton, const char *bytes, size_t len)
     return call->err.kind == AC_OK;
 }
 
+static ac_kind_e kind_of_failure(const ac_err_t *err)
+{
+    bool late = err->kind == AC_UPSTREAM_TIMEOUT;
+    return late ? AC_MODEL_TIMEOUT : err->kind == AC_UPSTREAM_ERROR ? AC_MODEL_ERROR : err->kind;
+}
+
 /* The exchange failed. Its error text may be shown; its kind becomes one of a model. */
 static void model_openai_take_failure(call_t *call, const ac_err_t *err)
 {
-    bool late = err->kind == AC_UPSTREAM_TIMEOUT;
-    ac_kind_e kind = late ? AC_MODEL_TIMEOUT : err->kind == AC_UPSTREAM_ERROR ? AC_MODEL_ERROR : err->kind;
-    ac_err_set(&call->err, kind, "the model's service %s: %s", call->status ? "broke its answer off" : "did not answer",
-               err->detail);
+    ac_err_set(&call->err, kind_of_failure(err), "the model's service %s: %s",
+               call->status ? "broke its answer off" : "did not answer", err->detail);
 }
 
 static void take_end(call_t *call, apr_status_t status, const ac_err_t *err)
@@ -268,17 +274,32 @@ static void on_http_end(void *baton, apr_status_t status, const ac_err_t *err, c
 
 static bool model_openai_may_retry(void *baton, int status, const char *error_body, size_t len)
 {
+    call_t *call = baton;
     bool retry;
-    (void)baton;
-    ac_openai_error(status, error_body, len, &retry, NULL);
+    ac_err_init(&call->refused);
+    ac_openai_error(status, error_body, len, &retry, &call->refused);
     return retry;
 }
 
-static void model_openai_on_retry(void *baton)
+static void report_retry(const call_t *call, const ac_err_t *err)
+{
+    if (call->cb->on_retry && !call->cancelled) {
+        call->cb->on_retry(call->baton, err);
+    }
+}
+
+static void model_openai_on_retry(void *baton, const ac_err_t *err)
 {
     call_t *call = baton;
+    ac_err_t why = call->refused;
+    if (!why.kind) {
+        ac_err_set(&why, kind_of_failure(err), "%s", err->detail);
+    }
+    why.http_status = err->http_status;
+    ac_err_init(&call->refused);
     call->n_retries++;
     ac_metrics_add(AC_METRIC_MODEL_RETRIES, AC_LABELS(call->model->conf->metric), 1);
+    report_retry(call, &why);
 }
 
 static const ac_http_cb_t http_callbacks = {model_openai_on_head, model_openai_on_body, on_http_end,
@@ -349,6 +370,9 @@ static void model_openai_on_credential(void *baton, apr_status_t status, const c
     if (status == APR_SUCCESS && call->used && strcmp(text, call->used) == 0) {
         end_unasked(call); /* no other credential exists; the service's error is reported */
         return;
+    }
+    if (status == APR_SUCCESS && call->renewed) {
+        report_retry(call, &call->err);
     }
     ac_err_init(&call->err);
     if (status != APR_SUCCESS) {

@@ -102,7 +102,7 @@ static apr_status_t cancel_by_store(ac_request_t *rq, bool asked)
 /* A suspended run is in no process: this one takes it over with the cancel, and ends it. */
 static apr_status_t cancel_suspended(ac_request_t *rq, ac_err_t *err)
 {
-    ac_approval_t approval = {rq->args[0], rq->owner, json_pack("{s:b}", "cancel", 1), NULL};
+    ac_approval_t approval = {rq->args[0], rq->owner, json_pack("{s:b}", "cancel", 1), NULL, &rq->trace};
     apr_status_t status = ac_run_approval_decide(ac_child()->engine, &approval, err);
     json_decref(approval.decision);
     return status;
@@ -236,7 +236,7 @@ static apr_status_t check_open(ac_request_t *rq, const json_t *run)
 
 int ac_api_runs_approve(ac_request_t *rq)
 {
-    ac_approval_t approval = {rq->args[0], rq->owner, NULL, NULL};
+    ac_approval_t approval = {rq->args[0], rq->owner, NULL, NULL, &rq->trace};
     ac_store_op_t *result;
     rq->doing = "deciding about a call";
     apr_status_t status = read_decision(rq, &approval.decision);

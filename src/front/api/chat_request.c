@@ -226,7 +226,7 @@ int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *chat)
     turn->leave = rq->mount->on_disconnect;
     turn->quota = ac_limits_quota(rq);
     ac_quota_ref(turn->quota);
-    turn->trace = rq->trace;
+    ac_turn_set_trace(turn, &rq->trace);
     turn->summary = ac_run_summary_ref(ac_request_summary(rq));
     rq->doing = "running the agent";
     const char *run_id = NULL;

@@ -158,6 +158,10 @@ const command_rec ac_directives[] = {
                 KEY("bytes", SERVER, SIZE, telemetry.bytes, "8M", "64K", "1G")),
     ROW("AgentChatTraceSampler", SERVER, WORD, telemetry.sampler_text, NULL, NULL, NULL,
         "always_on|always_off|traceidratio=N|parentbased_...", "Which traces are recorded"),
+    ROW("AgentChatTraceContent", SERVER, RANK, trace.content, "none", "none|tools|all", NULL, "none|tools|all",
+        "Which contents spans have: none, arguments and results of tools, or also prompts and answers"),
+    ROW("AgentChatTraceNames", SERVER, RANK, trace.names, "new", "new|both", NULL, "new|both",
+        "Whether spans have earlier names of their attributes, too"),
 
     ROW_OF_KEYS("AgentChatShared", SERVER, "redis:HOST:PORT [key=value ...]",
                 "Redis server in which the servers of all machines count limits together, and follow each other's runs",

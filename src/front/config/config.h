@@ -66,6 +66,10 @@ struct ac_conf_t {          /* one per configuration; the directives of all virt
         ac_secret_t secret; /* of the hash; NULL: none */
     } audit;
     ac_telemetry_conf_t telemetry;
+    struct {         /* AgentChatTraceContent, AgentChatTraceNames */
+        int content; /* ac_content_e */
+        int names;   /* 0 new, 1 both */
+    } trace;
     const char *memory_dir; /* a directory in memory that this server's processes share; NULL: none */
     apr_interval_time_t
         agents_refresh; /* how often each child looks for agents made through the API; 0: there are none */

@@ -75,7 +75,8 @@ static void make_resource(ac_config_check_t *check)
     }
     apr_array_header_t *pairs = apr_array_make(check->p, 8, sizeof(ac_otlp_pair_t));
     apr_table_do(push_pair, pairs, attributes, NULL);
-    telemetry->resource = (ac_otlp_resource_t){(const ac_otlp_pair_t *)pairs->elts, pairs->nelts, false};
+    telemetry->resource =
+        (ac_otlp_resource_t){(const ac_otlp_pair_t *)pairs->elts, pairs->nelts, check->conf->trace.names == 1};
 }
 
 /* ---- the sampler ---- */

@@ -24,11 +24,18 @@ static bool request_id_sane(const char *id)
 static void find_trace(ac_request_t *rq)
 {
     const request_rec *r = rq->r;
-    const char *id = apr_table_get(r->subprocess_env, "OTEL_TRACEID"),
-               *span = apr_table_get(r->subprocess_env, "OTEL_SPANID");
-    const char *made = id && span ? apr_pstrcat(r->pool, "00-", id, "-", span, "-00", NULL) : NULL;
-    if (!made || !ac_trace_parse(&rq->trace, made)) {
+    const apr_table_t *env = r->subprocess_env;
+    const char *id = apr_table_get(env, "OTEL_TRACEID"), *span = apr_table_get(env, "OTEL_SPANID"),
+               *flags = apr_table_get(env, "OTEL_TRACEFLAGS");
+    const char *made = id && span ? apr_pstrcat(r->pool, "00-", id, "-", span, "-", flags ? flags : "00", NULL) : NULL;
+    const char *state = apr_table_get(env, "OTEL_TRACESTATE");
+    rq->has_otel_span = made && ac_trace_parse(&rq->trace, made);
+    if (!rq->has_otel_span) {
         ac_trace_parse(&rq->trace, apr_table_get(r->headers_in, "traceparent"));
+        state = apr_table_get(r->headers_in, "tracestate");
+    }
+    if (rq->trace.trace_id[0] && ac_trace_state_valid(state)) {
+        rq->trace.state = state;
     }
 }
 

@@ -28,7 +28,9 @@ struct ac_request_t { /* in r->pool; used by the thread that handles r, or by th
     int httpd_answer;                /* a status that only httpd can answer (408, AP_FILTER_ERROR); 0: none */
     const char *doing;               /* "reading the request" */
     ac_agents_t *agents;             /* set by ac_request_agents_load(); freed with the pool */
-    ac_trace_t trace;                /* of the client, or empty */
+    ac_trace_t trace;                /* its own span, else that of the client or of mod_otel, or empty */
+    ac_span_t *span;                 /* ends when the request is logged; NULL: none */
+    bool has_otel_span;              /* mod_otel makes a span of the request */
     bool streams;                    /* the answer is a stream of events */
     apr_interval_time_t store_time;  /* how long the request waited for the store */
     ac_err_t err;
@@ -72,6 +74,12 @@ apr_status_t ac_query_bool(ac_request_t *rq, bool *pvalue, const char *name, boo
 apr_status_t ac_query_limit(ac_request_t *rq, int *plimit);
 /* Page of threads or runs: limit, and the cursor `after`. */
 apr_status_t ac_query_page(ac_request_t *rq, ac_page_t *page);
+
+/* ---- request_trace.c ---- */
+/* Completes the context of the request, and begins its span, if it is recorded. rq->route is set. */
+void ac_request_trace_begin(ac_request_t *rq);
+/* Links the span to the run whose events the request gets. The handler's thread. */
+void ac_request_trace_link(const ac_request_t *rq, const char *run_id);
 
 /* ---- precondition.c ---- */
 /* If-Match: *ptags of const char *, empty where every tag matches. errors: invalid_request, precondition_failed

@@ -66,6 +66,7 @@ int ac_delivery_follow(ac_request_t *rq, const char *run_id, uint64_t after, boo
 {
     follow_t *follow = ac_alloc(sizeof(*follow));
     rq->followed = apr_pstrdup(rq->r->pool, run_id);
+    ac_request_trace_link(rq, run_id);
     apr_cpystrn(follow->run_id, run_id, sizeof(follow->run_id));
     apr_cpystrn(follow->owner, rq->owner, sizeof(follow->owner));
     follow->after = after;
