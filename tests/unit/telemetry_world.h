@@ -183,6 +183,25 @@ static void wait_dropped(int n)
     assert_int_equal(counted(AC_METRIC_TELEMETRY_DROPPED), n);
 }
 
+static ac_exporter_state_e seen_state;
+static void see_state(void *baton)
+{
+    (void)baton;
+    seen_state = telemetry->exporters->state;
+}
+
+/* The server has sent an answer before the exporter has read it. */
+static void wait_state(ac_exporter_state_e state)
+{
+    apr_time_t late = ac_clock() + PATIENCE;
+    rig_call(&rig, see_state, NULL);
+    while (seen_state != state && ac_clock() < late) {
+        apr_sleep(1000);
+        rig_call(&rig, see_state, NULL);
+    }
+    assert_int_equal(seen_state, state);
+}
+
 static void expect_body(int i, const char *body)
 {
     const char *found = strstr(http_server_request(server, i), "\r\n\r\n");

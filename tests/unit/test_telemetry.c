@@ -259,6 +259,7 @@ static void test_the_end_does_not_wait_for_another_attempt(void **state)
     wait_dropped(3);
     put("d"), put("e"), put("f");
     assert_true(http_server_wait_requests(server, 2));
+    wait_state(AC_EXPORTER_PAUSING);
     put("g");
     end(PATIENCE);
     expect_body(2, "d,e,f");
