@@ -261,10 +261,9 @@ clang:
 	$(MAKE) --no-print-directory -j$(JOBS) BUILD=$(BUILD)/clang CC=clang WERROR=-Werror module tools unit-programs
 	$(MAKE) --no-print-directory BUILD=$(BUILD)/clang CC=clang WERROR=-Werror unit
 
-# Other architectures, in a Debian of tests/fresh.sh's: built by a cross compiler, unit programs under qemu-user. As root.
-CROSS := arm64 armhf i386
-$(CROSS):
-	FRESH_DIR='$(or $(FRESH_DIR),$(abspath $(BUILD))/fresh)' tests/fresh.sh bookworm tests/cross.sh $@
+# Another architecture, in a Debian of tests/fresh.sh's: built by a cross compiler, unit programs under qemu-user. As root.
+arm64:
+	FRESH_DIR='$(or $(FRESH_DIR),$(abspath $(BUILD))/fresh)' tests/fresh.sh bookworm tests/cross.sh
 
 # Tests that take too long for every change; a failure does not end the others.
 LONG = long-tests older-httpd clang arm64 asan tsan torture failing-calls http-fuzz fuzz soak soak-mirror bench-check
@@ -302,7 +301,7 @@ help:
 	@echo 'make httpd-test     tests against a real httpd'
 	@echo 'make asan           unit and httpd tests under AddressSanitizer and UBSan; also: make tsan, make valgrind'
 	@echo 'make older-httpd    delivery on releases of httpd that are built from source: HTTPD_VERSIONS, HTTPD_SOURCES; HTTPD_HOMES: on what is installed'
-	@echo 'make clang          all of it with clang; make arm64, armhf, i386: with cross compilers, as root; unit programs run'
+	@echo 'make clang          all of it with clang; make arm64: with a cross compiler, as root; unit programs run under qemu'
 	@echo 'make torture        clients, killed processes, a failing model and store, with both stores: TORTURE_SECONDS=120 of it, then accounts'
 	@echo 'make failing-calls  19 kinds of system calls fail in a child, by strace; nothing that was acknowledged may be lost'
 	@echo 'make http-fuzz      HTTP_FUZZ_REQUESTS=100000 malformed requests, under sanitizers and without; SEED=1, CASE='
@@ -317,7 +316,7 @@ help:
 	@echo 'make clean          removes $(BUILD), and what make run keeps elsewhere'
 
 .PHONY: openapi observability version rpm all module tools lower unit unit-programs fuzz-replay guards guard-counts httpd-test older-httpd failing-calls http-fuzz asan tsan valgrind \
-        fuzz tidy format format-check run check check-fast long-tests check-fresh check-long clang $(CROSS) clean help
+        fuzz tidy format format-check run check check-fast long-tests check-fresh check-long clang arm64 clean help
 
 # make bench, make bench-check, make soak, make soak-mirror
 include tests/bench/bench.mk

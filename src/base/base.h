@@ -8,6 +8,10 @@
 
 #include <stdlib.h>
 
+#ifndef __LP64__
+#error "mod_agentchat needs a 64-bit system"
+#endif
+
 /* ---- limits: everything that clients or upstreams can make grow has its maximum here ---- */
 #define AC_MAX_JSON_DEPTH 32                  /* of any body we parse */
 #define AC_MAX_BODY_DEFAULT (1024 * 1024)     /* AgentChatMaxBody */

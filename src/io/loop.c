@@ -54,8 +54,7 @@ struct ac_loop_t {
 };
 
 static _Thread_local const ac_loop_t *current;
-#if defined(SYS_epoll_pwait2) && defined(__LP64__)
-#define HAS_PWAIT2
+#ifdef SYS_epoll_pwait2
 static atomic_bool no_pwait2; /* the kernel has no epoll_pwait2 */
 #endif
 
@@ -350,7 +349,7 @@ static apr_interval_time_t loop_time_left(ac_loop_t *loop)
 
 static int wait_events(ac_loop_t *loop, apr_interval_time_t wait)
 {
-#ifdef HAS_PWAIT2
+#ifdef SYS_epoll_pwait2
     if (wait > 0 && !atomic_load_explicit(&no_pwait2, memory_order_relaxed)) {
         struct timespec left = {wait / APR_USEC_PER_SEC, wait % APR_USEC_PER_SEC * 1000};
         long n = syscall(SYS_epoll_pwait2, loop->epoll_fd, loop->events, EVENTS_PER_TURN, &left, NULL, (size_t)0);

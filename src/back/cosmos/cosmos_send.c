@@ -24,7 +24,7 @@ static void cosmos_send_on_head(void *baton, const ac_http_head_t *head)
     const char *more = head->header(head->self, "x-ms-continuation"),
                *token = head->header(head->self, "x-ms-session-token");
     const char *charge = head->header(head->self, "x-ms-request-charge"), *date = head->header(head->self, "date");
-    apr_int64_t when = date ? curl_getdate(date, NULL) : -1; /* time_t may have 32 bits */
+    time_t when = date ? curl_getdate(date, NULL) : -1;
     call->reply.status = head->status;
     call->reply.substatus = substatus ? (int)strtol(substatus, NULL, 10) : 0;
     apr_cpystrn(call->reply.etag, etag ? etag : "", sizeof(call->reply.etag));
