@@ -300,7 +300,7 @@ void ac_trace_enter(const ac_trace_t *trace);
 const ac_trace_t *ac_trace_here(void); /* the one that this thread has set, or NULL */
 
 /* ---- log.c ---- */
-typedef enum ac_level_e { AC_ERROR, AC_WARNING, AC_INFO, AC_DEBUG, AC_TRACE } ac_level_e;
+typedef enum ac_level_e { AC_ERROR, AC_WARNING, AC_NOTICE, AC_INFO, AC_DEBUG, AC_TRACE } ac_level_e;
 typedef void ac_log_sink_fn(ac_level_e level, const char *file, int line, apr_status_t status, const char *text);
 /* Messages at info and above have a row in base/messages.h and an entry in docs/log-messages.md. */
 typedef enum ac_log_id_e {

@@ -260,6 +260,10 @@ AC_MESSAGE(607, AC_ERROR,
 AC_MESSAGE(608, AC_WARNING,
            "This MPM cannot let a connection wait without a thread: each event stream holds one.",
            "Use the MPM event. Otherwise docs/tuning.md says how many streams are possible.")
+AC_MESSAGE(609, AC_NOTICE,
+           "Event streams wait without a thread; the line contains their maximum and the connection state in which "
+           "this version of httpd lets them wait.",
+           "Nothing to do.")
 AC_MESSAGE(610, AC_INFO,
            "A client read its stream too slowly and was dropped; the run continues and is stored.",
            "Nothing for a single line. If it happens often to healthy clients, raise httpd's Timeout; for runs "

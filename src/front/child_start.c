@@ -196,10 +196,9 @@ static void log_ready(const ac_child_life_t *self)
            (int)getpid(), child->conf->store.vt->name, apr_hash_count((apr_hash_t *)registry->models),
            apr_hash_count((apr_hash_t *)registry->tools), registry->agent_list->nelts, child->conf->work_threads,
            child->conf->engine.max_runs,
-           child->can_park
-               ? apr_psprintf(self->pool, "%d parked streams (%s)", child->conf->max_streams, ac_park_wait_name())
-               : apr_psprintf(self->pool, "%d streams, each in a thread of the server",
-                              child->conf->max_blocking_streams));
+           child->can_park ? apr_psprintf(self->pool, "%d streams, without a thread", child->conf->max_streams)
+                           : apr_psprintf(self->pool, "%d streams, each in a thread of the server",
+                                          child->conf->max_blocking_streams));
 }
 
 /* ---- the hook ---- */

@@ -21,11 +21,9 @@ static bool is_json;       /* AgentChatLogFormat */
 static const struct {
     int httpd;
     const char *name; /* as in httpd's error log */
-} levels[] = {[AC_ERROR] = {APLOG_ERR, "error"},
-              [AC_WARNING] = {APLOG_WARNING, "warn"},
-              [AC_INFO] = {APLOG_INFO, "info"},
-              [AC_DEBUG] = {APLOG_DEBUG, "debug"},
-              [AC_TRACE] = {APLOG_TRACE1, "trace1"}};
+} levels[] = {
+    [AC_ERROR] = {APLOG_ERR, "error"}, [AC_WARNING] = {APLOG_WARNING, "warn"}, [AC_NOTICE] = {APLOG_NOTICE, "notice"},
+    [AC_INFO] = {APLOG_INFO, "info"},  [AC_DEBUG] = {APLOG_DEBUG, "debug"},    [AC_TRACE] = {APLOG_TRACE1, "trace1"}};
 
 typedef struct entry_t { /* a message on its way */
     ac_level_e level;
@@ -134,7 +132,7 @@ static void sink(ac_level_e level, const char *file, int line, apr_status_t stat
 
 void ac_log_front_install(server_rec *s)
 {
-    ac_level_e threshold = AC_ERROR;
+    ac_level_e threshold = AC_NOTICE; /* httpd logs a notice whatever LogLevel says */
     server = s;
     is_json = false;
     while (s && threshold < AC_TRACE && APLOG_IS_LEVEL(s, levels[threshold + 1].httpd)) {

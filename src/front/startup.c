@@ -41,7 +41,7 @@ int ac_startup_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
         ac_reload_log_refusal(conf);
     }
     if (conf->active) {
-        ac_park_wait_warn(conf);
+        ac_park_wait_report(conf);
     }
     return result;
 }

@@ -65,6 +65,7 @@ AgentChatDefaultAgent assistant
 AgentChatEventLog "{logs}"
 AgentChatEventLogKeep {keep}s
 """
+MALLOC = {"MALLOC_ARENA_MAX": "2", "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}    # docs/tuning.md
 COLUMNS = ("seconds", "child", "rss_kb", "pss_kb", "anon_kb", "shmem_kb", "fds", "threads", "logs", "streams")
 
 
@@ -90,7 +91,7 @@ class Soak:
         self.sim = subprocess.Popen([llmsim, "--port", str(self.sim_port.number), "--interval-us", str(int(1e6 / RATE)), "--jitter", "30",
                                      "--ttft-ms", "300"])
         self.server = Server(DIRECTIVES.format(sim=self.sim_port.number, logs=self.logs, keep=KEEP), tuning=TUNING,
-                             env={"MALLOC_ARENA_MAX": "2", "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}).start()   # docs/tuning.md
+                             env=MALLOC).start()
         self.server.wait_children(2)
         self.server.expect_log("AC0503")    # answers that the simulator cuts off on request
         self.server.expect_log("AH00484")   # all threads are busy with the clients that come at once

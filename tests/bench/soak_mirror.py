@@ -8,6 +8,7 @@ word, and no copy may stay in Redis when its time is over. usage: soak_mirror.py
 """
 import asyncio
 import collections
+import csv
 import itertools
 import os
 import random
@@ -104,7 +105,7 @@ class Soak:
             directives = soak.DIRECTIVES.format(sim=self.port.number, logs=self.out / f"logs{i}", keep=KEEP) + self.store.directives + \
                 f"AgentChatRunTimeout {RUN_TIMEOUT}s\n" \
                 f"AgentChatShared redis:127.0.0.1:{self.redis.port} user=chat password=file:{password}\n"
-            server = Server(directives, tuning=TUNING, env={**self.store.env, "MALLOC_ARENA_MAX": "2"}).start()
+            server = Server(directives, tuning=TUNING, env={**self.store.env, **soak.MALLOC}).start()
             server.expect_log("AC0503", "AH00484", *AWAY)
             self.machines.append(server)
         for server in self.machines:
@@ -191,6 +192,8 @@ class Soak:
 
     # ---- what is said ----
     def verdict(self, counts):
+        with open(self.out / "soak_mirror.csv", "w", newline="") as file:
+            csv.writer(file).writerows([soak.COLUMNS, *self.rows])
         late = [row for row in self.rows if row[0] >= WARMUP * 60]
         wrong, grows = [], 0.0
         for pid in dict.fromkeys(row[1] for row in self.rows):

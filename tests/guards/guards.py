@@ -149,7 +149,7 @@ def unit_tests(top):
 
 def log_messages(top):
     """Each number once in the table, used in the source, and explained in docs/log-messages.md."""
-    table = re.findall(r"AC_MESSAGE\((\d+), AC_(ERROR|WARNING|INFO),", (top / "src/base/messages.h").read_text())
+    table = re.findall(r"AC_MESSAGE\((\d+), AC_(ERROR|WARNING|NOTICE|INFO),", (top / "src/base/messages.h").read_text())
     docs = (top / "docs/log-messages.md").read_text()
     code = "\n".join(without_comments(path.read_text()) for path in sources(top))
     wrong, numbers = [], [number for number, _ in table]

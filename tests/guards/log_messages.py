@@ -16,6 +16,7 @@ states of each run and each exchange with a model or a tool. No line contains me
 |---|---|
 | error | an operator, now |
 | warning | an operator, if it is repeated: something failed, and the module handled it |
+| notice | no one; httpd logs these lines whatever `LogLevel` says |
 | info | no one |
 
 This page is generated from the table in `src/base/messages.h`.

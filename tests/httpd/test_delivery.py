@@ -282,7 +282,14 @@ def test_the_start_logs_that_streams_hold_threads(make_server, mpm):
     said = [line for line in server.log().splitlines() if "AC0608: " in line]
     assert len(said) == (mpm != "event") and all("at most 3 in each child" in line and f"MPM {mpm} " in line for line in said), said
     state = "ASYNC_WAITIO" if VERSION >= (2, 4, 63) else "WRITE_COMPLETION"
-    assert (f" parked streams (CONN_STATE_{state})" in server.log()) == (mpm == "event")
+    said = [line for line in server.log().splitlines() if "AC0609: " in line]
+    assert len(said) == (mpm == "event") and all(f"in CONN_STATE_{state}" in line and "at most 20000 in" in line for line in said), said
+
+
+@pytest.mark.parametrize("level", ["warn", "crit agentchat:error"])
+def test_the_start_logs_it_at_each_level(make_server, level):
+    server = make_server(f"LogLevel {level}\n")
+    server.wait_log(r"\[agentchat:notice\] .* AC0609: ")
 
 
 def test_cap_of_blocking_streams(make_server, model):

@@ -91,6 +91,13 @@ def test_installed_programs_are_hardened(name):
     assert "__stack_chk_fail" in said and "_chk@" in said
 
 
+def test_a_32_bit_build_is_refused(tmp_path):
+    """The macro is what tells a compiler of 64 bits."""
+    done = subprocess.run(["make", "-s", f"BUILD={tmp_path}", "CFLAGS=-U__LP64__", f"{tmp_path}/src/base/err.o"], cwd=TOP,
+                          capture_output=True, text=True, timeout=600)
+    assert done.returncode and "needs a 64-bit system" in done.stderr, done
+
+
 @pytest.mark.parametrize("layout, configuration", [
     ("fedora", {"etc/httpd/conf.modules.d/10-agentchat.conf", "etc/httpd/conf.d/agentchat.conf", "usr/lib/tmpfiles.d/agentchat.conf"}),
     ("httpd", {"etc/httpd/conf/extra/agentchat-load.conf", "etc/httpd/conf/extra/agentchat.conf"})])

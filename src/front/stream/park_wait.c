@@ -25,14 +25,18 @@ bool ac_park_wait_possible(void)
     return mpm_can(AP_MPMQ_IS_ASYNC) && (has_state || strcmp(ap_show_mpm(), "event") == 0);
 }
 
-const char *ac_park_wait_name(void)
+static const char *state_name(void)
 {
     return has_state ? "CONN_STATE_ASYNC_WAITIO" : "CONN_STATE_WRITE_COMPLETION";
 }
 
-void ac_park_wait_warn(const ac_conf_t *conf)
+void ac_park_wait_report(const ac_conf_t *conf)
 {
     if (ac_park_wait_possible()) {
+        ac_log(AC_M609, APR_SUCCESS,
+               "event streams hold no thread, at most %d in each child (AgentChatMaxStreams): the MPM %s lets them "
+               "wait in %s",
+               conf->max_streams, ap_show_mpm(), state_name());
         return;
     }
     ac_log(

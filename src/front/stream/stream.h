@@ -70,8 +70,7 @@ void ac_stream_shutdown_all(ac_shutdown_e stage);
 /* ---- park_wait.c ---- */
 /* Whether this MPM can let a stream wait without a thread; called by each child before its first connection. */
 bool ac_park_wait_possible(void);
-const char *ac_park_wait_name(void); /* the connection state in which it waits; once ac_park_wait_possible() said yes */
-void ac_park_wait_warn(const ac_conf_t *conf); /* at the start: warns if each stream holds a thread */
+void ac_park_wait_report(const ac_conf_t *conf); /* at the start: logs whether streams hold threads */
 
 /* ---- blocking_streams.c: how many streams may hold a thread ---- */
 /* Sets the limits that the configuration does not set; warns if HTTP/2 is offered. For post_config. */
