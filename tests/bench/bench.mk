@@ -25,6 +25,11 @@ bench: module bench-rig
 bench-cache: module bench-rig
 	python3 tests/bench/crud.py $(BUILD) $(BUILD)/bench/results cache
 
+# What telemetry costs: everything to a collector that answers, and a tenth of the traces to one that hangs, beside none, in turns.
+TELEMETRY_RUNS ?= 7
+bench-telemetry: module bench-rig
+	BUILD='$(BUILD)' tests/bench/run.sh -q -r $(TELEMETRY_RUNS) -o '$(BUILD)/bench/telemetry' -s "c100 c1000" module module-traced module-hung
+
 # Latency and CPU of each call of the API with each store.
 bench-crud: module bench-rig
 	python3 tests/bench/crud.py $(BUILD) $(BUILD)/bench/results
@@ -47,4 +52,4 @@ bench-check:
 	    SAN='-O1 -fsanitize=address,undefined -fno-omit-frame-pointer' bench-rig
 	tests/bench/check.sh $(BUILD)/bench-asan
 
-.PHONY: bench bench-cache bench-check bench-crud bench-mirror bench-rig soak soak-mirror
+.PHONY: bench bench-cache bench-check bench-crud bench-mirror bench-rig bench-telemetry soak soak-mirror

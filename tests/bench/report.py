@@ -125,6 +125,11 @@ def aims(summary):
         if cpu and without:
             wanted.append((f"{scenario}: CPU per token at most 10 % over the same without event logs, %",
                            (cpu / without - 1) * 100, 10, ".1f"))
+        for server, most in (("module-traced", 5), ("module-hung", 3)):
+            traced = of(scenario, "server.cpu_us_per_token", server)
+            if cpu and traced:
+                wanted.append((f"{scenario}: CPU per token of {server} at most {most} % over the same without telemetry, %",
+                               (traced / cpu - 1) * 100, most, ".1f"))
     for scenario, server in (("c10k", "module"), ("c10k-h2", "module-h2")):
         if server in summary.get(scenario, {}):
             wanted += [

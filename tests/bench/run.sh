@@ -233,6 +233,11 @@ start_front() {
     front=$!
     await_port $FRONT
 }
+start_collector() { # server
+    taskset -c "$RIG_CPU" python3 "$here/collector.py" $FRONT "${1#module-}" > "$dir/$1.collector" 2>&1 &
+    front=$!
+    await_port $FRONT
+}
 start() { # server
     prepare_dir
     taskset -c "$RIG_CPU" "$BIN/llmsim" --port $SIM --stamp 2> "$dir/$1.llmsim" &
@@ -241,6 +246,9 @@ start() { # server
     if [ "$1" = module-h2 ]; then
         start_front "$1" || return 1
     fi
+    case $1 in
+    module-traced | module-hung) start_collector "$1" || return 1 ;;
+    esac
     if [ "$1" != direct ]; then
         port=$PORT
         (taskset -cp "$SERVER_CPU" $BASHPID > /dev/null; "start_$1") > "$dir/$1.log" 2>&1 &

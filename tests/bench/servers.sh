@@ -56,6 +56,25 @@ start_module-nolog() {
     exec "$(httpd_binary)" -f "$here/module.conf" -DNOLOG -DFOREGROUND
 }
 
+# ours, with everything exported to a collector that answers; with a tenth of the traces, to one that never does
+path[module-traced]=$chat body[module-traced]=chat scenarios_of[module-traced]="c100 c1000 turn"
+missing_module-traced() { missing_module; }
+start_module-traced() {
+    export SAMPLER=always_on
+    start_traced
+}
+path[module-hung]=$chat body[module-hung]=chat scenarios_of[module-hung]="c100 c1000 turn"
+missing_module-hung() { missing_module; }
+start_module-hung() {
+    export SAMPLER=traceidratio=0.1
+    start_traced
+}
+start_traced() {
+    export STORE="sqlite:$DIR/state/bench.db sync=full"
+    cp "$MODULE" "$DIR/mod_agentchat.so"
+    exec "$(httpd_binary)" -f "$here/module.conf" -DTRACED -DFOREGROUND
+}
+
 # ours, with HTTP/2 and TLS to the model
 path[module-h2]=$chat body[module-h2]=chat scenarios_of[module-h2]=c10k-h2
 missing_module-h2() {
