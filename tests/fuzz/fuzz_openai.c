@@ -37,7 +37,7 @@ static void on_tool_args(void *baton, int index, const char *fragment, size_t le
     note(baton, "args ", fragment, len);
 }
 
-static const ac_model_cb_t callbacks = {on_text, on_tool_start, on_tool_args, NULL};
+static const ac_model_cb_t callbacks = {on_text, on_tool_start, on_tool_args, NULL, NULL};
 
 static void check_end(ac_openai_answer_t *answer)
 {
