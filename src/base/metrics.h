@@ -228,6 +228,8 @@ void ac_metrics_export_news(ac_metrics_t *metrics, ac_metric_export_e export, co
 /* The request with what ac_metrics_export_news() passed is about to be sent: from now on, if nothing is known of its
  * fate, it counts as received, so that nothing is counted twice. */
 void ac_metrics_export_sending(ac_metrics_t *metrics, ac_metric_export_e export);
+/* It certainly was not received; it may be sent again as it is. */
+void ac_metrics_export_withdraw(ac_metrics_t *metrics, ac_metric_export_e export);
 /* received false: it certainly was not received, and is a part of the next interval. */
 void ac_metrics_export_settle(ac_metrics_t *metrics, ac_metric_export_e export, bool received);
 /* The beginning of the interval of this metric that ac_metrics_export_news() passes. */
@@ -252,6 +254,8 @@ typedef struct ac_metric_naming_t { /* by the indexes of models and agents; what
 } ac_metric_naming_t;
 /* The name of a row for OpenTelemetry. true: the conventions for generative AI define it. */
 bool ac_metrics_names_otel(char name[AC_METRIC_OTEL_NAME_SIZE], const ac_metric_point_t *point);
+/* The same for rows with the same name, within a metric. */
+int ac_metrics_names_variant(const ac_metric_point_t *point);
 /* Its unit, by UCUM: "s", "By", "{token}", or "". */
 const char *ac_metrics_names_unit(ac_metric_e metric);
 /* Calls fn for each attribute of a row: its labels, or with a name of the conventions their attributes. */

@@ -54,6 +54,7 @@ bool ac_metrics_export_take(ac_metrics_t *metrics, ac_metric_export_e export, ac
     ac_metric_lease_t *lease = lease_of(metrics, export);
     uint64_t me = ac_metrics_me(), owner = atomic_load(&lease->owner);
     if (!me || atomic_load(&metrics->lead->newest) != metrics->n_before) {
+        ac_metrics_export_leave(metrics, export);
         return false;
     }
     if (owner == me) {
@@ -81,6 +82,11 @@ void ac_metrics_export_leave(ac_metrics_t *metrics, ac_metric_export_e export)
 void ac_metrics_export_sending(ac_metrics_t *metrics, ac_metric_export_e export)
 {
     atomic_store(&lease_of(metrics, export)->state, SENDING);
+}
+
+void ac_metrics_export_withdraw(ac_metrics_t *metrics, ac_metric_export_e export)
+{
+    atomic_store(&lease_of(metrics, export)->state, PREPARED);
 }
 
 void ac_metrics_export_settle(ac_metrics_t *metrics, ac_metric_export_e export, bool received)

@@ -50,15 +50,21 @@ static const char *last_value(const ac_metric_point_t *point)
     return ac_metrics_name(point->reading->metrics, domains[k], point->labels.i[k]);
 }
 
-static const char *conventional_name(const ac_metric_point_t *point)
+int ac_metrics_names_variant(const ac_metric_point_t *point)
 {
     for (size_t i = 0; i < N_CONVENTIONAL; i++) {
         if (conventional[i].metric == point->metric &&
             (!*conventional[i].value || strcmp(conventional[i].value, last_value(point)) == 0)) {
-            return conventional[i].name;
+            return (int)i;
         }
     }
-    return NULL;
+    return -1;
+}
+
+static const char *conventional_name(const ac_metric_point_t *point)
+{
+    int i = ac_metrics_names_variant(point);
+    return i < 0 ? NULL : conventional[i].name;
 }
 
 static bool cut_end(char *text, const char *end)
@@ -123,7 +129,8 @@ static void pass_conventional(const attributes_t *to, ac_metric_domain_e domain,
     switch (domain) {
     case AC_DOMAIN_AGENT:
         pass_text(to, "gen_ai.agent.id", value);
-        pass_text(to, "gen_ai.agent.name", i < to->naming->n_agents ? to->naming->agents[i] : value);
+        pass_text(to, "gen_ai.agent.name",
+                  i < to->naming->n_agents && to->naming->agents[i] ? to->naming->agents[i] : value);
         break;
     case AC_DOMAIN_MODEL: pass_model(to, i, value); break;
     case AC_DOMAIN_TOOL: pass_text(to, "gen_ai.tool.name", value); break;

@@ -217,6 +217,7 @@ void ac_child_stop(apr_pool_t *pchild, int graceful)
     life->graceful = is_graceful(child, graceful);
     life->drained = ac_clock() + (life->graceful ? child->conf->drain : 0);
     if (life->graceful) {
+        ac_telemetry_front_leave(child);
         listen_for_end(child);
         ac_loop_post(child->loop, check_drain, life);
     } else if (child->threaded) {

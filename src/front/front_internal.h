@@ -31,6 +31,13 @@ void ac_telemetry_front_start(ac_child_t *child); /* the loop */
 void ac_telemetry_front_stop(ac_child_t *child);
 void ac_telemetry_front_end_credentials(ac_child_t *child); /* while the loop runs */
 void ac_telemetry_front_close(ac_child_t *child);           /* after the loop */
+/* The child ends, after the runs that it has: another process sends the metrics from now on. Any thread. */
+void ac_telemetry_front_leave(ac_child_t *child);
+/* Messages are passed to fn, too, from any thread. NULL: no more. */
+typedef void ac_log_entry_fn(const ac_log_entry_t *entry);
+void ac_log_front_tap(ac_log_entry_fn *fn);
+/* Fills in where the metrics of this process are read. */
+void ac_metrics_front_source(ac_export_source_t *source, const ac_conf_t *conf, apr_pool_t *p);
 /* Releases what the child holds of limits, after the loop has ended. Nothing is counted after it. */
 void ac_limits_leave(ac_child_t *child);
 /* Makes the memory of metrics, or finds the one from before a reload. Gives agents, models and tools their indexes. */

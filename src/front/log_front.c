@@ -25,6 +25,8 @@ static const struct {
     [AC_ERROR] = {APLOG_ERR, "error"}, [AC_WARNING] = {APLOG_WARNING, "warn"}, [AC_NOTICE] = {APLOG_NOTICE, "notice"},
     [AC_INFO] = {APLOG_INFO, "info"},  [AC_DEBUG] = {APLOG_DEBUG, "debug"},    [AC_TRACE] = {APLOG_TRACE1, "trace1"}};
 
+static ac_log_entry_fn *_Atomic tap; /* gets all messages, too; NULL: none does */
+
 typedef struct entry_t { /* a message on its way */
     ac_level_e level;
     const char *file;
@@ -106,6 +108,10 @@ static size_t render_text(char *line, size_t size, const entry_t *entry)
 static void log_front_write(const entry_t *entry)
 {
     ac_log_line_t line;
+    ac_log_entry_fn *also = tap;
+    if (also) {
+        also(&(ac_log_entry_t){entry->level, entry->status, entry->text, entry->fields});
+    }
     if (is_json) {
         render_json(&line, entry);
     } else if (own) {
@@ -122,6 +128,11 @@ static void log_front_write(const entry_t *entry)
         ap_log_error_(entry->file, entry->line, APLOG_MODULE_INDEX, levels[entry->level].httpd, entry->status,
                       entry->server, "%s", entry->text);
     }
+}
+
+void ac_log_front_tap(ac_log_entry_fn *fn)
+{
+    tap = fn;
 }
 
 static void sink(ac_level_e level, const char *file, int line, apr_status_t status, const char *text)

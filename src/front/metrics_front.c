@@ -255,16 +255,68 @@ ac_metrics_reading_t *ac_metrics_front_read(void)
     return reading;
 }
 
+static int64_t measure_event_logs(void)
+{
+    const ac_child_t *child = ac_child();
+    return child && child->event_dir ? ac_event_dir_bytes(child->event_dir) : 0;
+}
+
+/* The names of OpenTelemetry for the providers of this module; another one keeps its own. */
+static ac_metric_model_t describe_model(const ac_model_t *model)
+{
+    const apr_table_t *options = model->conf->options;
+    const char *name = options ? apr_table_get(options, "model") : NULL;
+    name = name || !options ? name : apr_table_get(options, "deployment");
+    return (ac_metric_model_t){strcmp(model->vt->name, "azure-openai") == 0 ? "azure.ai.openai" : model->vt->name,
+                               name ? name : model->id};
+}
+
+static ac_metric_naming_t name_for_exports(const ac_registry_t *registry, apr_pool_t *p)
+{
+    /* Names of earlier configurations may stand between those of this one. */
+    unsigned n = 1;
+    for (apr_hash_index_t *hi = apr_hash_first(p, (apr_hash_t *)registry->models); hi; hi = apr_hash_next(hi)) {
+        unsigned i = ((const ac_model_t *)apr_hash_this_val(hi))->conf->metric;
+        n = i >= n ? i + 1 : n;
+    }
+    for (int i = 0; i < registry->agent_list->nelts; i++) {
+        unsigned k = APR_ARRAY_IDX(registry->agent_list, i, const ac_agent_t *)->metric;
+        n = k >= n ? k + 1 : n;
+    }
+    ac_metric_model_t *models = apr_pcalloc(p, n * sizeof *models);
+    const char **agents = apr_pcalloc(p, n * sizeof *agents);
+    for (apr_hash_index_t *hi = apr_hash_first(p, (apr_hash_t *)registry->models); hi; hi = apr_hash_next(hi)) {
+        const ac_model_t *model = apr_hash_this_val(hi);
+        if (model->conf->metric != AC_METRIC_OTHER) {
+            models[model->conf->metric] = describe_model(model);
+        }
+    }
+    for (int i = 0; i < registry->agent_list->nelts; i++) {
+        const ac_agent_t *agent = APR_ARRAY_IDX(registry->agent_list, i, const ac_agent_t *);
+        if (agent->metric != AC_METRIC_OTHER) {
+            agents[agent->metric] = agent->name ? agent->name : agent->id;
+        }
+    }
+    return (ac_metric_naming_t){models, n, agents, n};
+}
+
+void ac_metrics_front_source(ac_export_source_t *source, const ac_conf_t *conf, apr_pool_t *p)
+{
+    source->metrics = memory;
+    source->lives = process_lives;
+    source->event_log_bytes = measure_event_logs;
+    source->naming = name_for_exports(&conf->registry, p);
+}
+
 apr_status_t ac_metrics_front_text(ac_buf_t *out, ac_metrics_format_e format)
 {
     char build[160];
     const char *mpm = ap_show_mpm();
-    const ac_child_t *child = ac_child();
     apr_snprintf(build, sizeof build, "version=\"%s\",httpd=\"%d.%d.%d\",mpm=\"%s\"", AC_VERSION,
                  AP_SERVER_MAJORVERSION_NUMBER, AP_SERVER_MINORVERSION_NUMBER, AP_SERVER_PATCHLEVEL_NUMBER, mpm);
     ac_metrics_view_t view = {.format = format,
                               .lives = process_lives,
                               .build = build,
-                              .event_log_bytes = child && child->event_dir ? ac_event_dir_bytes(child->event_dir) : 0};
+                              .event_log_bytes = measure_event_logs()};
     return ac_metrics_text(out, memory, &view);
 }

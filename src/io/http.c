@@ -124,6 +124,9 @@ static void arm(ac_http_t *http)
 
 static void http_enter(ac_http_t *http, phase_e phase, apr_interval_time_t timeout)
 {
+    if (phase == ASKED && http->cb.on_send && !http->cancelled) {
+        http->cb.on_send(http->baton);
+    }
     http->phase = phase;
     http->phase_due = timeout > 0 ? ac_loop_now(http->loop) + timeout : 0;
     arm(http);
@@ -321,8 +324,7 @@ static bool http_prepare(ac_http_t *http)
 static void http_begin(void *baton)
 {
     ac_http_t *http = baton;
-    http->tries++;
-    http->cause = 0;
+    http->tries++, http->cause = 0;
     ac_http_answer_begin(&http->answer);
     bool asked = LIBCURL_VERSION_NUM < 0x075000; /* nothing calls on_curl_ask() */
     http_enter(http, asked ? ASKED : CONNECTING, asked ? http->first_byte_timeout : 0);

@@ -223,6 +223,9 @@ typedef struct ac_http_cb_t {
     /* The request will be sent again. err: why this attempt has failed; with http_status, if it was answered. May be
      * NULL. */
     void (*on_retry)(void *baton, const ac_err_t *err);
+    /* There is a connection, and the first byte of the request is about to be sent: from now on the server may carry it
+     * out. May be called more than once; may be NULL. */
+    void (*on_send)(void *baton);
 } ac_http_cb_t;
 
 /* Starts an exchange; copies what the request points to. Retries 408, 429, 5xx and connection errors after a random

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Application Insights: the connection string, the envelopes of its ingestion endpoint (v2.1/track), and its answers.
- * Any thread. Sources: Microsoft Learn, "Connection strings in Application Insights"; and what the vendor's package
- * @azure/monitor-opentelemetry-exporter sends. */
+/* wire.h includes this. Application Insights: the connection string, the envelopes of its ingestion endpoint
+ * (v2.1/track), and its answers. Any thread. Sources: Microsoft Learn, "Connection strings in Application Insights";
+ * and what the vendor's package @azure/monitor-opentelemetry-exporter sends. */
 #ifndef AC_APPINSIGHTS_H
 #define AC_APPINSIGHTS_H
 

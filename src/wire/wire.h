@@ -213,5 +213,8 @@ apr_status_t ac_template_header(ac_buf_t *out, const char *text, const char *sec
 
 /* ---- otlp_json.c, otlp_protobuf.c, otlp_answer.c: telemetry ---- */
 #include "wire/otlp.h"
+#include "wire/otlp_metrics.h"
+/* ---- appinsights.c and others: Application Insights ---- */
+#include "wire/appinsights.h"
 
 #endif

@@ -132,7 +132,10 @@ void exchange_init(exchange_t *exchange, rig_t *rig, http_server_t *server, cons
 static void start(void *baton)
 {
     exchange_t *exchange = baton;
-    ac_http_cb_t cb = {on_head, on_body, on_end, exchange->in_may_retry ? may_retry : NULL, NULL};
+    ac_http_cb_t cb = {.on_head = on_head,
+                       .on_body = on_body,
+                       .on_end = on_end,
+                       .may_retry = exchange->in_may_retry ? may_retry : NULL};
     exchange->began = ac_clock();
     exchange->started =
         ac_http_start(&exchange->http, exchange->rig->loop, &exchange->request, &cb, exchange, &exchange->err);

@@ -291,7 +291,9 @@ static void keyvault_on_end(void *baton, apr_status_t status, const ac_err_t *er
 
 static void send_request(reading_t *reading)
 {
-    static const ac_http_cb_t callbacks = {keyvault_on_head, keyvault_on_body, keyvault_on_end, NULL, NULL};
+    static const ac_http_cb_t callbacks = {.on_head = keyvault_on_head,
+                                           .on_body = keyvault_on_body,
+                                           .on_end = keyvault_on_end};
     const vault_t *vault = reading->vault;
     const char *headers[] = {"Accept: application/json", NULL, NULL};
     ac_buf_t header;

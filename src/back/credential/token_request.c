@@ -149,8 +149,9 @@ static void token_request_on_end(void *baton, apr_status_t status, const ac_err_
 void ac_token_request_http(ac_token_request_t *token_request, const ac_http_request_t *request,
                            ac_token_answer_fn *on_answer)
 {
-    static const ac_http_cb_t callbacks = {token_request_on_head, token_request_on_body, token_request_on_end, NULL,
-                                           NULL};
+    static const ac_http_cb_t callbacks = {.on_head = token_request_on_head,
+                                           .on_body = token_request_on_body,
+                                           .on_end = token_request_on_end};
     ac_http_request_t mine = *request;
     ac_err_t err;
     ac_err_init(&err);

@@ -302,8 +302,11 @@ static void model_openai_on_retry(void *baton, const ac_err_t *err)
     report_retry(call, &why);
 }
 
-static const ac_http_cb_t http_callbacks = {model_openai_on_head, model_openai_on_body, on_http_end,
-                                            model_openai_may_retry, model_openai_on_retry};
+static const ac_http_cb_t http_callbacks = {.on_head = model_openai_on_head,
+                                            .on_body = model_openai_on_body,
+                                            .on_end = on_http_end,
+                                            .may_retry = model_openai_may_retry,
+                                            .on_retry = model_openai_on_retry};
 
 /* ---- asking ---- */
 

@@ -63,7 +63,7 @@ static void model_probe_on_end(void *baton, apr_status_t status, const ac_err_t 
 
 static void model_probe_start(probe_t *probe)
 {
-    static const ac_http_cb_t callbacks = {NULL, model_probe_on_body, model_probe_on_end, NULL, NULL};
+    static const ac_http_cb_t callbacks = {.on_body = model_probe_on_body, .on_end = model_probe_on_end};
     const ac_model_openai_t *model = probe->model;
     char *header = probe->used ? ac_model_credential_header(model, probe->used) : NULL;
     const char *headers[] = {"Accept: application/json", header, NULL};

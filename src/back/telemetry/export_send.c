@@ -8,6 +8,7 @@
 
 #define MAX_HEADERS 24
 #define MAX_REDIRECTS 3
+#define MAX_OWN_REDIRECTS 10 /* of a batch */
 #define CONNECT_TIMEOUT apr_time_from_sec(5)
 
 /* ---- the answer ---- */
@@ -17,7 +18,10 @@ static void export_on_head(void *baton, const ac_http_head_t *head)
     ac_exporter_t *exporter = baton;
     exporter->answer.status = head->status;
     exporter->answer.retry_after = head->retry_after;
+    const char *location = head->header(head->self, "Location");
     snprintf(exporter->answer.content_type, sizeof exporter->answer.content_type, "%s", head->content_type);
+    snprintf(exporter->answer.location, sizeof exporter->answer.location, "%s",
+             location && strlen(location) < sizeof exporter->answer.location ? location : "");
 }
 
 /* What is behind the first part of a long answer is not wanted. */
@@ -60,14 +64,31 @@ static void pause_with_some(ac_exporter_t *exporter, const ac_export_verdict_t *
     ac_exporter_pause(exporter, exporter->answer.retry_after, AC_EXPORT_END_LOST, why);
 }
 
+/* The location is valid for later batches, too. */
+static void export_follow(ac_exporter_t *exporter, const char *why)
+{
+    ac_export_body_t *body = exporter->body;
+    if (++body->redirects > MAX_OWN_REDIRECTS) {
+        ac_exporter_settle(exporter, AC_EXPORT_END_LOST, ac_export_body_units(body), why);
+        return;
+    }
+    free(exporter->moved);
+    exporter->moved = ac_alloc(sizeof exporter->answer.location);
+    memcpy(exporter->moved, exporter->answer.location, sizeof exporter->answer.location);
+    ac_export_send(exporter);
+}
+
 static void export_on_answer(ac_exporter_t *exporter)
 {
     char why[96];
     ac_export_body_t *body = exporter->body;
     const ac_exporter_conf_t *conf = &exporter->conf;
-    ac_export_answer_t answer = {exporter->answer.status, exporter->answer.content_type,
+    ac_export_answer_t answer = {exporter->answer.status,
+                                 exporter->answer.content_type,
                                  exporter->answer.body.data ? exporter->answer.body.data : "",
-                                 exporter->answer.body.len};
+                                 exporter->answer.body.len,
+                                 exporter->moved ? exporter->moved : conf->url,
+                                 exporter->answer.location};
     ac_export_batch_t batch = {(const ac_telemetry_item_t *const *)body->items, body->n, exporter->telemetry->resource};
     ac_export_verdict_t verdict = {.result = AC_EXPORT_REFUSED, .again = body->again};
     memset(body->again, 0, (size_t)body->n * sizeof *body->again);
@@ -75,9 +96,10 @@ static void export_on_answer(ac_exporter_t *exporter)
     if (*verdict.said) {
         ac_debug("telemetry: %s: status %d: %s", exporter->place, answer.status, verdict.said);
     }
-    if (verdict.result == AC_EXPORT_REFUSED && renew_credential(exporter)) {
+    if (verdict.result != AC_EXPORT_ACCEPTED && renew_credential(exporter)) {
         return;
     }
+    body->sent = false; /* from here on its fate is known */
     snprintf(why, sizeof why, "status %d", answer.status);
     switch (verdict.result) {
     case AC_EXPORT_ACCEPTED:
@@ -85,6 +107,7 @@ static void export_on_answer(ac_exporter_t *exporter)
         ac_exporter_settle(exporter, AC_EXPORT_END_ACCEPTED, verdict.rejected, verdict.rejected ? why : NULL);
         break;
     case AC_EXPORT_AGAIN: ac_exporter_pause(exporter, exporter->answer.retry_after, AC_EXPORT_END_LOST, why); break;
+    case AC_EXPORT_ELSEWHERE: export_follow(exporter, why); break;
     case AC_EXPORT_SOME: pause_with_some(exporter, &verdict, why); break;
     default: ac_exporter_settle(exporter, AC_EXPORT_END_LOST, ac_export_body_units(body), why); break;
     }
@@ -98,10 +121,21 @@ static void export_on_end(void *baton, apr_status_t status, const ac_err_t *err,
     exporter->http = NULL;
     if (status == APR_SUCCESS) {
         export_on_answer(exporter);
-    } else if (exporter->conf.once) {
+    } else if (exporter->conf.once && exporter->body->sent) {
         ac_exporter_settle(exporter, AC_EXPORT_END_UNKNOWN, ac_export_body_units(exporter->body), err->detail);
     } else {
-        ac_exporter_pause(exporter, 0, AC_EXPORT_END_UNKNOWN, err->detail);
+        ac_exporter_pause(exporter, 0, exporter->body->sent ? AC_EXPORT_END_UNKNOWN : AC_EXPORT_END_LOST, err->detail);
+    }
+}
+
+static void export_on_send(void *baton)
+{
+    ac_exporter_t *exporter = baton;
+    ac_export_body_t *body = exporter->body;
+    ac_export_batch_t batch = {(const ac_telemetry_item_t *const *)body->items, body->n, exporter->telemetry->resource};
+    body->sent = true;
+    if (exporter->conf.format->sending) {
+        exporter->conf.format->sending(exporter->conf.baton, &batch);
     }
 }
 
@@ -111,6 +145,7 @@ static const ac_http_cb_t export_callbacks = {
     .on_head = export_on_head,
     .on_body = export_on_body,
     .on_end = export_on_end,
+    .on_send = export_on_send,
 };
 
 static void fill_headers(const char *headers[MAX_HEADERS], const ac_exporter_t *exporter, const char *type,
@@ -160,13 +195,13 @@ static void export_request(ac_exporter_t *exporter, const char *text)
     exporter->used = text ? export_join("", text) : NULL;
     fill_headers(headers, exporter, type, credential);
     ac_http_request_t request = {.method = "POST",
-                                 .url = conf->url,
+                                 .url = exporter->moved ? exporter->moved : conf->url,
                                  .headers = headers,
                                  .body = body->bytes.data,
                                  .body_len = body->bytes.len,
                                  .connect_timeout = conf->timeout < CONNECT_TIMEOUT ? conf->timeout : CONNECT_TIMEOUT,
                                  .total_timeout = conf->timeout,
-                                 .max_redirects = MAX_REDIRECTS,
+                                 .max_redirects = conf->own_redirects ? 0 : MAX_REDIRECTS,
                                  .keep_method = true,
                                  .ca_file = conf->ca_file,
                                  .raw_errors = true};

@@ -301,6 +301,7 @@ void ac_exporter_free(ac_exporter_t *exporter)
     ac_export_queue_free(&exporter->queue);
     ac_buf_free(&exporter->answer.body);
     free(exporter->used);
+    free(exporter->moved);
     free(exporter->place);
     free(exporter);
 }

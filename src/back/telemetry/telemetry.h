@@ -44,13 +44,16 @@ typedef struct ac_export_answer_t {
     const char *content_type; /* or "" */
     const char *body;         /* NUL-terminated; its first AC_MAX_ERROR_BODY bytes */
     size_t len;
+    const char *url;      /* that the request went to */
+    const char *location; /* or "" */
 } ac_export_answer_t;
 
 typedef enum ac_export_result_e {
     AC_EXPORT_ACCEPTED, /* the batch, without `rejected` units of it */
     AC_EXPORT_REFUSED,  /* for good: the batch is dropped */
     AC_EXPORT_AGAIN,    /* the same request, after a delay */
-    AC_EXPORT_SOME      /* the items that are marked in `again`, after a delay; the others are settled */
+    AC_EXPORT_SOME,     /* the items that are marked in `again`, after a delay; the others are settled */
+    AC_EXPORT_ELSEWHERE /* the same request, and all later ones, to the answer's location; with own_redirects */
 } ac_export_result_e;
 typedef struct ac_export_verdict_t {
     ac_export_result_e result;
@@ -73,6 +76,8 @@ typedef struct ac_export_format_t {
     /* The meaning of an answer. The loop. */
     void (*judge)(void *baton, ac_export_verdict_t *verdict, const ac_export_answer_t *answer,
                   const ac_export_batch_t *batch);
+    /* The request is about to be sent: from now on the destination may have it. The loop; NULL is allowed. */
+    void (*sending)(void *baton, const ac_export_batch_t *batch);
     /* A batch is settled. The loop; NULL is allowed. What was lost may be added to a later batch. */
     void (*settle)(void *baton, const ac_export_batch_t *batch, ac_export_end_e end);
 } ac_export_format_t;
@@ -91,6 +96,7 @@ typedef struct ac_exporter_conf_t { /* what it points to lives longer than the e
     bool gzip;
     /* A batch is not sent again if the first request may have been carried out, as when no answer came. */
     bool once;
+    bool own_redirects;          /* the format decides about redirects */
     apr_interval_time_t timeout; /* of a request */
     apr_interval_time_t delay;   /* how long an item may wait for others; with collect: between two calls of it */
     int batch;                   /* the most items of a request */
@@ -123,5 +129,8 @@ void ac_telemetry_destroy(ac_telemetry_t *telemetry);
 /* ---- otlp_export.c: OTLP over HTTP ---- */
 /* The format of a signal: protobuf or JSON. NULL: it has none. */
 const ac_export_format_t *ac_otlp_export_format(ac_signal_e signal, bool protobuf);
+
+/* ---- export_metrics.c, export_appinsights.c: metrics, and Application Insights ---- */
+#include "back/telemetry/export_metrics.h"
 
 #endif

@@ -54,6 +54,8 @@ typedef struct ac_export_body_t {
     bool failed;    /* it could not be made */
     bool abandoned; /* its exporter has given it up while a work thread had it */
     bool renewed;   /* the credential was refused once */
+    bool sent;      /* the destination may have it */
+    int redirects;
     int attempts;
     apr_time_t began;
 } ac_export_body_t;
@@ -76,6 +78,7 @@ struct ac_exporter_t {
     ac_exporter_conf_t conf;
     ac_telemetry_t *telemetry;
     ac_exporter_t *next;
+    char *moved; /* where a redirect led; NULL: the URL of conf */
     char *place; /* the URL without its query and user, for the log */
     ac_export_queue_t queue;
     ac_exporter_state_e state;
@@ -89,7 +92,7 @@ struct ac_exporter_t {
     struct { /* the answer */
         int status;
         apr_interval_time_t retry_after;
-        char content_type[80];
+        char content_type[80], location[512];
         ac_buf_t body;
     } answer;
     /* The log: a line a minute. */

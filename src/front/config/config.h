@@ -17,7 +17,11 @@ typedef struct ac_telemetry_conf_t { /* AgentChatTelemetry and its like */
     int batch, queue;                /* AgentChatTelemetryBatch: items */
     apr_int64_t bytes;
     apr_interval_time_t delay;
-    ac_otlp_resource_t resource; /* set by the check, as is the sampler */
+    const char *temporality, *histograms; /* AgentChatTelemetryMetrics; NULL: as the variables say */
+    apr_interval_time_t interval;         /* 0: as the variables say */
+    const char *log_level;                /* AgentChatTelemetryLogs */
+    bool delta, exponential;              /* set by the check, as are the following */
+    ac_otlp_resource_t resource;
     ac_sampler_t sampler;
 } ac_telemetry_conf_t;
 

@@ -193,6 +193,14 @@ const char *ac_config_section_problem(const ac_mount_conf_t *mount, apr_pool_t *
 
 /* ---- config_telemetry.c: the type AC_VALUE_TELEMETRY ---- */
 const char *ac_config_telemetry_set(ac_telemetry_conf_t *telemetry, const char *args, apr_pool_t *p);
+const char *ac_config_telemetry_signals(unsigned *psignals, const char *text, apr_pool_t *p); /* "traces,logs" */
+const char *ac_config_telemetry_timeout(apr_interval_time_t *ptimeout, const char *text, apr_pool_t *p);
+
+/* ---- config_appinsights.c ---- */
+/* The words behind AgentChatTelemetry appinsights. */
+const char *ac_config_appinsights_add(ac_telemetry_conf_t *telemetry, const char *args, apr_pool_t *p);
+/* Completes what AgentChatTelemetryMetrics leaves to the variables. */
+void ac_config_appinsights_complete(ac_config_check_t *check);
 
 /* ---- config_trace.c ---- */
 /* Completes conf.telemetry: the resource, the sampler, the exporters' queues. Problems are reported. */

@@ -44,7 +44,7 @@ static const char *read_compression(bool *pgzip, const char *text, apr_pool_t *p
 }
 
 /* "traces,logs" → bits. */
-static const char *read_signals(unsigned *psignals, const char *text, apr_pool_t *p)
+const char *ac_config_telemetry_signals(unsigned *psignals, const char *text, apr_pool_t *p)
 {
     char *state = NULL;
     *psignals = 0;
@@ -59,6 +59,14 @@ static const char *read_signals(unsigned *psignals, const char *text, apr_pool_t
         *psignals |= 1u << i;
     }
     return *psignals ? NULL : "signals: no signal is given";
+}
+
+const char *ac_config_telemetry_timeout(apr_interval_time_t *ptimeout, const char *text, apr_pool_t *p)
+{
+    return ac_time_parse_duration(ptimeout, text) && *ptimeout >= apr_time_from_msec(100) &&
+            *ptimeout <= apr_time_from_sec(600)
+        ? NULL
+        : apr_psprintf(p, "timeout: '%s' is not a duration from 100ms to 10min", text);
 }
 
 static const char *read_ca(const char **pca, const char *path, apr_pool_t *p)
@@ -301,10 +309,8 @@ static const char *set_signal(ac_exporter_conf_t *exporter, const otlp_line_t *l
     if (!problem && line->ca) {
         problem = read_ca(&exporter->ca_file, line->ca, p);
     }
-    if (!problem && line->timeout &&
-        (!ac_time_parse_duration(&exporter->timeout, line->timeout) || exporter->timeout < apr_time_from_msec(100) ||
-         exporter->timeout > apr_time_from_sec(600))) {
-        problem = apr_psprintf(p, "timeout: '%s' is not a duration from 100ms to 10min", line->timeout);
+    if (!problem && line->timeout) {
+        problem = ac_config_telemetry_timeout(&exporter->timeout, line->timeout, p);
     }
     exporter->format = ac_otlp_export_format(signal, protobuf);
     return problem ? problem : check_encryption(exporter, line->insecure, p);
@@ -327,7 +333,7 @@ static const char *add_otlp(ac_telemetry_conf_t *telemetry, const char *args, ap
     }
     if (!problem && line.signals) {
         unsigned wanted = 0;
-        problem = read_signals(&wanted, line.signals, p);
+        problem = ac_config_telemetry_signals(&wanted, line.signals, p);
         if (!problem && line.url && signal_of_url(line.url) < AC_N_SIGNALS && wanted != signals) {
             problem = "the URL is that of one signal, and signals= names another";
         }
@@ -360,6 +366,7 @@ const char *ac_config_telemetry_set(ac_telemetry_conf_t *telemetry, const char *
     if (off) {
         return *rest ? "off has no further words" : NULL;
     }
-    return strcmp(kind, "otlp") == 0 ? add_otlp(telemetry, rest, p)
-                                     : apr_psprintf(p, "'%s' is not one of otlp, off", kind);
+    return strcmp(kind, "otlp") == 0       ? add_otlp(telemetry, rest, p)
+        : strcmp(kind, "appinsights") == 0 ? ac_config_appinsights_add(telemetry, rest, p)
+                                           : apr_psprintf(p, "'%s' is not one of otlp, appinsights, off", kind);
 }

@@ -121,4 +121,5 @@ void ac_config_trace_check(ac_config_check_t *check)
     }
     make_resource(check);
     make_sampler(check);
+    ac_config_appinsights_complete(check);
 }
