@@ -207,7 +207,7 @@ def test_all_logs_together(make_server, model):
     names = " ".join(event_logs(place))
     assert runs[0] not in names and runs[-1] in names and not lines(server, "AC0516")
     server.expect_log("AC0516")
-    gates, live = [Gate() for _ in range(24)], []
+    gates, live = [Gate() for _ in range(40)], []
     for gate in gates:
         live.append(begun(server.client, model, gate))
         assert total() <= 128 * 1024
