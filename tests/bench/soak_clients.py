@@ -155,7 +155,7 @@ class Visitor:
             async for _ in self.events(source, seen):
                 if seen["last"] < at:
                     continue
-                at = 1 << 30
+                at = 1 << 62                # beyond the ids of each source
                 if mood in ("return", "leave"):
                     self.connection.close()
                     break

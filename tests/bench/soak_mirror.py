@@ -218,12 +218,13 @@ class Soak:
 
     def end(self):
         wrong = []
-        for server in self.machines:
+        for i, server in enumerate(self.machines):
             server.stop()
+            (self.out / f"error{i}.log").write_text(server.log())
             wrong += server.check_log()
             server.remove()
         self.redis.remove()
-        self.store.stop()
+        self.store.process.kill()
         self.sim.terminate()
         self.sim.wait()
         self.port.close()
