@@ -306,7 +306,7 @@ help:
 	@echo 'make failing-calls  19 kinds of system calls fail in a child, by strace; nothing that was acknowledged may be lost'
 	@echo 'make http-fuzz      HTTP_FUZZ_REQUESTS=100000 malformed requests, under sanitizers and without; SEED=1, CASE='
 	@echo 'make soak           SOAK_MINUTES=30 of 500 streams: memory and descriptors of the children, every ten seconds; they may not grow'
-	@echo 'make soak-mirror    SOAK_MINUTES=15 of three machines whose Redis is killed, paused, filled and emptied'
+	@echo 'make soak-mirror    SOAK_MINUTES=24 of three machines whose Redis is killed, paused, filled and emptied'
 	@echo 'make fuzz           grows the fuzz corpora with libFuzzer, FUZZ_SECONDS=60 each'
 	@echo 'make tidy           clang-tidy'
 	@echo 'make format         gives all C the form of .clang-format, with clang-format-15; make format-check compares'

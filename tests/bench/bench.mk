@@ -42,7 +42,7 @@ bench-mirror: module $(BENCH_BIN)/llmsim
 soak: module $(BENCH_BIN)/llmsim
 	BUILD_DIR=$(BUILD) /usr/bin/python3 tests/bench/soak.py $(BENCH_BIN)/llmsim $(BUILD)/soak
 
-# A quarter of an hour of three machines whose Redis fails in turns; tests/bench/soak_mirror.py.
+# Three machines whose Redis fails in turns; tests/bench/soak_mirror.py.
 soak-mirror: module $(BENCH_BIN)/llmsim
 	BUILD_DIR=$(BUILD) /usr/bin/python3 tests/bench/soak_mirror.py $(BENCH_BIN)/llmsim $(BUILD)/soak
 

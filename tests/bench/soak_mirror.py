@@ -3,7 +3,7 @@
 come back, watch and cancel on another. Redis is killed, paused, filled and emptied in turns. Nothing may grow, no answer may lack a
 word, and no copy may stay in Redis when its time is over. usage: soak_mirror.py LLMSIM OUTDIR, with
 
-    SOAK_MINUTES (15), SOAK_STREAMS (60), SOAK_WARMUP (minutes; a third of the whole), SOAK_BOUND (kB/min by which the children's own
+    SOAK_MINUTES (24), SOAK_STREAMS (40), SOAK_WARMUP (minutes; two thirds of the whole), SOAK_BOUND (kB/min by which the children's own
     memory may grow, 100), BUILD_DIR
 """
 import asyncio
@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-os.environ.setdefault("SOAK_MINUTES", "15")
+os.environ.setdefault("SOAK_MINUTES", "24")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "httpd"))
 
 import soak                                     # noqa: E402
@@ -29,8 +29,8 @@ from server import HeldPort, Server             # noqa: E402
 from torture_stores import ScriptedCosmos       # noqa: E402
 
 MINUTES = soak.MINUTES
-CLIENTS = int(os.environ.get("SOAK_STREAMS", "60"))
-WARMUP = float(os.environ.get("SOAK_WARMUP", MINUTES / 3))
+CLIENTS = int(os.environ.get("SOAK_STREAMS", "40"))
+WARMUP = float(os.environ.get("SOAK_WARMUP", MINUTES * 2 / 3))
 KEEP, RUN_TIMEOUT = 10, 60                      # seconds
 CALM, OUTAGE = 15, 6
 TUNING = soak.TUNING.replace("StartServers 2\nServerLimit 2", "StartServers 1\nServerLimit 1").replace(
