@@ -64,6 +64,7 @@ def problems(table, text):
     wanted, there = list(lines(table)), re.findall(r"^\| `\w+` \|.*$", text, re.M)
     wrong = [f"docs/metrics.md lacks: {line}" for line in wanted if line not in there]
     wrong += [f"docs/metrics.md has: {line}" for line in there if line not in wanted]
+    wrong += wrong_names(table, text)
     if wrong:
         wrong.append("write the tables again: python3 tests/guards/metric_table.py docs/metrics.md")
     if len(wanted) != len(re.findall(r"^AC_METRIC\(", table, re.M)):
