@@ -20,9 +20,12 @@ static const char *tracing_path(const request_rec *r)
 
 static void describe_request(ac_span_t *span, request_rec *r, const ac_route_t *route)
 {
-    const char *method = ap_method_name_of(r->pool, r->method_number);
-    bool known = r->method_number != M_INVALID && method;
-    const char *name = !known ? "_OTHER" : r->header_only ? "HEAD" : method;
+    bool known = r->method_number != M_INVALID;
+    /* GET and HEAD have the same number. */
+    const char *name = !known       ? "_OTHER"
+        : r->header_only            ? "HEAD"
+        : r->method_number == M_GET ? "GET"
+                                    : ap_method_name_of(r->pool, r->method_number);
     const char *prefix = ac_config_mount_prefix(r);
     ac_span_text(span, AC_ATTRIBUTE_HTTP_REQUEST_METHOD, name);
     if (route) {
