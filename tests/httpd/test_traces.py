@@ -29,7 +29,7 @@ AgentChatTelemetryBatch delay=10ms
 <AgentChatTool item>
     AgentChatToolURL {tools}/items/{{id}}
     AgentChatToolDescription "Shows an item"
-    AgentChatToolParameters "{{\\"type\\":\\"object\\",\\"properties\\":{{\\"id\\":{{\\"type\\":\\"string\\"}}}},\\"required\\":[\\"id\\"]}}"
+    AgentChatToolParameters {parameters}
     AgentChatToolAllowPrivate on
 </AgentChatTool>
 <AgentChatAgent helper>
@@ -39,7 +39,7 @@ AgentChatTelemetryBatch delay=10ms
 <AgentChatTool asked_item>
     AgentChatToolURL {tools}/items/{{id}}
     AgentChatToolDescription "Shows an item"
-    AgentChatToolParameters "{{\\"type\\":\\"object\\",\\"properties\\":{{\\"id\\":{{\\"type\\":\\"string\\"}}}},\\"required\\":[\\"id\\"]}}"
+    AgentChatToolParameters {parameters}
     AgentChatToolAllowPrivate on
     AgentChatToolApproval required
 </AgentChatTool>
@@ -48,6 +48,7 @@ AgentChatTelemetryBatch delay=10ms
     AgentChatTools asked_item
 </AgentChatAgent>
 """
+PARAMETERS = r'"{\"type\":\"object\",\"properties\":{\"id\":{\"type\":\"string\"}},\"required\":[\"id\"]}"'
 WORDS = "planted-words-of-a-person"
 
 
@@ -89,8 +90,8 @@ def tools():
 @pytest.fixture
 def start(make_server, model, second, tools, collector):
     def start(directives="", **options):
-        return make_server(CONFIGURATION.format(collector=collector.url, first=model.url, second=second.url, tools=tools.url)
-                           + directives, **options)
+        return make_server(CONFIGURATION.format(collector=collector.url, first=model.url, second=second.url, tools=tools.url,
+                                                parameters=PARAMETERS) + directives, **options)
     return start
 
 
@@ -139,14 +140,16 @@ def show(tree):
     lines = []
     for depth, span in tree:
         of = attributes(span)
-        took = (int(span["endTimeUnixNano"]) - int(span["startTimeUnixNano"])) / 1e6
+        took = (int(span["endTimeUnixNano"]) - begun(span)) / 1e6
         more = [f"{name.split('.', 1)[1]}={of[name]}" for name in SHOWN if name in of]
-        lines.append(f"{(int(span['startTimeUnixNano']) - begin) / 1e6:9.2f} ms {took:8.2f} ms  {'  ' * depth}{span['name']}  {' '.join(more)}")
+        after = (begun(span) - begin) / 1e6
+        lines.append(f"{after:9.2f} ms {took:8.2f} ms  {'  ' * depth}{span['name']}  {' '.join(more)}")
     return "\n".join(lines)
 
 
-SHOWN = ["http.response.status_code", "http.request.resend_count", "gen_ai.response.model", "gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens",
-         "gen_ai.response.finish_reasons", "gen_ai.tool.call.id", "agentchat.tool.outcome", "agentchat.cost", "agentchat.run.status", "error.type"]
+SHOWN = ["http.response.status_code", "http.request.resend_count", "gen_ai.response.model", "gen_ai.usage.input_tokens",
+         "gen_ai.usage.output_tokens", "gen_ai.response.finish_reasons", "gen_ai.tool.call.id",
+         "agentchat.tool.outcome", "agentchat.cost", "agentchat.run.status", "error.type"]
 
 
 def one(spans, name):
