@@ -58,6 +58,8 @@ class Collector(ScriptedServer):
     def _respond(self, connection, method, target, headers, body):
         export = Export(target, headers, body)
         export.method = method
+        if target.endswith(("/v1/metrics", "/v1/logs")):  # of other tests
+            return reply(200)(self, connection, export)
         with self.lock:
             self.exports.append(export)
             answer = self.answers.pop(0) if self.answers else self.always or reply(200)
