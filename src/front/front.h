@@ -107,6 +107,7 @@ typedef struct ac_route_t {
 #define AC_MAY_BE_MOUNT 8                   /* <Location "/health"> alone is this route */
 #define AC_ALWAYS_STREAMS 16                /* HEAD is answered without a call of fn */
 #define AC_IS_METRICS 32                    /* no limit counts it, nor a metric; AgentChatMetrics says who may */
+#define AC_ALSO_CSV 64                      /* Accept may name text/csv */
 extern const ac_route_t ac_routes[];        /* ends with pattern NULL; docs are checked against it */
 int ac_route_header_parser(request_rec *r); /* the hooks of these names */
 int ac_route_handle(request_rec *r);        /* the hook handler */

@@ -20,6 +20,7 @@ static const char *const q_runs[] = {"limit", "after", NULL};
 static const char *const q_agent_threads[] = {"limit", "offset", "status", NULL};
 static const char *const q_say[] = {"message", NULL};
 static const char *const q_events[] = {"after", NULL};
+static const char *const q_usage[] = {"from", "to", "by", "agent_id", "model", "owner", "format", NULL};
 static const char *const q_none[] = {NULL};
 
 const ac_route_t ac_routes[] = {
@@ -56,6 +57,8 @@ const ac_route_t ac_routes[] = {
      NULL},
     {M_GET, "/agent/stream", STORED | AC_ALWAYS_STREAMS, ac_api_chat_stream_get, &ac_dialect_text,
      "The same for an EventSource", q_say},
+    {M_GET, "/usage", STORED | AC_ALSO_CSV, ac_api_usage_get, NULL, "Tokens, cost and runs by day and other groups",
+     q_usage},
     {M_GET, "/health", AC_MAY_BE_MOUNT, ac_api_health_live, NULL, "Liveness", NULL},
     {M_GET, "/ready", AC_MAY_BE_MOUNT, ac_api_health_ready, NULL, "Readiness of store and models", NULL},
     {M_GET, "/debug/config", AC_NEEDS_OWNER | AC_NEEDS_ADMIN, ac_api_config_get, NULL, "The configuration in force",

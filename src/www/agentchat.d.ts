@@ -54,6 +54,42 @@ export interface Cost {
   currency: string;
 }
 
+export interface UsageReport {
+  from: string;
+  to: string;
+  scope: 'all' | 'own';
+  data: UsageSum[];
+  totals: UsageSum;
+}
+
+/** Has those of day, agent_id, model and owner that are groups. */
+export interface UsageSum {
+  day?: string;
+  agent_id?: string;
+  model?: string;
+  owner?: string;
+  runs: number;
+  status: { completed: number; failed: number; cancelled: number; interrupted: number };
+  errors: Record<string, number>;
+  usage: Omit<Usage, 'estimated'>;
+  estimated_runs: number;
+  cost: UsageCost[];
+  first_token: Durations | null;
+  duration: Durations | null;
+}
+
+export interface UsageCost {
+  amount: number;
+  currency: string;
+}
+
+export interface Durations {
+  count: number;
+  mean_ms: number;
+  p50_ms: number;
+  p95_ms: number;
+}
+
 export interface Failure {
   code: string;
   message: string;
@@ -288,6 +324,10 @@ export class AgentChat {
   cancel(runId: string, options?: RequestOptions): Promise<Run>;
   /** Approves or refuses a tool call that awaits approval. */
   approve(runId: string, callId: string, approve: boolean, reason?: string, options?: RequestOptions): Promise<Run>;
+
+  /** What runs have used; days are UTC. `by` has day, agent, model and owner, separated by commas. */
+  usage(where?: { from?: string; to?: string; by?: string; agent_id?: string; model?: string; owner?: string },
+    options?: RequestOptions): Promise<UsageReport>;
 
   /** Sends a message and yields the events of its run. With `threadId` null it creates a new thread. */
   send(threadId: string | null, content: string,

@@ -294,6 +294,14 @@ export class AgentChat {
     return this.#json('POST', `/runs/${encodeURIComponent(runId)}/approvals`, { body, ...options });
   }
 
+  // ---- usage ----
+  /**
+   * What runs have used; days are UTC. An admin gets all owners.
+   * @param {{from?: string, to?: string, by?: string, agent_id?: string, model?: string, owner?: string}} [where]
+   *        by: of day, agent, model and owner, separated by commas
+   */
+  usage(where = {}, options) { return this.#json('GET', `/usage${query(where)}`, options); }
+
   /**
    * Sends a message and yields the events of its run, each once and in order, over as many connections as it takes. Ends with
    * `done` or `error`. Leaving the loop, or aborting, ends the watching only: the run continues, `cancel` stops it.

@@ -59,6 +59,7 @@ CASES = {
                        {"message": "x", "conversation_id": "{thread}"}),
     "POST /agent/stream": Case("/agent/stream", THEIRS, {"message": "x"}),
     "GET /agent/stream": Case("/agent/stream?message=x", THEIRS),
+    "GET /usage": Case("/usage?by=", THEIRS),
     "GET /health": Case("/health", PUBLIC),
     "GET /ready": Case("/ready", PUBLIC),
     "GET /debug/config": Case("/debug/config", ADMIN),

@@ -166,6 +166,8 @@ def test_every_example_is_taken_and_every_answer_is_as_described(contract, model
     call("cancelRun", id=run, status=409)
     call("decideCall", {"call_id": "call_1", "approve": True}, id=run, status=409)
     call("listAgents", status=200)
+    for query in ("", "?by=day,owner&format=csv"):
+        call("readUsage", query=query, status=200)
     call("getAgent", id="assistant", status=200)
     for body in examples("createAgent"):
         made = call("createAgent", body, status=201)

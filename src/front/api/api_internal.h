@@ -36,6 +36,10 @@ apr_status_t ac_chat_request_last_event(ac_request_t *rq, uint64_t *pafter, bool
  * route's dialect for streams or for documents, as chat->stream says. Returns what the handler returns. */
 int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *chat);
 
+/* ---- usage_csv.c ---- */
+/* The text of USAGE_SUM's answer as CSV, in p. NULL: out of memory. */
+const char *ac_usage_csv_text(apr_pool_t *p, const json_t *out, size_t *plen);
+
 /* ---- compat.c ---- */
 /* Reads the thread of rq's body: thread_id, or its older name. *pid: NULL if the body has none. errors:
  * invalid_request, also if the two differ; not_found if it is not the id of a thread. */

@@ -198,10 +198,16 @@ apr_status_t ac_request_accept(ac_request_t *rq)
         return APR_SUCCESS;
     }
     preferred_dialect(&stream, rq, accept, true);
-    if (stream.q) {
+    if (stream.q || ((rq->route->needs & AC_ALSO_CSV) && accept_weight(accept, "text/csv").q)) {
         return APR_SUCCESS;
     }
     return ac_err_set(&rq->err, AC_NOT_ACCEPTABLE, "answers are application/json or text/event-stream");
+}
+
+bool ac_request_prefers_csv(const ac_request_t *rq)
+{
+    const char *accept = accept_header(rq);
+    return accept && accept_weight(accept, "text/csv").q > accept_weight(accept, "application/json").q;
 }
 
 bool ac_request_prefers_stream(const ac_request_t *rq, bool fallback)

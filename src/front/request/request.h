@@ -46,6 +46,8 @@ apr_status_t ac_request_owner(ac_request_t *rq);
 apr_status_t ac_request_accept(ac_request_t *rq);
 /* Whether Accept asks for a stream of the route's events; fallback where it does not say. */
 bool ac_request_prefers_stream(const ac_request_t *rq, bool fallback);
+/* Whether Accept prefers CSV to JSON. */
+bool ac_request_prefers_csv(const ac_request_t *rq);
 /* The route's dialect that Accept prefers, of those that stream or of the documents; the first of them where Accept
  * does not say, and the route's first one where it has none of the kind. For routes with a dialect. */
 const ac_dialect_t *ac_request_dialect(const ac_request_t *rq, bool stream);
