@@ -160,7 +160,7 @@ def table(done):
 
 
 def everything(client):
-    shown = {}
+    shown = {"usage": client.get("/usage?by=day,agent,model,owner").json}
     for status in ("", "?status=deleted"):
         for thread in client.get("/threads" + status).json["data"]:
             shown[thread["id"]] = thread
@@ -179,6 +179,9 @@ def test_moving_from_sqlite_to_cosmos_and_back(make_server, model, cosmos, tmp_p
             model.play(calls(("calculate", {"expression": "1+1"})), answer(f"“{k}” — café"))
             first.client.send(thread, f"question {k} " + "x" * (200000 if i == 1 else 0))
     first.client.delete(f"/threads/{thread}")
+    gone = first.client.thread()                                    # only its usage is left
+    assert first.client.send(gone, "question").status == 200
+    assert first.client.delete(f"/threads/{gone}?hard_delete=true").status == 200
     wanted = everything(first.client)
     first.stop()
     file = f"sqlite:{first.root}/state/agentchat.db"

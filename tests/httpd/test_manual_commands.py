@@ -155,7 +155,8 @@ def look_at_calls(calls):
 
 # What a page's commands must have printed.
 SAYS = {"proxies.md": ['"n":10,', "event: done"], "agents.md": ['"id":"poet"'], "upgrades.md": ['"version"', '"status":"ready"', '"n":10,'],
-        "azure-from-nothing.md": ['"status":"ready"', '"type":"done"'], "stores.md": ["^ok$"], "moving-stores.md": ["All is there"]}
+        "azure-from-nothing.md": ['"status":"ready"', '"type":"done"'], "stores.md": ["^ok$"], "moving-stores.md": ["All is there"],
+        "usage.md": ['"totals":']}
 
 
 @pytest.mark.parametrize("page", CASES, ids=[page.name for page in CASES])
