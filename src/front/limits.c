@@ -255,6 +255,9 @@ static apr_status_t limits_reserve(ac_reservation_t **preservation, ac_request_t
     ac_subject_t who = limits_subject_of(rq);
     add_phase(preservation, of_mount, phase, &who);
     add_phase(preservation, key, phase, &who);
+    if (*preservation) {
+        ac_reservation_trace(*preservation, &rq->trace);
+    }
     apr_status_t status = ac_counters_reserve_wait(preservation, &child->counters, &rq->err);
     if (status == APR_SUCCESS || rq->err.kind != AC_OVERLOADED) {
         limits_add_fields(rq, *preservation);

@@ -167,6 +167,7 @@ void ac_run_limit_count(ac_run_t *run)
     }
     ac_err_init(&err);
     run->n_ops++;
+    ac_reservation_trace(run->limits.started, ac_run_trace_context(run));
     apr_status_t status = ac_counters_reserve(run->engine->counters, run->limits.started, on_begun, run, &err);
     if (status != APR_EINPROGRESS) {
         on_begun(run, status, &err);
@@ -244,6 +245,7 @@ void ac_run_limit_admit(ac_run_t *run, const char *cause)
     }
     run->n_ops++;
     run->limits.is_admitting = true;
+    ac_reservation_trace(run->limits.reserved, ac_run_trace_context(run));
     apr_status_t status = ac_counters_reserve(run->engine->counters, run->limits.reserved, on_counted, run, &err);
     if (status != APR_EINPROGRESS) {
         on_counted(run, status, &err);

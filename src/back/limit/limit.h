@@ -29,8 +29,9 @@ typedef struct ac_reservation_item_t { /* the amount that a request needs of one
 
 typedef struct ac_reservation_t { /* all that one request needs: it gets all of it or nothing. On the heap */
     int n, max;
-    bool shared;     /* counted by all machines */
-    uint32_t holder; /* internal to the shared counts: which of our processes holds it */
+    ac_trace_t trace; /* what it is part of, without its state; empty: not known */
+    bool shared;      /* counted by all machines */
+    uint32_t holder;  /* internal to the shared counts: which of our processes holds it */
     ac_reservation_item_t list[];
 } ac_reservation_t;
 
@@ -53,6 +54,7 @@ ac_phase_e ac_reservation_phase(const ac_limit_t *limit);
  * counts by owner if there is no key, a limit by owner counts by address if there is no owner. */
 void ac_reservation_add(ac_reservation_t **preservation, const ac_limits_t *limits, const ac_limit_t *limit,
                         const ac_subject_t *who, int64_t amount);
+void ac_reservation_trace(ac_reservation_t *reservation, const ac_trace_t *trace); /* copies it without its state */
 /* Appends the results to the values of the header fields RateLimit-Policy and RateLimit. */
 void ac_reservation_fields(const ac_reservation_t *reservation, ac_buf_t *policy, ac_buf_t *left);
 

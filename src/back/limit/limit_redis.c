@@ -110,6 +110,7 @@ typedef struct eval_t { /* one call of a script, kept in case Redis does not kno
     int argc;
     bool whole;                    /* the script's text was sent */
     ac_reservation_t *reservation; /* NULL: a settlement */
+    ac_span_t *span;               /* of a reservation: its request waits for it */
     ac_counters_fn *done;
     void *baton;
     char *text; /* arguments from the third on, each with its NUL */
@@ -218,6 +219,23 @@ static void log_refusal(ac_limit_redis_t *counts, const redisReply *reply)
     }
 }
 
+static ac_span_t *limit_redis_span(const ac_limit_redis_t *counts, const ac_reservation_t *reservation)
+{
+    char db[16];
+    ac_span_t *span = ac_span_begin(AC_SPAN_STORE, &reservation->trace);
+    if (span) {
+        snprintf(db, sizeof(db), "%d", counts->conf.db);
+        ac_span_name(span, "EVALSHA %s", db);
+        ac_span_text(span, AC_ATTRIBUTE_DB_SYSTEM_NAME, "redis");
+        ac_span_text(span, AC_ATTRIBUTE_DB_OPERATION_NAME, "EVALSHA");
+        ac_span_text(span, AC_ATTRIBUTE_DB_QUERY_SUMMARY, "reserve");
+        ac_span_text(span, AC_ATTRIBUTE_DB_NAMESPACE, db);
+        ac_span_text(span, AC_ATTRIBUTE_SERVER_ADDRESS, counts->conf.host);
+        ac_span_integer(span, AC_ATTRIBUTE_SERVER_PORT, counts->conf.port);
+    }
+    return span;
+}
+
 static void end_reserve(eval_t *eval, const redisReply *reply, const ac_err_t *cause)
 {
     apr_status_t status = reply ? read_reserved(eval->reservation, reply) : ac_err_row(cause->kind)->status;
@@ -226,6 +244,8 @@ static void end_reserve(eval_t *eval, const redisReply *reply, const ac_err_t *c
         log_refusal(eval->counts, reply);
         status = ac_err_set(&err, AC_OVERLOADED, "Redis does not count");
     }
+    ac_span_fail(eval->span, err.kind);
+    ac_span_end(eval->span);
     if (err.kind) {
         snprintf(err.detail, sizeof(err.detail), "the counts of the limits, which machines share, cannot be reached");
         err.retry_after = apr_time_from_sec(2);
@@ -256,6 +276,7 @@ static void limit_redis_reserve(void *self, ac_reservation_t *reservation, ac_co
     ac_limit_redis_t *counts = self;
     eval_t *eval = make_eval(counts, &counts->reserve, reservation->n, 3 + RESERVE_ARGS * reservation->n);
     eval->reservation = reservation;
+    eval->span = limit_redis_span(counts, reservation);
     eval->done = done;
     eval->baton = baton;
     reservation->holder = counts->holder;

@@ -132,6 +132,12 @@ static int64_t seconds(apr_interval_time_t time)
     return (time + APR_USEC_PER_SEC - 1) / APR_USEC_PER_SEC;
 }
 
+void ac_reservation_trace(ac_reservation_t *reservation, const ac_trace_t *trace)
+{
+    reservation->trace = *trace;
+    reservation->trace.state = NULL;
+}
+
 /* source: draft-ietf-httpapi-ratelimit-headers-10. Its registry of units has requests, content-bytes and
  * concurrent-requests. */
 void ac_reservation_fields(const ac_reservation_t *reservation, ac_buf_t *policy, ac_buf_t *left)
