@@ -51,7 +51,7 @@ def exported(server, signal="traces"):
 
 @pytest.mark.parametrize("compression", ["gzip", "none"])
 def test_the_spans_of_a_turn_arrive(make_server, model, collector, compression):
-    server = make_server(f"AgentChatTelemetry otlp {collector.url}/ protocol=json compression={compression}\n{FAST}{ALL}"
+    server = make_server(f"AgentChatTelemetry otlp {collector.url}/ signals=traces protocol=json compression={compression}\n{FAST}{ALL}"
                          "AgentChatTelemetryResource service.name support-chat\n" + PLACE)
     thread = turn(server, model)
     agent, = collector.wait_span(is_agent)
@@ -88,7 +88,8 @@ def as_numbers(text):
 def test_bodies_are_those_of_the_vendors_package(make_server, model, tmp_path):
     """The same spans in JSON and in protobuf, as @opentelemetry/otlp-transformer writes them."""
     one, other = Collector(), Collector()
-    server = make_server(f"AgentChatTelemetry otlp {one.url} protocol=json\nAgentChatTelemetry otlp {other.url}\n{ALL}"
+    server = make_server(f"AgentChatTelemetry otlp {one.url} signals=traces protocol=json\n"
+                         f"AgentChatTelemetry otlp {other.url} signals=traces\n{ALL}"
                          "AgentChatTelemetryBatch delay=5min\n")
     turn(server, model)
     server.stop()     # and so everything is in one batch for each
@@ -128,7 +129,7 @@ def test_the_standard_variables_decide_without_a_url(make_server, model, collect
 def test_variables_for_other_modules_have_no_effect(make_server, model, collector):
     """Neither without the directive, nor on a destination that it names."""
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_HEADERS": f"x-key={SECRET}"}
-    server = make_server(f"AgentChatTelemetry otlp {collector.url} protocol=json\n{FAST}{ALL}", env=variables)
+    server = make_server(f"AgentChatTelemetry otlp {collector.url} signals=traces protocol=json\n{FAST}{ALL}", env=variables)
     turn(server, model)
     collector.wait_span(is_agent)
     assert "x-key" not in collector.exports[0].headers
@@ -150,8 +151,8 @@ def test_nothing_is_sent(make_server, model, collector, variables, directives):
 
 
 def test_a_credential_goes_into_the_header_that_is_named(make_server, model, collector):
-    server = make_server(f'AgentChatTelemetry otlp {collector.url} protocol=json credential=env:COLLECTOR_KEY "header=X-Key: Basic"\n'
-                         + FAST + ALL, env={"COLLECTOR_KEY": SECRET})
+    server = make_server(f"AgentChatTelemetry otlp {collector.url} signals=traces protocol=json "
+                         'credential=env:COLLECTOR_KEY "header=X-Key: Basic"\n' + FAST + ALL, env={"COLLECTOR_KEY": SECRET})
     turn(server, model)
     collector.wait_span(is_agent)
     assert collector.exports[0].headers["x-key"] == f"Basic {SECRET}"
@@ -199,7 +200,7 @@ def test_turns_do_not_wait_for_a_collector_that(make_server, model, collector, k
     """All turns end while the collector does what it does; what the queue has no room for is lost and counted."""
     gate = Gate()
     collector.always = FAILING[kind](gate)
-    server = make_server(f"AgentChatTelemetry otlp {collector.url} protocol=json\n{ALL}"
+    server = make_server(f"AgentChatTelemetry otlp {collector.url} signals=traces protocol=json\n{ALL}"
                          "AgentChatTelemetryBatch delay=10ms size=2 queue=8\n" + PLACE)
     server.expect_log(LOST)
     for _ in range(8):
@@ -214,7 +215,7 @@ def test_turns_do_not_wait_for_a_collector_that(make_server, model, collector, k
 
 def test_garbage_in_an_accepted_answer_is_no_failure(make_server, model, collector):
     collector.always = garbage_in_http
-    server = make_server(f"AgentChatTelemetry otlp {collector.url} protocol=json\n{FAST}{ALL}{PLACE}")
+    server = make_server(f"AgentChatTelemetry otlp {collector.url} signals=traces protocol=json\n{FAST}{ALL}{PLACE}")
     turn(server, model)
     wait_until(lambda: exported(server) > 0, "nothing was counted")
     assert lost(server) == 0
@@ -222,7 +223,7 @@ def test_garbage_in_an_accepted_answer_is_no_failure(make_server, model, collect
 
 def test_what_a_collector_refuses_in_part_is_counted_and_not_sent_again(make_server, model, collector):
     collector.always = lambda *things: reply(200, b'{"partialSuccess": {"rejectedSpans": "1", "errorMessage": "no"}}')(*things)
-    server = make_server(f"AgentChatTelemetry otlp {collector.url} protocol=json\n{FAST}{ALL}{PLACE}")
+    server = make_server(f"AgentChatTelemetry otlp {collector.url} signals=traces protocol=json\n{FAST}{ALL}{PLACE}")
     server.expect_log(LOST + ".*accepted a batch without 1 items of it")
     turn(server, model)
     collector.wait_span(is_agent)
@@ -233,7 +234,7 @@ def test_what_a_collector_refuses_in_part_is_counted_and_not_sent_again(make_ser
 
 def test_a_collector_that_comes_back_gets_what_waits(make_server, model, collector):
     collector.answers = [reply(503), close]
-    server = make_server(f"AgentChatTelemetry otlp {collector.url} protocol=json\n{FAST}{ALL}{PLACE}")
+    server = make_server(f"AgentChatTelemetry otlp {collector.url} signals=traces protocol=json\n{FAST}{ALL}{PLACE}")
     server.expect_log(LOST)
     turn(server, model)
     server.wait_log("AC0269: telemetry: .*accepts telemetry again")
@@ -248,7 +249,8 @@ def test_a_collector_that_comes_back_gets_what_waits(make_server, model, collect
 
 @pytest.mark.parametrize("mpm", ["event", "worker", "prefork"])
 def test_nothing_is_lost_at_a_restart_and_at_the_end(make_server, model, collector, mpm):
-    server = make_server(f"AgentChatTelemetry otlp {collector.url} protocol=json\n{ALL}AgentChatTelemetryBatch delay=5min\n", mpm=mpm)
+    server = make_server(f"AgentChatTelemetry otlp {collector.url} signals=traces protocol=json\n{ALL}"
+                         "AgentChatTelemetryBatch delay=5min\n", mpm=mpm)
     threads = [turn(server, model)]
     before = server.children()
     server.graceful()
@@ -269,7 +271,7 @@ def test_nothing_is_lost_at_a_restart_and_at_the_end(make_server, model, collect
 def test_a_collector_that_hangs_does_not_hold_a_stop(make_server, model, collector):
     gate = Gate()
     collector.always = hang(gate)
-    server = make_server(f"AgentChatTelemetry otlp {collector.url} protocol=json\n{FAST}{ALL}")
+    server = make_server(f"AgentChatTelemetry otlp {collector.url} signals=traces protocol=json\n{FAST}{ALL}")
     server.expect_log(LOST)
     turn(server, model)
     gate.wait_reached()
