@@ -12,7 +12,7 @@ from scripted_server import ScriptedServer
 from server import load
 
 CONFIGURATION = """
-AgentChatTelemetry otlp {collector} protocol=json
+AgentChatTelemetry otlp {collector} protocol=json signals=traces
 AgentChatTelemetryBatch delay=10ms
 <AgentChatModel first>
     AgentChatProvider openai
