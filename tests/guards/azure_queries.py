@@ -9,6 +9,7 @@ TOP = Path(__file__).resolve().parents[2]
 SCHEMA = "https://github.com/Microsoft/Application-Insights-Workbooks/blob/master/schema/workbook.json"
 # What a workspace calls the tables and columns of Application Insights.
 NAMES = {"requests": "AppRequests", "dependencies": "AppDependencies", "traces": "AppTraces", "exceptions": "AppExceptions",
+         "availabilityResults": "AppAvailabilityResults",
          "timestamp": "TimeGenerated", "name": "Name", "duration": "DurationMs", "success": "Success", "resultCode": "ResultCode",
          "message": "Message", "id": "Id", "itemCount": "ItemCount", "itemType": "Type", "operation_Id": "OperationId",
          "operation_ParentId": "ParentId", "customDimensions": "Properties"}

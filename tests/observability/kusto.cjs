@@ -13,10 +13,11 @@ const NAMES = {
   timestamp: 'TimeGenerated', id: 'Id', name: 'Name', duration: 'DurationMs', success: 'Success', resultCode: 'ResultCode', message: 'Message',
   itemCount: 'ItemCount', itemType: 'Type', operation_Id: 'OperationId', operation_ParentId: 'ParentId', customDimensions: 'Properties',
 };
-const TABLES = { requests: 'AppRequests', dependencies: 'AppDependencies', traces: 'AppTraces', exceptions: 'AppExceptions' };
+const TABLES = { requests: 'AppRequests', dependencies: 'AppDependencies', traces: 'AppTraces', exceptions: 'AppExceptions',
+  availabilityResults: 'AppAvailabilityResults' };
 // Of the columns above, those that a table lacks.
 const WITHOUT = { requests: ['message'], dependencies: ['message'], traces: ['id', 'name', 'duration', 'success', 'resultCode'],
-  exceptions: ['name', 'duration', 'success', 'resultCode', 'message'] };
+  exceptions: ['name', 'duration', 'success', 'resultCode', 'message'], availabilityResults: ['resultCode', 'operation_ParentId'] };
 
 function database(renamed) {
   const tables = Object.entries(TABLES).map(([name, other]) => {
