@@ -38,6 +38,10 @@ bench-crud: module bench-rig
 bench-mirror: module $(BENCH_BIN)/llmsim
 	BUILD_DIR=$(BUILD) /usr/bin/python3 tests/bench/mirror.py $(BENCH_BIN)/llmsim $(BUILD)/bench/results
 
+# How many parked streams one machine holds, and what they cost: PARKED_STREAMS and what else there is: tests/bench/parked.py.
+bench-parked: module bench-rig
+	/usr/bin/python3 tests/bench/parked.py $(BUILD) $(BUILD)/bench/results
+
 # Half an hour of 500 streams, and nothing may grow; SOAK_MINUTES and what else there is: tests/bench/soak.py.
 soak: module $(BENCH_BIN)/llmsim
 	BUILD_DIR=$(BUILD) /usr/bin/python3 tests/bench/soak.py $(BENCH_BIN)/llmsim $(BUILD)/soak
@@ -52,4 +56,4 @@ bench-check:
 	    SAN='-O1 -fsanitize=address,undefined -fno-omit-frame-pointer' bench-rig
 	tests/bench/check.sh $(BUILD)/bench-asan
 
-.PHONY: bench bench-cache bench-check bench-crud bench-mirror bench-rig bench-telemetry soak soak-mirror
+.PHONY: bench bench-cache bench-check bench-crud bench-mirror bench-parked bench-rig bench-telemetry soak soak-mirror

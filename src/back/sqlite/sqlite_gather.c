@@ -36,10 +36,10 @@ static int gather_flush(gather_t *gather)
     return gather->failed;
 }
 
+/* Bytes that are left belong to no committed transaction, and the lock may have gone to another process. */
 static int gather_close(sqlite3_file *base)
 {
     gather_t *gather = (gather_t *)base;
-    gather_flush(gather);
     if (gather->store->gathering == gather) {
         gather->store->gathering = NULL;
     }
