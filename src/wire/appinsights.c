@@ -38,21 +38,48 @@ static void add_member(ac_buf_t *out, const char *name, const char *text, size_t
     }
 }
 
-/* The shortest text that reads back as the same number, whatever the locale. */
-static void format_number(char text[40], double value)
+#define NUMBER_SIZE 64
+/* The shortest text that reads back as the same number, as JavaScript writes it, whatever the locale. */
+static void format_number(char text[NUMBER_SIZE], double value)
 {
-    for (int digits = 15; digits <= 17; digits++) {
-        snprintf(text, 40, "%.*g", digits, value);
-        if (strtod(text, NULL) == value) {
+    static const char zeros[] = "00000000000000000000";
+    const char *sign = value < 0 ? "-" : "";
+    char form[40], digits[20];
+    int n = 0;
+    if (!isfinite(value)) {
+        snprintf(text, NUMBER_SIZE, "%s%s", sign, isnan(value) ? "NaN" : "Infinity");
+        return;
+    }
+    for (int after = 14; after <= 16; after++) {
+        snprintf(form, sizeof form, "%.*e", after, fabs(value));
+        if (strtod(form, NULL) == fabs(value)) {
             break;
         }
     }
-    text[strcspn(text, ",")] = text[strcspn(text, ",")] ? '.' : '\0';
+    for (const char *at = form; *at != 'e' && n < (int)sizeof digits - 1; at++) {
+        if (*at >= '0' && *at <= '9') {
+            digits[n++] = *at;
+        }
+    }
+    while (n > 1 && digits[n - 1] == '0') {
+        n--;
+    }
+    digits[n] = '\0';
+    int before = (int)strtol(strchr(form, 'e') + 1, NULL, 10) + 1; /* digits before the point */
+    if (before > 21 || before <= -6) {
+        snprintf(text, NUMBER_SIZE, "%s%c%s%se%+d", sign, digits[0], n > 1 ? "." : "", digits + 1, before - 1);
+    } else if (before <= 0) {
+        snprintf(text, NUMBER_SIZE, "%s0.%.*s%s", sign, -before, zeros, digits);
+    } else if (n <= before) {
+        snprintf(text, NUMBER_SIZE, "%s%s%.*s", sign, digits, before - n, zeros);
+    } else {
+        snprintf(text, NUMBER_SIZE, "%s%.*s.%s", sign, before, digits, digits + before);
+    }
 }
 
 static void envelope_add_number(ac_buf_t *out, const char *name, double value)
 {
-    char text[40];
+    char text[NUMBER_SIZE];
     format_number(text, value);
     envelope_add_name(out, name);
     ac_buf_str(out, text);
@@ -81,6 +108,7 @@ typedef struct head_t {
     double sample_rate;
     const char *trace_id, *parent_id; /* or NULL, "" */
     const char *operation;            /* or NULL */
+    const char *user_agent;           /* or NULL */
 } head_t;
 
 /* Up to the members of baseData. */
@@ -99,6 +127,7 @@ static void begin_envelope(ac_buf_t *out, const ac_appinsights_source_t *source,
     add_member(out, "ai.operation.id", head->trace_id, MAX_NAME);
     add_member(out, "ai.operation.parentId", head->parent_id, MAX_NAME);
     add_member(out, "ai.operation.name", head->operation, MAX_NAME);
+    add_member(out, "ai.user.userAgent", head->user_agent, MAX_VALUE);
     ac_buf_printf(out, "},\"data\":{\"baseType\":\"%s\",\"baseData\":{\"ver\":2", head->type);
 }
 
@@ -134,7 +163,7 @@ static void add_integer_property(ac_buf_t *out, const char *name, int64_t value)
 
 static void add_number_property(ac_buf_t *out, const char *name, double value)
 {
-    char text[40];
+    char text[NUMBER_SIZE];
     format_number(text, value);
     add_property(out, name, text);
 }
@@ -179,12 +208,13 @@ static void envelope_add_attribute(ac_buf_t *out, const char *name, const ac_att
     }
 }
 
-/* Attributes that are columns of their own. */
+/* Attributes that are, or are a part of, columns of their own. */
 static bool is_column(const ac_span_t *span, ac_attribute_e key)
 {
     bool db = attribute_text(span, AC_ATTRIBUTE_DB_SYSTEM_NAME) != NULL;
     switch (key) {
     case AC_ATTRIBUTE_HTTP_REQUEST_METHOD:
+    case AC_ATTRIBUTE_HTTP_ROUTE:
     case AC_ATTRIBUTE_HTTP_RESPONSE_STATUS_CODE:
     case AC_ATTRIBUTE_URL_PATH:
     case AC_ATTRIBUTE_URL_SCHEME:
@@ -269,6 +299,7 @@ static void add_request(ac_buf_t *out, const ac_appinsights_source_t *source, co
     head.name = "Request";
     head.type = "RequestData";
     head.operation = name;
+    head.user_agent = attribute_text(span, AC_ATTRIBUTE_USER_AGENT_ORIGINAL);
     format_code(code, span);
     begin_envelope(out, source, &head);
     add_common(out, span, name);

@@ -5,6 +5,7 @@
 #include "wire/appinsights.h"
 
 #include <apr_strings.h>
+#include <math.h>
 
 #define TRACE "0af7651916cd43dd8448eb211c80319c"
 #define BEGAN INT64_C(1700000000123456)
@@ -92,7 +93,8 @@ static void test_a_request(void **state)
     attributes[4] = text(AC_ATTRIBUTE_SERVER_ADDRESS, "chat.example");
     attributes[5] = text(AC_ATTRIBUTE_URL_PATH, "/api/agents/a/chat");
     attributes[6] = text(AC_ATTRIBUTE_GEN_AI_CONVERSATION_ID, "thread_1");
-    ac_span_t span = span_of(AC_SPAN_REQUEST, "POST /agents/{id}/chat", 7);
+    attributes[7] = text(AC_ATTRIBUTE_USER_AGENT_ORIGINAL, "client/1.0");
+    ac_span_t span = span_of(AC_SPAN_REQUEST, "POST /agents/{id}/chat", 8);
     json_t *found = envelope_of(&span);
     expect(found, "/name", "\"Microsoft.ApplicationInsights.Request\"");
     expect(found, "/time", "\"2023-11-14T22:13:20.123456Z\"");
@@ -109,8 +111,8 @@ static void test_a_request(void **state)
     expect(found, "/data/baseData/success", "true");
     expect(found, "/data/baseData/responseCode", "\"200\"");
     expect(found, "/data/baseData/url", "\"https://chat.example/api/agents/a/chat\"");
-    expect(found, "/data/baseData/properties",
-           "{\"http.route\":\"/agents/{id}/chat\",\"gen_ai.conversation.id\":\"thread_1\"}");
+    expect(found, "/tags/ai.user.userAgent", "\"client/1.0\"");
+    expect(found, "/data/baseData/properties", "{\"gen_ai.conversation.id\":\"thread_1\"}");
     json_decref(found);
     attributes[2] = integer(AC_ATTRIBUTE_HTTP_RESPONSE_STATUS_CODE, 404);
     found = envelope_of(&span);
@@ -199,6 +201,42 @@ static void test_long_values_are_cut_between_characters(void **state)
     assert_int_equal(json_string_length(json_object_get(properties, "gen_ai.agent.name")), 8190);
     assert_int_equal(json_string_length(json_object_get(properties, "gen_ai.tool.call.result")), 262143);
     json_decref(found);
+}
+
+static void test_numbers_are_those_of_javascript(void **state)
+{
+    (void)state;
+    static const struct {
+        double value;
+        const char *want;
+    } cases[] = {{0, "0"},
+                 {-0.0, "0"},
+                 {1, "1"},
+                 {-1.5, "-1.5"},
+                 {0.1 + 0.2, "0.30000000000000004"},
+                 {0.000018, "0.000018"},
+                 {0.000001, "0.000001"},
+                 {0.00000012, "1.2e-7"},
+                 {2e-7, "2e-7"},
+                 {1234567.5, "1234567.5"},
+                 {1e15, "1000000000000000"},
+                 {123456789012345680000.0, "123456789012345680000"},
+                 {1e21, "1e+21"},
+                 {-1.7976931348623157e308, "-1.7976931348623157e+308"},
+                 {2.2250738585072014e-308, "2.2250738585072014e-308"},
+                 {-INFINITY, "-Infinity"},
+                 {NAN, "NaN"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        attributes[0] = (ac_attribute_t){.key = AC_ATTRIBUTE_AGENTCHAT_COST,
+                                         .type = AC_ATTRIBUTE_TYPE_NUMBER,
+                                         .value.number = cases[i].value};
+        ac_span_t span = span_of(AC_SPAN_CHAT, "chat x", 1);
+        json_t *found = envelope_of(&span);
+        assert_string_equal(json_string_value(
+                                json_object_get(at(found, "/data/baseData/properties"), "agentchat.cost")),
+                            cases[i].want);
+        json_decref(found);
+    }
 }
 
 static void test_durations(void **state)
@@ -422,6 +460,7 @@ int main(void)
         cmocka_unit_test(test_a_call_of_a_model),
         cmocka_unit_test(test_other_dependencies),
         cmocka_unit_test(test_long_values_are_cut_between_characters),
+        cmocka_unit_test(test_numbers_are_those_of_javascript),
         cmocka_unit_test(test_durations),
         cmocka_unit_test(test_log_records),
         cmocka_unit_test(test_metrics),
