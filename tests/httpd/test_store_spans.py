@@ -98,3 +98,14 @@ def test_limits_in_redis_are_parts_of_their_request(make_redis, make_sharing, mo
     reserved, = [span for span in spans if span["db.system.name"] == "redis"]
     assert reserved.parent_id == request.span_id and reserved["db.operation.name"] == "EVALSHA"
     assert (reserved["server.address"], reserved["server.port"]) == ("127.0.0.1", redis.port)
+
+
+def test_the_operations_of_other_requests_are_theirs(make_server, model, collector):
+    server = make_server(collector.directive())
+    thread = server.client.thread()
+    assert server.client.get(f"/threads/{thread}", headers=TRACEPARENT).status == 200
+    wanted = {"GET", "thread_get"}
+    spans = collector.wait_spans(lambda spans: {span.name.split(" ")[0] for span in spans if span.trace_id == TRACE} == wanted)
+    request, = [span for span in spans if span.kind == 2 and span.trace_id == TRACE]
+    operation, = [span for span in spans if span["db.operation.name"] == "thread_get"]
+    assert operation.parent_id == request.span_id
