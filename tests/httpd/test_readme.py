@@ -134,6 +134,9 @@ DEFINED = {"model": "<AgentChatModel {id}>\nAgentChatProvider demo\n"
            "agent": "<AgentChatAgent {id}>\nAgentChatModel {model}\n</AgentChatAgent>\n",
            "tool": "<AgentChatTool {id}>\nAgentChatToolProvider calculator\n</AgentChatTool>\n"}
 
+# As it is in the environment of httpd where the manual says so.
+CONNECTION = "InstrumentationKey=00000000-0000-0000-0000-000000000001"
+
 
 def context_of(page, line):
     """The context that the section of this line gives, or None."""
@@ -163,7 +166,7 @@ def whole(text, context):
 def test_manual_configuration_is_valid(page, line, text):
     keys = {name: "secret" for name in re.findall(r"\benv:(\w+)", text)}
     server = Server("", modules=("authz_host", "authz_user", "authn_core", "authn_file", "auth_basic", "alias", "dir",
-                                 "proxy", "proxy_http", "rewrite", "remoteip", "ssl"), env={**keys, "A_KEY": "secret"})
+                                 "proxy", "proxy_http", "rewrite", "remoteip", "ssl"), env={**keys, "A_KEY": "secret", "APPLICATIONINSIGHTS_CONNECTION_STRING": CONNECTION})
     try:
         for name in ("etc/agentchat", "srv/agentchat/knowledge", "srv/agentchat/handbook", "agents", "tools", "var/www/html",
                      "usr/share/agentchat/swagger-ui"):
