@@ -166,7 +166,8 @@ def whole(text, context):
 def test_manual_configuration_is_valid(page, line, text):
     keys = {name: "secret" for name in re.findall(r"\benv:(\w+)", text)}
     server = Server("", modules=("authz_host", "authz_user", "authn_core", "authn_file", "auth_basic", "alias", "dir",
-                                 "proxy", "proxy_http", "rewrite", "remoteip", "ssl"), env={**keys, "A_KEY": "secret", "APPLICATIONINSIGHTS_CONNECTION_STRING": CONNECTION})
+                                 "proxy", "proxy_http", "rewrite", "remoteip", "ssl"),
+                    env={**keys, "A_KEY": "secret", "APPLICATIONINSIGHTS_CONNECTION_STRING": CONNECTION})
     try:
         for name in ("etc/agentchat", "srv/agentchat/knowledge", "srv/agentchat/handbook", "agents", "tools", "var/www/html",
                      "usr/share/agentchat/swagger-ui"):

@@ -61,7 +61,10 @@ static void judge_texts(void *baton, ac_export_verdict_t *verdict, const ac_expo
     }
 }
 
-static const ac_export_format_t texts = {"text/plain", encode_texts, judge_texts, note_settled};
+static const ac_export_format_t texts = {.content_type = "text/plain",
+                                         .encode = encode_texts,
+                                         .judge = judge_texts,
+                                         .settle = note_settled};
 
 static void destroy_text(void *what)
 {
