@@ -124,11 +124,12 @@ def test_a_point_read_is_one_exchange(make_server, model, cosmos):
         n_requests, n_connections = len(cosmos.requests), cosmos.n_connections
         for _ in range(20):
             assert connection.request("GET", f"/api/threads/{thread}").json["id"] == thread
-    # A server also checks, at its times, for changed agents and for runs of dead machines.
+    # A server also checks, at its times, for changed agents and for runs of dead machines, and counts the run's usage.
     asked = [(method, status) for method, path, status, _ in cosmos.requests[n_requests:] if thread in path]
     assert asked == [("GET", 200)] * 20
     own = [f"{method} {path}" for method, path, _, _ in cosmos.requests[n_requests:] if thread not in path]
-    assert all(re.match(r"GET .*/threads/docs/\S*stamp$|POST .*/(messages|threads)/docs$", at) for at in own) and len(own) < 20, own
+    known = r"GET .*/threads/docs/(\S*stamp|usage_\S+)$|POST .*/(messages|threads)/docs$"
+    assert all(re.match(known, at) for at in own) and len(own) < 20, own
     assert cosmos.n_connections - n_connections <= len(own)
 
 
