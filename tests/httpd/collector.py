@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A scripted collector: keeps what it is sent, and answers as a test says."""
+import ast
 import gzip
 import json
 import shutil
@@ -13,6 +14,7 @@ from scripted_server import ScriptedServer
 
 HERE = Path(__file__).parent
 PROTOC = shutil.which("protoc")
+NO_PROTOC = "no protoc; conf/packages.sh check installs it"
 
 
 class Export:
@@ -37,6 +39,40 @@ def decode(body, message="ExportTraceServiceRequest"):
     done = subprocess.run([PROTOC, f"-I{HERE}", f"--decode=otlp.{message}", "otlp.proto"], input=body, capture_output=True, timeout=WAIT)
     assert done.returncode == 0, done.stderr
     return done.stdout.decode()
+
+
+def unknown_fields(text):
+    """Lines of what protoc shows whose fields the definition does not have: values and messages with a number for a name."""
+    return [line for line in text.splitlines() if line.lstrip()[:1].isdigit()]
+
+
+def read_text(text):
+    """What protoc shows as {name: [value]}. A message is such a dictionary too, and ids are hexadecimal as in JSON."""
+    nesting = [{}]
+    for line in map(str.strip, text.splitlines()):
+        if line.endswith(" {"):
+            nesting[-1].setdefault(line[:-2], []).append({})
+            nesting.append(nesting[-1][line[:-2]][-1])
+        elif line == "}":
+            nesting.pop()
+        else:
+            name, _, value = line.partition(": ")
+            nesting[-1].setdefault(name, []).append(text_value(name, value))
+    return nesting[0]
+
+
+def text_value(name, value):
+    if value[0] == '"':
+        content = ast.literal_eval("b" + value)
+        return content.hex() if name in ("trace_id", "span_id") else content.decode()
+    if value in ("true", "false"):
+        return value == "true"
+    return int(value) if value.lstrip("-").isdigit() else float(value)
+
+
+def text_attributes(item):
+    """{name: value} of an item that read_text() returned."""
+    return {pair["key"][0]: next(iter(pair["value"][0].values()))[0] for pair in item["attributes"]}
 
 
 def attributes(item):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A scripted destination of metrics and log messages: OTLP in JSON, and Application Insights."""
+"""A scripted destination of metrics and log messages: OTLP, and Application Insights."""
 import gzip
 import json
 import threading
@@ -13,7 +13,7 @@ KEY = "01234567-89ab-cdef-0123-456789abcdef"
 
 class Sink(ScriptedServer):
     """`answers` are functions of (sink, connection, sent), one for each request; afterwards `always`, or 200. One returns
-    whether the connection is kept. sent: (path, headers, [documents])."""
+    whether the connection is kept. sent: (path, headers, [documents]); a document of protobuf is its bytes."""
 
     def __init__(self):
         self.sent, self.answers, self.always, self.lock = [], [], None, threading.Lock()
@@ -21,7 +21,8 @@ class Sink(ScriptedServer):
 
     def _respond(self, connection, method, target, headers, body):
         body = gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body
-        sent = target, headers, [json.loads(line) for line in body.splitlines()]
+        binary = headers.get("content-type") == "application/x-protobuf"
+        sent = target, headers, [body] if binary else [json.loads(line) for line in body.splitlines()]
         with self.lock:
             answer = self.answers.pop(0) if self.answers else self.always or reply(200)
             self.sent.append(sent)

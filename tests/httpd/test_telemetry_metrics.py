@@ -6,12 +6,14 @@ import threading
 
 import pytest
 
+from collector import NO_PROTOC, PROTOC, decode, read_text, text_attributes, unknown_fields
 from model_server import answer
 from runs import CHILDREN, wait_until
 from telemetry_sink import Sink, attributes, reply
 
 FAST = "AgentChatTelemetryMetrics interval=50ms "
 STARTED = "agentchat.runs_started"
+TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 COUNTED = STARTED, "gen_ai.invoke_agent.duration", "gen_ai.client.inference.duration"
 
 
@@ -22,8 +24,8 @@ def sink():
     sink.stop()
 
 
-def chat(server):
-    response = server.client.post("/agents/assistant/chat", {"message": "x", "stream": False})
+def chat(server, **options):
+    response = server.client.post("/agents/assistant/chat", {"message": "x", "stream": False}, **options)
     assert response.status == 200, response
 
 
@@ -70,6 +72,74 @@ def test_exponential_histograms_and_deltas(make_server, model, sink):
     assert sum(map(int, point["positive"]["bucketCounts"])) + int(point["zeroCount"]) == int(point["count"])
     low = 2 ** (point["positive"]["offset"] / 2 ** point["scale"])
     assert low <= point["sum"] / int(point["count"]) <= low * 2 ** (len(point["positive"]["bucketCounts"]) / 2 ** point["scale"])
+
+
+def read_protobuf(document):
+    """The metrics of a request by their names, as protoc reads them."""
+    text = decode(document, "ExportMetricsServiceRequest")
+    assert not unknown_fields(text), unknown_fields(text)
+    of_resource, = read_text(text)["resource_metrics"]
+    assert text_attributes(of_resource["resource"][0])["service.name"]
+    of_scope, = of_resource["scope_metrics"]
+    names = [metric["name"][0] for metric in of_scope["metrics"]]
+    assert len(names) == len(set(names)) and of_scope["scope"][0]["name"]
+    return dict(zip(names, of_scope["metrics"]))
+
+
+def complete(metrics, kind):
+    """The metrics of a run are there with what it counted, and with the exemplar, which is noted last."""
+    if STARTED not in metrics or metrics[STARTED]["sum"][0]["data_points"][0]["as_int"] != [1]:
+        return False
+    points = [metrics[name][kind][0]["data_points"][0] for name in COUNTED[1:] if name in metrics]
+    return len(points) == 2 and all(point.get("count") == [1] and "exemplars" in point for point in points)
+
+
+@pytest.mark.skipif(not PROTOC, reason=NO_PROTOC)
+@pytest.mark.parametrize("histograms, kind", [("explicit", "histogram"), ("exponential", "exponential_histogram")])
+def test_protoc_reads_the_bodies(make_server, model, sink, histograms, kind):
+    server = make_server(f"AgentChatTelemetry otlp {sink.url} signals=metrics\n{FAST}histograms={histograms}\n")
+    model.play(answer("one", prompt=100, completion=20))
+    chat(server, headers={"traceparent": f"00-{TRACE}-{SPAN}-01"})
+
+    def after_the_run(s):
+        """The reading that began after a complete one."""
+        documents = s.documents("/v1/metrics")[-2:]
+        return read_protobuf(documents[1]) if len(documents) == 2 and complete(read_protobuf(documents[0]), kind) else None
+    metrics = sink.wait(after_the_run, "the run was not sent")
+    assert {headers["content-type"] for _, headers, _ in sink.sent} == {"application/x-protobuf"}
+
+    started, = metrics[STARTED]["sum"]
+    assert started["aggregation_temporality"] == [2] and started["is_monotonic"] == [True]
+    assert started["data_points"][0]["as_int"] == [1]
+    assert metrics["agentchat.children"]["gauge"][0]["data_points"][0]["as_int"][0] >= 1
+
+    run, = metrics["gen_ai.invoke_agent.duration"][kind]
+    point, = run["data_points"]
+    assert run["aggregation_temporality"] == [2] and metrics["gen_ai.invoke_agent.duration"]["unit"] == ["s"]
+    assert text_attributes(point)["gen_ai.agent.id"] == "assistant"
+    assert point["start_time_unix_nano"] < point["time_unix_nano"]
+    exemplar, = point["exemplars"]
+    assert exemplar["trace_id"] == [TRACE] and len(exemplar["span_id"][0]) == 16
+    assert exemplar["as_double"] == point["sum"]
+    assert point["start_time_unix_nano"] <= exemplar["time_unix_nano"] <= point["time_unix_nano"]
+    low, high = (explicit_bucket if kind == "histogram" else exponential_bucket)(point)
+    assert low <= point["sum"][0] <= high
+
+
+def explicit_bucket(point):
+    """The bounds of the bucket that has the only value."""
+    bounds, counts = [0, *point["explicit_bounds"], float("inf")], point["bucket_counts"]
+    assert len(counts) == len(bounds) - 1 and sorted(bounds) == bounds and sum(counts) == 1
+    return bounds[counts.index(1)], bounds[counts.index(1) + 1]
+
+
+def exponential_bucket(point):
+    """The bounds of the bucket that has the only value. protoc does not show zeros."""
+    positive, = point["positive"]
+    assert positive["bucket_counts"] == [1] and "negative" not in point and "zero_count" not in point
+    assert point["zero_threshold"][0] < point["sum"][0]
+    width, offset = 2 ** -point.get("scale", [0])[0], positive.get("offset", [0])[0]
+    return 2 ** (offset * width), 2 ** ((offset + 1) * width)
 
 
 def test_the_variables_of_opentelemetry_are_obeyed(make_server, model, sink):
