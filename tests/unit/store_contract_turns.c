@@ -337,6 +337,58 @@ static void test_message_keeps_every_byte(void **state)
     free(large);
 }
 
+/* A message without files has no member `attachments`; one with files has it wherever messages are read, also after a
+ * move. */
+static void test_message_keeps_its_attachments(void **state)
+{
+    (void)state;
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "";
+    json_t *in, *out, *list,
+        *kept = json_pack("[{s:s, s:s, s:s, s:i}, {s:s, s:s, s:s, s:i}]", "file_id", "file_1", "name",
+                          "Zeugnis \"é\".png", "type", "image/png", "size", 70, "file_id", "file_2", "name", "b.md",
+                          "type", "text/markdown", "size", 0);
+    ac_id_make(run, "run_");
+    in = contract_open_in(&ids, run, "look", true);
+    json_object_set(json_object_get(in, "message"), "attachments", kept);
+    out = contract_ok(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, in));
+    contract_equal(json_incref(json_object_get(json_object_get(out, "message"), "attachments")), json_incref(kept));
+    json_decref(out);
+    contract_close(&ids, run, "seen");
+    const ac_store_verb_e verbs[] = {AC_STORE_MESSAGE_LIST, AC_STORE_TURN_LOAD, AC_STORE_EXPORT_MESSAGES};
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(*verbs); i++) {
+        ac_store_op_t *op =
+            contract_op(verbs[i], verbs[i] == AC_STORE_EXPORT_MESSAGES ? NULL : ids.owner, ids.thread, NULL);
+        op->page.limit = 10;
+        out = contract_ok(contract_wait(op));
+        list = json_object_get(out, verbs[i] == AC_STORE_TURN_LOAD ? "messages" : "data");
+        assert_int_equal(json_array_size(list), 2);
+        contract_equal(json_incref(json_object_get(json_array_get(list, 0), "attachments")), json_incref(kept));
+        assert_null(json_object_get(json_array_get(list, 1), "attachments"));
+        if (verbs[i] == AC_STORE_EXPORT_MESSAGES) {
+            contract_ids_t moved = contract_ids();
+            char message_ids[2][AC_ID_SIZE];
+            for (int k = 0; k < 2; k++) {
+                ac_id_make(message_ids[k], "msg_");
+                json_object_set_new(json_array_get(list, (size_t)k), "id", json_string(message_ids[k]));
+                json_object_set_new(json_array_get(list, (size_t)k), "thread_id", json_string(moved.thread));
+            }
+            json_t *record = contract_thread(moved.thread, "T", 1);
+            json_object_set_new(record, "message_count", json_integer(2));
+            json_object_set_new(record, "owner", json_string(moved.owner));
+            json_object_set_new(record, "deleted_at", json_null());
+            json_object_set_new(record, "restore_status", json_null());
+            contract_done(contract_call(AC_STORE_IMPORT, NULL, moved.thread,
+                                        json_pack("{s:o, s:O, s:[]}", "thread", record, "messages", list, "runs")));
+            ids = moved;
+        }
+        json_decref(out);
+    }
+    list = contract_ok(contract_call(AC_STORE_MESSAGE_LIST, ids.owner, ids.thread, NULL));
+    contract_equal(json_incref(json_object_get(json_array_get(json_object_get(list, "data"), 0), "attachments")), kept);
+    json_decref(list);
+}
+
 /* ---- runs ---- */
 
 static void test_runs_newest_first(void **state)
@@ -417,6 +469,7 @@ int contract_turns(const char *name)
         cmocka_unit_test(test_messages_page_by_page),
         cmocka_unit_test(test_load_gives_the_newest),
         cmocka_unit_test(test_message_keeps_every_byte),
+        cmocka_unit_test(test_message_keeps_its_attachments),
         cmocka_unit_test(test_runs_newest_first),
         cmocka_unit_test(test_purge_removes_threads_that_were_deleted_before),
     };

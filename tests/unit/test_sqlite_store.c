@@ -87,7 +87,7 @@ static void test_the_file_is_private(void **state)
     snprintf(path, sizeof(path), "%s-wal", harness->path);
     assert_int_equal(harness_mode(path), 0600);
     assert_int_equal(harness_number(harness, "PRAGMA application_id"), 0x41474348);
-    assert_int_equal(harness_number(harness, "PRAGMA user_version"), 6);
+    assert_int_equal(harness_number(harness, "PRAGMA user_version"), 7);
     harness_stop(harness);
     assert_int_equal(harness_mode(path), 0); /* brought into the file by the last to leave */
 
@@ -332,14 +332,15 @@ static void test_purge_in_parts(void **state)
     harness_start(harness, AC_OK);
     contract_open(&ids, run, "q", true);
     contract_close(&ids, run, "a");
-    char *sql = apr_psprintf(
-        harness->pool,
-        "WITH RECURSIVE n(i) AS (SELECT 3 UNION ALL SELECT i + 1 FROM n WHERE i < 3500) INSERT INTO messages"
-        " SELECT '%s', i, 'msg_' || i, 'user', NULL, '2026-01-01T00:00:00.000Z', 'x', NULL, NULL FROM n;"
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 350) INSERT INTO runs"
-        " SELECT 'run_' || i, '%s', '%s', 'completed', '', 0, 0, '', '{}' FROM n;"
-        "INSERT INTO steps SELECT id, 0, 'step_' || id, '{}' FROM runs",
-        ids.thread, ids.thread, ids.owner);
+    char *sql =
+        apr_psprintf(harness->pool,
+                     "WITH RECURSIVE n(i) AS (SELECT 3 UNION ALL SELECT i + 1 FROM n WHERE i < 3500)"
+                     " INSERT INTO messages (thread_id, seq, id, role, created_at, content)"
+                     " SELECT '%s', i, 'msg_' || i, 'user', '2026-01-01T00:00:00.000Z', 'x' FROM n;"
+                     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 350) INSERT INTO runs"
+                     " SELECT 'run_' || i, '%s', '%s', 'completed', '', 0, 0, '', '{}' FROM n;"
+                     "INSERT INTO steps SELECT id, 0, 'step_' || id, '{}' FROM runs",
+                     ids.thread, ids.thread, ids.owner);
     harness_change(harness, sql);
     contract_done(contract_call(AC_STORE_THREAD_DELETE, ids.owner, ids.thread,
                                 json_pack("{s:s}", "deleted_at", "2026-01-01T00:00:00.000Z")));

@@ -190,6 +190,9 @@ apr_status_t ac_cosmos_doc_make_message(json_t **pdoc, const json_t *message, co
     fine = copy_member(doc, message, "timestamp") && fine;
     fine = copy_member(doc, message, "run_id") && fine;
     fine = put_metadata(doc, message) && fine;
+    if (json_is_array(json_object_get(message, "attachments"))) {
+        fine = copy_member(doc, message, "attachments") && fine;
+    }
     if (!fine) {
         json_decref(doc);
         return ac_err_set(err, AC_INTERNAL, "out of memory");
@@ -220,6 +223,9 @@ json_t *ac_cosmos_doc_message(const json_t *doc)
         metadata = json_null();
     }
     fine = ac_json_put(message, "metadata", metadata) && fine;
+    if (json_object_get(doc, "attachments")) {
+        fine = copy_member(message, doc, "attachments") && fine;
+    }
     if (!fine) {
         json_decref(message);
         return NULL;

@@ -251,7 +251,8 @@ apr_status_t ac_sqlite_thread_list_answer(ac_store_op_t *op, json_t *data, bool 
 
 /* sqlite_turns.c */
 ac_sqlite_verb_fn ac_sqlite_turn_message_list, ac_sqlite_turn_load, ac_sqlite_turn_open, ac_sqlite_turn_close;
-#define AC_SQLITE_MESSAGE_COLUMNS "id, thread_id, seq, role, content, tool_calls, run_id, created_at, metadata"
+#define AC_SQLITE_MESSAGE_COLUMNS \
+    "id, thread_id, seq, role, content, tool_calls, run_id, created_at, metadata, attachments"
 json_t *ac_sqlite_turn_message_read(sqlite3_stmt *row); /* NULL: damaged, or out of memory */
 
 /* sqlite_move.c */

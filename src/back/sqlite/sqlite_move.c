@@ -24,8 +24,8 @@ static const char sql_put_thread[] =
     "excluded.message_count,"
     " version = version + 1";
 static const char sql_put_message[] =
-    "INSERT OR REPLACE INTO messages (thread_id, seq, id, role, content, tool_calls, run_id, created_at, metadata)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    "INSERT OR REPLACE INTO messages (thread_id, seq, id, role, content, tool_calls, run_id, created_at, metadata,"
+    " attachments) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
 static const char sql_put_run[] =
     "INSERT OR REPLACE INTO runs (id, thread_id, owner, status, boot, pid, started, created_at, doc)"
     " VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?7)";
@@ -193,7 +193,8 @@ static apr_status_t put_messages(ac_sqlite_conn_t *conn, ac_store_op_t *op)
                                                         ac_sqlite_json(json_object_get(message, "tool_calls")),
                                                         ac_sqlite_string(json_object_get(message, "run_id")),
                                                         ac_sqlite_string(json_object_get(message, "timestamp")),
-                                                        ac_sqlite_json(json_object_get(message, "metadata"))),
+                                                        ac_sqlite_json(json_object_get(message, "metadata")),
+                                                        ac_sqlite_json(json_object_get(message, "attachments"))),
                                          &op->err);
         if (status != APR_SUCCESS) {
             break;

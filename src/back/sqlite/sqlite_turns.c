@@ -16,8 +16,8 @@ static const char sql_list_down[] =
 static const char sql_find[] = "SELECT " COLUMNS
                                " FROM messages WHERE id = ?1 AND thread_id = ?2 AND " AC_SQLITE_THREAD_OF("?2", "?3");
 static const char sql_insert[] =
-    "INSERT INTO messages (thread_id, seq, id, role, content, tool_calls, run_id, created_at, metadata)"
-    " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 WHERE " AC_SQLITE_THREAD_OF("?1", "?10");
+    "INSERT INTO messages (thread_id, seq, id, role, content, tool_calls, run_id, created_at, metadata,"
+    " attachments) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?11 WHERE " AC_SQLITE_THREAD_OF("?1", "?10");
 static const char sql_thread_touch[] =
     "UPDATE threads SET title = ?2, message_count = ?3, updated_at = ?4, version = version + 1"
     " WHERE id = ?1 AND owner = ?5";
@@ -49,6 +49,9 @@ json_t *ac_sqlite_turn_message_read(sqlite3_stmt *row)
     fine = ac_json_put(json, "run_id", ac_sqlite_statement_text(row, 6)) && fine;
     fine = ac_json_put(json, "timestamp", ac_sqlite_statement_text(row, 7)) && fine;
     fine = ac_json_put(json, "metadata", ac_sqlite_statement_json(row, 8)) && fine;
+    if (sqlite3_column_type(row, 9) != SQLITE_NULL) {
+        fine = ac_json_put(json, "attachments", ac_sqlite_statement_json(row, 9)) && fine;
+    }
     if (!fine) {
         json_decref(json);
         return NULL;
@@ -88,6 +91,9 @@ static json_t *message_shown(const json_t *in, const char *thread_id, int64_t se
                                : json_incref(json_object_get(in, names[i]));
         fine = ac_json_put(shown, names[i], value ? value : json_null()) && fine;
     }
+    if (json_is_array(json_object_get(in, "attachments"))) {
+        fine = ac_json_put(shown, "attachments", json_incref(json_object_get(in, "attachments"))) && fine;
+    }
     if (!fine) {
         json_decref(shown);
         return NULL;
@@ -117,7 +123,8 @@ static apr_status_t message_insert(json_t **pmessage, ac_sqlite_conn_t *conn, ac
             AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_int(seq), ac_sqlite_text(id), ac_sqlite_text(role),
                            ac_sqlite_string(content), ac_sqlite_json(json_object_get(in, "tool_calls")),
                            ac_sqlite_string(json_object_get(in, "run_id")), ac_sqlite_text(timestamp),
-                           ac_sqlite_json(json_object_get(in, "metadata")), ac_sqlite_text(op->owner)),
+                           ac_sqlite_json(json_object_get(in, "metadata")), ac_sqlite_text(op->owner),
+                           ac_sqlite_json(json_object_get(in, "attachments"))),
             &op->err);
     }
     if (status == APR_SUCCESS && sqlite3_changes(conn->db)) {
