@@ -83,6 +83,9 @@ apr_status_t ac_usage_sum_add(ac_usage_sum_t *sum, const json_t *row, ac_err_t *
 json_t *ac_usage_sum_out(ac_usage_sum_t *sum);
 void ac_usage_sum_free(ac_usage_sum_t *sum);
 
+/* ---- tree.c: the tree of a thread's messages ---- */
+#include "back/tree.h"
+
 /* ---- process.c: whether a process of this machine still runs ---- */
 #define AC_BOOT_SIZE 48
 #define AC_PROCESS_SIZE 160

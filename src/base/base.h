@@ -35,6 +35,7 @@
 #define AC_MAX_CLOSINGS 5                     /* retries of a run's closing write, 0.1 to 1.6 s apart */
 #define AC_MAX_STATIC_FILE (16 * 1024 * 1024) /* bytes of the page that shows the API contract */
 #define AC_MAX_PAGE 100                       /* rows of a list */
+#define AC_MAX_BRANCHES 1000                  /* branch points of a thread */
 #define AC_MAX_SHOWN_MESSAGES 10000           /* of a thread that is returned with its history */
 #define AC_MAX_SHOWN_BYTES (16 * 1024 * 1024) /* of their contents, approximately */
 #define AC_MAX_REQUEST (32 * 1024 * 1024)     /* of a request to an upstream */
