@@ -277,12 +277,16 @@ struct ac_store_op_t {
  * THREAD_GET       id thread  in -    out thread; etag
  * THREAD_LIST      id -       in -, page    out {data, has_more, next|null, total?}
  *                  Order: newest first; with page.by_update the thread that was changed last comes first.
- * THREAD_UPDATE    id thread  in {title?, status?, metadata?, updated_at}; if_match    out thread; etag
- *                  errors: precondition_failed
+ * THREAD_UPDATE    id thread  in {title?, status?, metadata?, leaf?, updated_at}; if_match    out thread; etag
+ *                  leaf: the id of a message. The current path becomes the one through it, to the newest message below.
+ *                  errors: precondition_failed; with leaf not_found (pointer /leaf), and run_in_progress (out:
+ *                  {run_id}) while a run is active
  * THREAD_DELETE    id thread  in {deleted_at}; hard    out {}
  *                  errors: run_in_progress (only with `hard`, while a run is active)
  * THREAD_RESTORE   id thread  in {updated_at}    out thread; etag
- * MESSAGE_LIST     id thread  in -, page    out {data, has_more, next|null}
+ * MESSAGE_LIST     id thread  in - or {all: true}, page    out {data, has_more, next|null}
+ *                  The messages of the current path; all: of all branches. Either by seq. A message with siblings has
+ *                  their ids in `siblings`, by seq, and its own place among them in `sibling_index`, from 0.
  *                  `next` is the seq for the next page's after_seq or before_seq.
  * PURGE            id -       in {before, keys_before?}    out {purged: n}
  *                  Removes the threads of every owner that were soft-deleted before `before`. With keys_before it also
@@ -290,14 +294,27 @@ struct ac_store_op_t {
  *
  * Turns
  *
- * TURN_LOAD        id thread  in - or {fresh: true}, page.limit    out {thread, messages, active_run: id|null}
- *                  The newest messages, the oldest of them first. fresh: a cache is known to be out of date.
- * TURN_OPEN        id thread  in {message, run, title, thread?, idempotency?, after?, retry?}
- *                  out {thread, message (with its seq)}
- *                  One transaction stores the message with the next seq, the run, and the thread's message_count, title
- *                  and updated_at.
+ * The messages of a thread form a tree: back/tree.c. Each has the next seq of its thread, on whichever branch it is,
+ * and its parent's id in `parent_id`, null for a root. The thread's `leaf` is the id of the message with which the
+ * current path ends; null: the newest message, of a thread that has never branched. Messages of older versions follow
+ * the one before them.
+ *
+ * TURN_LOAD        id thread  in - or {fresh?: true, parent_id?: id|null, regenerate?: id}, page.limit
+ *                  out {thread, messages, active_run: id|null, parent_id: id|null, parent_seq}
+ *                  The newest messages of a path, the oldest of them first. parent_id and parent_seq are of its last
+ *                  message: null and 0 if it is empty. The path is the current one; with parent_id the one to that
+ *                  message, null: the empty one; with regenerate the one to the question: the message itself if it is a
+ *                  user's, else the nearest user's message above it. fresh: a cache is known to be out of date.
+ *                  errors: not_found (pointer /parent_id or /regenerate); invalid_request: no question.
+ * TURN_OPEN        id thread  in {message|null, run, title, parent_seq?, thread?, idempotency?, after?, retry?}
+ *                  out {thread, message (with its seq)|null}
+ *                  One transaction stores the message with the next seq, the run, and the thread's message_count,
+ *                  leaf (the message), title and updated_at. message null: the run answers a stored question; then
+ *                  message_count and leaf stay, and updated_at is the run's created_at.
+ *                  parent_seq: of the message's parent, whose id is its parent_id; 0: none. Without it the message
+ *                  follows the current leaf. errors: invalid_request: the thread has too many branches.
  *                  thread: create it in the same transaction. title: for a thread that has none yet.
- *                  after: the seq of the last message that the caller has seen. precondition_failed: the thread has
+ *                  after: the thread's message_count that the caller has seen. precondition_failed: the thread has
  *                  newer messages, and nothing was written.
  *                  retry: an earlier attempt with the same ids got no answer, and may have been carried out.
  *                  idempotency: {key, request_hash, since}. The same transaction makes the owner's key lead to this
@@ -307,8 +324,13 @@ struct ac_store_op_t {
  *                  This error comes before any other.
  *                  errors: run_in_progress (out: {run_id}): another run of the thread is active and its process lives.
  *                  If its process is dead, the store closes that run as interrupted and continues.
- * TURN_CLOSE       id thread  in {message|null, run, steps, late?}    out {message (with its seq) | null}
- *                  One transaction stores the message, the whole final run and its steps. It also ends a suspension.
+ * TURN_CLOSE       id thread  in {message|null, run, steps, parent_seq?, after?, late?}
+ *                  out {message (with its seq) | null}
+ *                  One transaction stores the message, the whole final run and its steps, and moves the leaf to the
+ *                  message. It also ends a suspension.
+ *                  parent_seq: as in TURN_OPEN. after: the thread's message_count after the opening write. If the
+ *                  thread has newer messages, or without parent_seq, the message follows the current leaf, and the
+ *                  store sets its parent_id.
  *                  If the thread was hard-deleted meanwhile, the answer is success with message null, and nothing is
  *                  written.
  *                  late: true closes a run in the place of its dead process. Such a close may add a partial answer
@@ -356,8 +378,8 @@ struct ac_store_op_t {
  *                  `fresh` was given and the agent exists.
  * AGENT_DELETE     id -       in {id}; if_match    out {}. errors: precondition_failed
  *
- * Moving conversations from one store to another, without regard to owners. A record is a thread with owner, deleted_at
- * and restore_status; the last two are null unless it is soft-deleted.
+ * Moving conversations from one store to another, without regard to owners. A record is a thread with owner,
+ * deleted_at, restore_status and tree; all but the owner may be null. tree: as back/tree.c reads it.
  *
  * EXPORT_THREADS   id -       in {after: cursor|null}, page.limit    out {data: [record], next: cursor|null}: of every
  *                  owner and status, in any order

@@ -153,7 +153,10 @@ static bool import(copy_t *copy, const json_t *record, int64_t n_messages, json_
                                            ac_json_peek_string(record, "id", ""));
     json_t *thread = json_copy((json_t *)record), *out;
 
-    ac_json_put(thread, "message_count", json_integer(n_messages));
+    if (n_messages != ac_json_peek_int(record, "message_count", 0)) {
+        ac_json_put(thread, "message_count", json_integer(n_messages));
+        ac_json_put(thread, "tree", json_null()); /* it names messages that come later */
+    }
     out = store_copy_call(copy, &copy->to, op,
                           json_pack("{s:o, s:o, s:o}", "thread", thread, "messages", messages, "runs", runs));
     json_decref(out);

@@ -14,6 +14,11 @@ const ac_store_t *contract_store(void)
     return the_store;
 }
 
+bool contract_branches_there(void)
+{
+    return the_store && strcmp(the_store->vt->name, "cosmos") != 0;
+}
+
 /* ---- documents ---- */
 
 contract_ids_t contract_ids(void)
@@ -34,9 +39,14 @@ const char *contract_time(char text[AC_TIME_SIZE], int number)
 json_t *contract_thread(const char *id, const char *title, int number)
 {
     char at[AC_TIME_SIZE];
-    return json_pack("{s:s, s:o, s:s, s:s, s:{s:s}, s:i, s:s, s:s}", "id", id, "title", ac_json_text(title), "agent_id",
-                     "helper", "status", "active", "metadata", "from", "café", "message_count", 0, "created_at",
-                     contract_time(at, number), "updated_at", at);
+    json_t *thread = json_pack("{s:s, s:o, s:s, s:s, s:{s:s}, s:i, s:n, s:s, s:s}", "id", id, "title",
+                               ac_json_text(title), "agent_id", "helper", "status", "active", "metadata", "from",
+                               "café", "message_count", 0, "leaf", "created_at", contract_time(at, number),
+                               "updated_at", at);
+    if (!contract_branches_there()) {
+        json_object_del(thread, "leaf");
+    }
+    return thread;
 }
 
 json_t *contract_message(const char *id, const char *role, const char *content, int number)
@@ -381,5 +391,6 @@ int store_contract_run(const char *name, const ac_store_t *store)
     contract_use(store);
     return _cmocka_run_group_tests(name, thread_tests, sizeof(thread_tests) / sizeof(*thread_tests), NULL, NULL) +
         contract_lists(name) + contract_turns(name) + contract_callers(name) + contract_keys(name) +
-        contract_agents(name) + contract_owners(name) + contract_approvals(name) + contract_usage(name);
+        contract_agents(name) + contract_owners(name) + contract_approvals(name) + contract_usage(name) +
+        (contract_branches_there() ? contract_branches(name) : 0);
 }

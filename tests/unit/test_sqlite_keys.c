@@ -109,7 +109,8 @@ static void test_a_file_of_a_version_without_keys(void **state)
                    "DROP TABLE keys; DROP TABLE agents; DROP TABLE stamps; DROP TABLE waits; DROP TABLE usage;"
                    "DROP INDEX threads_by_update;"
                    "DROP INDEX threads_of_agent_by_update; DROP INDEX threads_of_status_by_update;"
-                   "ALTER TABLE messages DROP COLUMN attachments; PRAGMA user_version = 1");
+                   "ALTER TABLE messages DROP COLUMN attachments; ALTER TABLE messages DROP COLUMN parent_id;"
+                   "ALTER TABLE threads DROP COLUMN tree; PRAGMA user_version = 1");
     harness_start(harness, AC_OK);
     assert_int_equal(harness_number(harness, "PRAGMA user_version"), 7);
     contract_done(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, turn(run, ids.thread, "k", "h", 2)));

@@ -35,7 +35,8 @@ static void test_the_runs_of_an_older_file_are_counted(void **state)
     harness_stop(harness);
     harness_change(harness,
                    "DROP TABLE usage; DELETE FROM stamps WHERE name = 'store';"
-                   "ALTER TABLE messages DROP COLUMN attachments; PRAGMA user_version = 5");
+                   "ALTER TABLE messages DROP COLUMN attachments; ALTER TABLE messages DROP COLUMN parent_id;"
+                   "ALTER TABLE threads DROP COLUMN tree; PRAGMA user_version = 5");
     harness_start(harness, AC_OK);
     check_runs(ids.owner, 2, 14);
     check_runs(other.owner, 1, 7);

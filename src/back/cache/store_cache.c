@@ -95,16 +95,32 @@ static void store_cache_write_entry(call_t *call, ac_cache_way_e way, json_t *pa
 #define NO_LIMIT 1000000000
 #define MOST INT64_C(1000000000000) /* messages of a thread; an entry with a larger count is not ours */
 
-/* Returns false if the message is not the next one. */
+static const json_t *last_message(const json_t *entry)
+{
+    const json_t *messages = json_object_get(entry, "messages");
+    return json_array_get(messages, json_array_size(messages) - 1);
+}
+
+/* Whether the message follows the entry's path. */
+static bool is_next(const json_t *entry, const json_t *message)
+{
+    return !json_object_get(message, "parent_id") || /* the store has no branches */
+        strcmp(ac_json_peek_string(message, "parent_id", ""), ac_json_peek_string(last_message(entry), "id", "")) == 0;
+}
+
+/* Returns false if the message is not the next one, or on another branch. */
 static bool add_message(json_t *entry, json_t *message)
 {
-    json_t *thread = json_object_get(entry, "thread");
+    json_t *thread = json_object_get(entry, "thread"), *id = json_object_get(message, "id");
+    bool branched = json_is_string(json_object_get(thread, "leaf"));
     int64_t count = ac_json_peek_int(thread, "message_count", 0), seq = ac_json_peek_int(message, "seq", 0);
     if (!json_is_object(message) || (seq > 0 && seq <= count)) { /* no message; or the same write again */
         return true;
     }
-    return count < MOST && seq == count + 1 && json_array_append(json_object_get(entry, "messages"), message) == 0 &&
+    return count < MOST && seq == count + 1 && is_next(entry, message) &&
+        json_array_append(json_object_get(entry, "messages"), message) == 0 &&
         ac_json_put(thread, "message_count", json_integer(seq)) &&
+        (!branched || ac_json_put(thread, "leaf", json_incref(id))) &&
         ac_json_put(thread, "updated_at", json_incref(json_object_get(message, "timestamp")));
 }
 
@@ -123,22 +139,28 @@ static bool add_part(json_t *entry, const json_t *part)
         (!json_equal(json_object_get(entry, "run"), ends) || json_object_set_new(entry, "run", json_null()) == 0);
 }
 
-/* Whether the entry is about this thread, and its messages are consecutive up to the thread's message_count. */
+/* Whether the entry is about this thread, and its messages are those of the current path's end: in a thread that has
+ * never branched, consecutive up to its message_count. */
 static bool store_cache_is_whole(const json_t *entry, const char *id)
 {
     const json_t *thread = json_object_get(entry, "thread"), *messages = json_object_get(entry, "messages");
+    const char *leaf = ac_json_peek_string(thread, "leaf", NULL);
     int64_t count = ac_json_peek_int(thread, "message_count", -1);
     int64_t seq = count < 0 ? -1 : count - (int64_t)json_array_size(messages);
     size_t i;
     json_t *message;
-    if (!json_is_array(messages) || count > MOST || seq < 0 || strcmp(ac_json_peek_string(thread, "id", ""), id) != 0) {
+    if (!json_is_array(messages) || count > MOST || seq < 0 || strcmp(ac_json_peek_string(thread, "id", ""), id) != 0 ||
+        (leaf && strcmp(leaf, ac_json_peek_string(last_message(entry), "id", "")) != 0)) {
         return false;
     }
+    seq = leaf ? 0 : seq;
     json_array_foreach((json_t *)messages, i, message)
     {
-        if (ac_json_peek_int(message, "seq", 0) != ++seq) {
+        int64_t next = ac_json_peek_int(message, "seq", 0);
+        if (next <= seq || (!leaf && next != seq + 1)) {
             return false;
         }
+        seq = next;
     }
     return true;
 }
@@ -225,7 +247,9 @@ static void store_cache_on_looked(ac_store_op_t *look)
     ac_err_t err = look->err;
     call->op->charge += look->charge;
     int64_t before = ac_json_peek_int(json_object_get(call->known, "thread"), "message_count", 0);
-    bool same = ac_json_peek_int(look->out, "message_count", -1) == before;
+    const char *leaf = ac_json_peek_string(json_object_get(call->known, "thread"), "leaf", "");
+    bool same = ac_json_peek_int(look->out, "message_count", -1) == before &&
+        strcmp(ac_json_peek_string(look->out, "leaf", ""), leaf) == 0;
     if (status == APR_SUCCESS && same) {
         json_object_set(call->known, "thread", look->out);
     }
@@ -266,7 +290,10 @@ static json_t *out_of(json_t *entry, int limit)
     for (; n > (size_t)limit; n--) {
         json_array_remove(messages, 0);
     }
-    return json_pack("{s:O, s:O, s:n}", "thread", json_object_get(entry, "thread"), "messages", messages, "active_run");
+    const json_t *last = last_message(entry);
+    return json_pack("{s:O, s:O, s:n, s:O?, s:I}", "thread", json_object_get(entry, "thread"), "messages", messages,
+                     "active_run", "parent_id", json_object_get(last, "id"), "parent_seq",
+                     (json_int_t)ac_json_peek_int(last, "seq", 0));
 }
 
 static void on_read(void *baton, const ac_buf_t *texts)
@@ -288,6 +315,12 @@ static void on_read(void *baton, const ac_buf_t *texts)
     } else {
         store_cache_answer(call, out);
     }
+}
+
+/* The cache has current paths only. */
+static bool is_elsewhere(const ac_store_op_t *op)
+{
+    return json_object_get(op->in, "parent_id") || json_object_get(op->in, "regenerate");
 }
 
 static void start_load(ac_store_cache_t *cache, ac_store_op_t *op)
@@ -391,7 +424,7 @@ static void store_cache_start_post(void *self, ac_store_op_t *op)
     ac_store_cache_t *cache = self;
     switch (op->verb) {
     case AC_STORE_TURN_LOAD:
-        if (op->home || cache->loop) {
+        if ((op->home || cache->loop) && !is_elsewhere(op)) {
             start_load(cache, op);
             return;
         }

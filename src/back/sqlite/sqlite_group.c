@@ -46,7 +46,7 @@ static const struct {
     [AC_STORE_THREAD_UPDATE] = {ac_sqlite_thread_update, true},
     [AC_STORE_THREAD_DELETE] = {ac_sqlite_thread_delete, true},
     [AC_STORE_THREAD_RESTORE] = {ac_sqlite_thread_restore, true},
-    [AC_STORE_MESSAGE_LIST] = {ac_sqlite_turn_message_list, false},
+    [AC_STORE_MESSAGE_LIST] = {ac_sqlite_message_list, false},
     [AC_STORE_TURN_LOAD] = {ac_sqlite_turn_load, false},
     [AC_STORE_TURN_OPEN] = {ac_sqlite_turn_open, true},
     [AC_STORE_TURN_CLOSE] = {ac_sqlite_turn_close, true},

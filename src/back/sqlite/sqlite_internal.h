@@ -237,9 +237,11 @@ ac_sqlite_verb_fn ac_sqlite_thread_purge;
 typedef struct ac_sqlite_thread_t { /* a row of threads; zero it before use */
     json_t *json;                   /* in the form of the API; a reference */
     int64_t n_messages, version;
+    bool branched; /* its messages are no line */
 } ac_sqlite_thread_t;
 /* The columns with which the row begins. */
-#define AC_SQLITE_THREAD_COLUMNS "id, title, agent_id, status, metadata, message_count, created_at, updated_at, version"
+#define AC_SQLITE_THREAD_COLUMNS \
+    "id, title, agent_id, status, metadata, message_count, created_at, updated_at, version, tree"
 apr_status_t ac_sqlite_thread_read(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, sqlite3_stmt *row,
                                    ac_err_t *err);
 /* Finds the owner's thread op->id. hidden: also a soft-deleted one. errors: not_found. */
@@ -250,10 +252,36 @@ apr_status_t ac_sqlite_thread_insert(ac_sqlite_conn_t *conn, ac_store_op_t *op, 
 apr_status_t ac_sqlite_thread_list_answer(ac_store_op_t *op, json_t *data, bool has_more, json_t *next);
 
 /* sqlite_turns.c */
-ac_sqlite_verb_fn ac_sqlite_turn_message_list, ac_sqlite_turn_load, ac_sqlite_turn_open, ac_sqlite_turn_close;
+ac_sqlite_verb_fn ac_sqlite_turn_load, ac_sqlite_turn_open, ac_sqlite_turn_close;
+
+/* sqlite_messages.c */
+ac_sqlite_verb_fn ac_sqlite_message_list;
+#define AC_SQLITE_ROLE_SIZE 16
 #define AC_SQLITE_MESSAGE_COLUMNS \
-    "id, thread_id, seq, role, content, tool_calls, run_id, created_at, metadata, attachments"
-json_t *ac_sqlite_turn_message_read(sqlite3_stmt *row); /* NULL: damaged, or out of memory */
+    "id, thread_id, seq, role, content, tool_calls, run_id, created_at, metadata, attachments," \
+    " nullif(coalesce(parent_id, (SELECT p.id FROM messages p WHERE p.thread_id = messages.thread_id" \
+    " AND p.seq = messages.seq - 1)), '')"
+json_t *ac_sqlite_message_read(sqlite3_stmt *row); /* NULL: damaged, or out of memory */
+/* Finds the message with this id in the thread op->id; *pmessage is NULL without one. */
+apr_status_t ac_sqlite_message_find(json_t **pmessage, ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *id);
+/* The tree of the thread's messages; a line costs no statement. The caller frees it. errors: store_error: damaged. */
+apr_status_t ac_sqlite_message_tree(ac_tree_t *tree, ac_sqlite_conn_t *conn, ac_store_op_t *op,
+                                    const ac_sqlite_thread_t *thread);
+/* *pend: the message with which the path ends that op's `parent_id` or `regenerate` names, else the current one; 0:
+ * before all messages. errors: not_found; invalid_request: no question. */
+apr_status_t ac_sqlite_message_end(int64_t *pend, ac_sqlite_conn_t *conn, ac_store_op_t *op, const ac_tree_t *tree);
+/* Moves the tree's leaf as op's `leaf` says. errors: not_found, invalid_request. */
+apr_status_t ac_sqlite_message_switch(ac_tree_t *tree, ac_sqlite_conn_t *conn, ac_store_op_t *op);
+/* Inserts op's message, and adds it to the tree as its leaf, where op's `parent_seq` and `after` say. */
+apr_status_t ac_sqlite_message_add(json_t **pmessage, ac_tree_t *tree, ac_sqlite_conn_t *conn, ac_store_op_t *op);
+typedef struct ac_sqlite_path_t {
+    const ac_tree_t *tree;
+    int64_t end;
+    const ac_page_t *page;
+} ac_sqlite_path_t;
+/* Appends the page's messages of the path, in ascending order or as op->page says. */
+apr_status_t ac_sqlite_message_path(json_t *data, bool *pmore, ac_sqlite_conn_t *conn, ac_store_op_t *op,
+                                    const ac_sqlite_path_t *path);
 
 /* sqlite_move.c */
 ac_sqlite_verb_fn ac_sqlite_move_export_threads, ac_sqlite_move_export_messages, ac_sqlite_move_export_runs,

@@ -16,16 +16,16 @@ static const char sql_steps[] = "SELECT doc FROM steps WHERE run_id = ?1 ORDER B
 static const char sql_put_thread[] =
     "INSERT INTO threads (id, owner, title, agent_id, status, metadata, created_at, updated_at, deleted_at, "
     "restore_status,"
-    " message_count, version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 1)"
+    " message_count, tree, version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 1)"
     " ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, title = excluded.title, agent_id = excluded.agent_id,"
     " status = excluded.status, metadata = excluded.metadata, created_at = excluded.created_at, updated_at = "
     "excluded.updated_at,"
     " deleted_at = excluded.deleted_at, restore_status = excluded.restore_status, message_count = "
     "excluded.message_count,"
-    " version = version + 1";
+    " tree = excluded.tree, version = version + 1";
 static const char sql_put_message[] =
     "INSERT OR REPLACE INTO messages (thread_id, seq, id, role, content, tool_calls, run_id, created_at, metadata,"
-    " attachments) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    " attachments, parent_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 static const char sql_put_run[] =
     "INSERT OR REPLACE INTO runs (id, thread_id, owner, status, boot, pid, started, created_at, doc)"
     " VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?7)";
@@ -48,17 +48,18 @@ static apr_status_t record_read(json_t *data, ac_sqlite_conn_t *conn, ac_store_o
     if (status != APR_SUCCESS) {
         return status;
     }
-    fine = ac_json_put(thread.json, "owner", ac_sqlite_statement_text(row, 9));
-    fine = ac_json_put(thread.json, "deleted_at", ac_sqlite_statement_text(row, 10)) && fine;
-    fine = ac_json_put(thread.json, "restore_status", ac_sqlite_statement_text(row, 11)) && fine;
+    fine = ac_json_put(thread.json, "tree", ac_sqlite_statement_json(row, 9));
+    fine = ac_json_put(thread.json, "owner", ac_sqlite_statement_text(row, 10)) && fine;
+    fine = ac_json_put(thread.json, "deleted_at", ac_sqlite_statement_text(row, 11)) && fine;
+    fine = ac_json_put(thread.json, "restore_status", ac_sqlite_statement_text(row, 12)) && fine;
     return json_array_append_new(data, thread.json) == 0 && fine ? APR_SUCCESS
                                                                  : ac_sqlite_conn_fail_row(conn, &op->err);
 }
 
 static apr_status_t message_read(json_t *data, ac_sqlite_conn_t *conn, ac_store_op_t *op, sqlite3_stmt *row)
 {
-    return json_array_append_new(data, ac_sqlite_turn_message_read(row)) == 0 ? APR_SUCCESS
-                                                                              : ac_sqlite_conn_fail_row(conn, &op->err);
+    return json_array_append_new(data, ac_sqlite_message_read(row)) == 0 ? APR_SUCCESS
+                                                                         : ac_sqlite_conn_fail_row(conn, &op->err);
 }
 
 static apr_status_t run_read(json_t *data, ac_sqlite_conn_t *conn, ac_store_op_t *op, sqlite3_stmt *row)
@@ -176,6 +177,12 @@ apr_status_t ac_sqlite_move_export_runs(ac_sqlite_conn_t *conn, ac_store_op_t *o
 
 /* ---- import ---- */
 
+/* A message of an older store does not say its parent: it is the message before it. */
+static ac_sqlite_arg_t parent_arg(const json_t *parent_id)
+{
+    return json_is_null(parent_id) ? ac_sqlite_text("") : ac_sqlite_string(parent_id);
+}
+
 static apr_status_t put_messages(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     const json_t *messages = json_object_get(op->in, "messages"), *message;
@@ -194,7 +201,8 @@ static apr_status_t put_messages(ac_sqlite_conn_t *conn, ac_store_op_t *op)
                                                         ac_sqlite_string(json_object_get(message, "run_id")),
                                                         ac_sqlite_string(json_object_get(message, "timestamp")),
                                                         ac_sqlite_json(json_object_get(message, "metadata")),
-                                                        ac_sqlite_json(json_object_get(message, "attachments"))),
+                                                        ac_sqlite_json(json_object_get(message, "attachments")),
+                                                        parent_arg(json_object_get(message, "parent_id"))),
                                          &op->err);
         if (status != APR_SUCCESS) {
             break;
@@ -268,7 +276,8 @@ apr_status_t ac_sqlite_move_import(ac_sqlite_conn_t *conn, ac_store_op_t *op)
                                                ac_sqlite_string(json_object_get(record, "updated_at")),
                                                ac_sqlite_string(json_object_get(record, "deleted_at")),
                                                ac_sqlite_string(json_object_get(record, "restore_status")),
-                                               ac_sqlite_int(ac_json_peek_int(record, "message_count", 0))),
+                                               ac_sqlite_int(ac_json_peek_int(record, "message_count", 0)),
+                                               ac_sqlite_json(json_object_get(record, "tree"))),
                                 &op->err);
 
     if (status == APR_SUCCESS) {

@@ -75,8 +75,11 @@ static const char version_6[] =
     "CREATE INDEX usage_by_owner ON usage(owner, day);"
     "INSERT INTO stamps (name, value) VALUES ('store', 'store_' || lower(hex(randomblob(13))));";
 
-/* The files of a message: a list of {file_id, name, type, size}; NULL: none. */
-static const char version_7[] = "ALTER TABLE messages ADD COLUMN attachments TEXT;";
+/* attachments: the files of a message, a list of {file_id, name, type, size}; NULL: none. parent_id: '' for a message
+ * without one; NULL, in older files: the message before it. tree: in the form of ac_tree_json(); NULL: a line. */
+static const char version_7[] = "ALTER TABLE messages ADD COLUMN attachments TEXT;"
+                                "ALTER TABLE messages ADD COLUMN parent_id TEXT;"
+                                "ALTER TABLE threads ADD COLUMN tree TEXT;";
 
 /* The n-th entry updates version n to version n+1. A released entry never changes. */
 static const char *const versions[] = {version_1, version_2, version_3, version_4, version_5, version_6, version_7};

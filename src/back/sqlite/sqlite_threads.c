@@ -24,8 +24,8 @@ static const char sql_insert[] =
     "INSERT INTO threads (id, owner, title, agent_id, status, metadata, created_at, updated_at, message_count, version)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1)";
 static const char sql_update[] =
-    "UPDATE threads SET title = ?2, status = ?3, metadata = ?4, updated_at = ?5, version = version + 1"
-    " WHERE id = ?1 AND owner = ?6";
+    "UPDATE threads SET title = ?2, status = ?3, metadata = ?4, updated_at = ?5, tree = coalesce(?7, tree),"
+    " version = version + 1 WHERE id = ?1 AND owner = ?6";
 static const char sql_soft_delete[] =
     "UPDATE threads SET restore_status = status, status = 'deleted', deleted_at = ?2, version = version + 1"
     " WHERE id = ?1 AND owner = ?3";
@@ -54,7 +54,9 @@ static const char sql_purge_messages[] =
 
 apr_status_t ac_sqlite_thread_read(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, sqlite3_stmt *row, ac_err_t *err)
 {
-    json_t *json = json_object(), *metadata = ac_sqlite_statement_json(row, 4);
+    json_t *json = json_object(), *metadata = ac_sqlite_statement_json(row, 4),
+           *tree = ac_sqlite_statement_json(row, 9);
+    json_t *leaf = json_object_get(json_object_get(tree, "leaf"), "id");
     bool fine;
 
     if (json_is_null(metadata)) {
@@ -62,14 +64,18 @@ apr_status_t ac_sqlite_thread_read(ac_sqlite_thread_t *thread, ac_sqlite_conn_t 
     }
     thread->n_messages = sqlite3_column_int64(row, 5);
     thread->version = sqlite3_column_int64(row, 8);
+    thread->branched = json_is_object(tree);
     fine = ac_json_put(json, "id", ac_sqlite_statement_text(row, 0));
     fine = ac_json_put(json, "title", ac_sqlite_statement_text(row, 1)) && fine;
     fine = ac_json_put(json, "agent_id", ac_sqlite_statement_text(row, 2)) && fine;
     fine = ac_json_put(json, "status", ac_sqlite_statement_text(row, 3)) && fine;
     fine = ac_json_put(json, "metadata", metadata) && fine;
     fine = ac_json_put(json, "message_count", json_integer(thread->n_messages)) && fine;
+    fine = ac_json_put(json, "leaf", leaf ? json_incref(leaf) : json_null()) && fine;
     fine = ac_json_put(json, "created_at", ac_sqlite_statement_text(row, 6)) && fine;
     fine = ac_json_put(json, "updated_at", ac_sqlite_statement_text(row, 7)) && fine;
+    fine = tree != NULL && fine;
+    json_decref(tree);
     if (!fine) {
         json_decref(json);
         return ac_sqlite_conn_fail_row(conn, err);
@@ -164,9 +170,45 @@ static const json_t *changed(const ac_store_op_t *op, const json_t *thread, cons
     return value && (nullable || !json_is_null(value)) ? value : json_object_get(thread, name);
 }
 
+/* The answer of an operation that has to wait for the end of the thread's run. */
+static apr_status_t run_none(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+{
+    char run_id[AC_ID_SIZE];
+    apr_status_t status = ac_sqlite_run_active(run_id, conn, op->id, &op->err);
+
+    if (status == APR_SUCCESS && *run_id) {
+        op->out = json_pack("{s:s}", "run_id", run_id);
+        return ac_err_set(&op->err, AC_RUN_IN_PROGRESS, "the thread has an active run");
+    }
+    return status;
+}
+
+/* *ptree: the thread's tree with the leaf that the operation asks for; NULL: as it is. */
+static apr_status_t leaf_change(json_t **ptree, ac_sqlite_conn_t *conn, ac_store_op_t *op,
+                                const ac_sqlite_thread_t *thread)
+{
+    ac_tree_t tree = {0};
+    apr_status_t status = APR_SUCCESS;
+
+    *ptree = NULL;
+    if (json_object_get(op->in, "leaf")) {
+        status = ac_sqlite_message_tree(&tree, conn, op, thread);
+        if (status == APR_SUCCESS) {
+            status = ac_sqlite_message_switch(&tree, conn, op);
+        }
+        if (status == APR_SUCCESS) {
+            status = run_none(conn, op);
+        }
+        *ptree = status == APR_SUCCESS ? ac_tree_json(&tree) : NULL;
+        ac_tree_free(&tree);
+    }
+    return status;
+}
+
 apr_status_t ac_sqlite_thread_update(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     ac_sqlite_thread_t thread = {0};
+    json_t *tree = NULL;
     apr_status_t status = ac_sqlite_thread_find(&thread, conn, op, false);
 
     if (status != APR_SUCCESS) {
@@ -174,15 +216,19 @@ apr_status_t ac_sqlite_thread_update(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     }
     status = ac_store_thread_check(op, thread.version);
     if (status == APR_SUCCESS) {
+        status = leaf_change(&tree, conn, op, &thread);
+    }
+    if (status == APR_SUCCESS) {
         status = ac_sqlite_statement_run(conn, sql_update,
                                          AC_SQLITE_ARGS(ac_sqlite_text(op->id),
                                                         ac_sqlite_string(changed(op, thread.json, "title", true)),
                                                         ac_sqlite_string(changed(op, thread.json, "status", false)),
                                                         ac_sqlite_json(changed(op, thread.json, "metadata", true)),
                                                         ac_sqlite_string(changed(op, thread.json, "updated_at", false)),
-                                                        ac_sqlite_text(op->owner)),
+                                                        ac_sqlite_text(op->owner), ac_sqlite_json(tree)),
                                          &op->err);
     }
+    json_decref(tree);
     json_decref(thread.json);
     return status == APR_SUCCESS ? thread_answer(conn, op) : status;
 }
@@ -202,13 +248,8 @@ static apr_status_t thread_remove(ac_sqlite_conn_t *conn, const char *id, const 
 
 static apr_status_t hard_delete(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
-    char run_id[AC_ID_SIZE];
-    apr_status_t status = ac_sqlite_run_active(run_id, conn, op->id, &op->err);
+    apr_status_t status = run_none(conn, op);
 
-    if (status == APR_SUCCESS && *run_id) {
-        op->out = json_pack("{s:s}", "run_id", run_id);
-        return ac_err_set(&op->err, AC_RUN_IN_PROGRESS, "the thread has an active run");
-    }
     return status == APR_SUCCESS ? thread_remove(conn, op->id, op->owner, &op->err) : status;
 }
 
