@@ -41,6 +41,7 @@ typedef enum ac_kind_e {
     AC_METHOD_NOT_ALLOWED,
     AC_NOT_ACCEPTABLE,
     AC_BODY_TOO_LARGE,
+    AC_FILE_LIMIT,
     AC_UNSUPPORTED_MEDIA,
     AC_RUN_IN_PROGRESS,
     AC_READ_ONLY,
@@ -65,6 +66,7 @@ typedef enum ac_kind_e {
     AC_UPSTREAM_ERROR,
     AC_UPSTREAM_TIMEOUT,
     /* this server's fault */
+    AC_STORAGE_FULL,
     AC_OVERLOADED,
     AC_STOPPING,
     AC_CANCELLED,
@@ -210,6 +212,14 @@ typedef enum ac_store_verb_e {
     AC_STORE_USAGE_SUM_ALL,
     AC_STORE_EXPORT_USAGE,
     AC_STORE_IMPORT_USAGE,
+    AC_STORE_FILE_PUT,
+    AC_STORE_FILE_GET,
+    AC_STORE_FILE_LIST,
+    AC_STORE_FILE_DELETE,
+    AC_STORE_FILE_ATTACH,
+    AC_STORE_FILE_SWEEP,
+    AC_STORE_EXPORT_FILES,
+    AC_STORE_IMPORT_FILES,
     AC_STORE_N_VERBS
 } ac_store_verb_e;
 
@@ -401,7 +411,31 @@ struct ac_store_op_t {
  * EXPORT_USAGE     id -       in {after: cursor|null}, page.limit    out {data: [row], next: cursor|null}: of every
  *                  owner; the source of the store's own rows is its id
  * IMPORT_USAGE     id -       in {rows}    out {}. Overwrites rows with the same key. Rows whose source is this store's
- *                  own id are ignored. */
+ *                  own id are ignored.
+ *
+ * Files: what is known about the bytes that clients upload (back/files/files.h has the bytes). A file is {id, name,
+ * type, size, sha256, created_at, thread_id|null, status}; status: "uploaded", or "attached" to a message of the
+ * thread.
+ *
+ * FILE_PUT         id -       in {file, limits: {owner_files, owner_bytes, thread_files, thread_bytes}}    out file
+ *                  One transaction counts what the owner and the thread have and stores the file. The same file again
+ *                  succeeds. errors: not_found (no such thread); file_limit_exceeded.
+ * FILE_GET         id file    in -    out file
+ * FILE_LIST        id -       in {thread_id?}, page (limit, after)    out {data, has_more, next|null}, newest first
+ * FILE_DELETE      id file    in -    out {}
+ * FILE_ATTACH      id thread  in {ids, at, limits}    out {data: [file]}, in the order of ids
+ *                  The files belong to the thread from now on. The thread need not exist yet: it is created by the turn
+ *                  whose message has the files, which is opened afterwards. errors: not_found; invalid_request: a file
+ *                  belongs to another thread; file_limit_exceeded. Each with the pointer /N of the index in ids.
+ * FILE_SWEEP       id -       in {before, ids?}, page.limit    out {removed: [id], unknown: [id], more}
+ *                  Removes files of all owners that were uploaded before that time and are attached to no message, or
+ *                  to a thread that was never created. more: there may be further ones. unknown: those of `ids` that
+ *                  are no file's.
+ * EXPORT_FILES     id -       in {after: cursor|null}, page.limit    out {data: [file with its owner], next}
+ * IMPORT_FILES     id -       in {files}    out {}. Overwrites files with the same id.
+ *
+ * A file is removed with its thread: THREAD_DELETE with `hard` and PURGE add {files: [id]}, the removed ones, to their
+ * results. */
 
 #define AC_STORE_PROVIDER "agentchat-store"
 #define AC_MODEL_PROVIDER "agentchat-model"

@@ -57,6 +57,18 @@ const char *ac_store_verb_name(ac_store_verb_e verb);
 #define AC_STORE_VERB_SIZE 32
 void ac_store_verb_code(char code[AC_STORE_VERB_SIZE], ac_store_verb_e verb);
 
+/* ---- store_file.c: files, for stores ---- */
+typedef struct ac_file_count_t { /* the files that an owner or a thread has */
+    int64_t files, bytes;
+} ac_file_count_t;
+/* Whether a file's document has all members. */
+bool ac_store_file_valid(const json_t *file);
+/* Checks whether `limits` of op->in let the owner, or the thread, have this file too. errors: file_limit_exceeded. */
+apr_status_t ac_store_file_check(ac_store_op_t *op, const ac_file_count_t *sum, bool of_thread, const json_t *file);
+/* Checks whether FILE_ATTACH can have this file of the owner (NULL: there is none), the index-th of its list. errors:
+ * not_found, invalid_request. */
+apr_status_t ac_store_file_check_attach(ac_store_op_t *op, const json_t *file, size_t index);
+
 /* ---- usage.c: usage figures, for stores ---- */
 /* A row of usage: {day, owner, agent_id, model, status, error, currency, source, figures}. All members except for
  * `figures` are texts; they identify the row. day: YYYY-MM-DD, UTC, on which the runs were created. error: a code, or

@@ -45,6 +45,14 @@ static const struct {
     [AC_STORE_USAGE_SUM_ALL] = {"usage sum all", false},
     [AC_STORE_EXPORT_USAGE] = {"export usage", false},
     [AC_STORE_IMPORT_USAGE] = {"import usage", false},
+    [AC_STORE_FILE_PUT] = {"file put", true},
+    [AC_STORE_FILE_GET] = {"file get", true},
+    [AC_STORE_FILE_LIST] = {"file list", true},
+    [AC_STORE_FILE_DELETE] = {"file delete", true},
+    [AC_STORE_FILE_ATTACH] = {"file attach", true},
+    [AC_STORE_FILE_SWEEP] = {"file sweep", false},
+    [AC_STORE_EXPORT_FILES] = {"export files", false},
+    [AC_STORE_IMPORT_FILES] = {"import files", false},
 };
 
 const char *ac_store_verb_name(ac_store_verb_e verb)

@@ -316,6 +316,13 @@ apr_status_t ac_sqlite_usage_count(ac_sqlite_conn_t *conn, const char *owner, co
 /* Counts all runs of a file whose table of usage is new. */
 apr_status_t ac_sqlite_usage_fill(ac_sqlite_conn_t *conn, ac_err_t *err);
 
+/* sqlite_files.c */
+ac_sqlite_verb_fn ac_sqlite_file_put, ac_sqlite_file_get, ac_sqlite_file_list, ac_sqlite_file_delete,
+    ac_sqlite_file_attach, ac_sqlite_file_sweep, ac_sqlite_file_export, ac_sqlite_file_import;
+/* Removes the files of a thread that is being removed, and adds their ids to `removed`. */
+apr_status_t ac_sqlite_file_remove_all(json_t *removed, ac_sqlite_conn_t *conn, const char *thread_id,
+                                       const char *owner, ac_err_t *err);
+
 /* sqlite_runs.c */
 ac_sqlite_verb_fn ac_sqlite_run_get, ac_sqlite_run_list, ac_sqlite_run_step_list;
 /* The thread's active run, or "". conn->mend says what happens to a dead one. */

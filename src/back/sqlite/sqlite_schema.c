@@ -77,9 +77,23 @@ static const char version_6[] =
 
 /* attachments: the files of a message, a list of {file_id, name, type, size}; NULL: none. parent_id: '' for a message
  * without one; NULL, in older files: the message before it. tree: in the form of ac_tree_json(); NULL: a line. */
-static const char version_7[] = "ALTER TABLE messages ADD COLUMN attachments TEXT;"
-                                "ALTER TABLE messages ADD COLUMN parent_id TEXT;"
-                                "ALTER TABLE threads ADD COLUMN tree TEXT;";
+#define COLUMNS_TREE \
+    "ALTER TABLE messages ADD COLUMN attachments TEXT;" \
+    "ALTER TABLE messages ADD COLUMN parent_id TEXT;" \
+    "ALTER TABLE threads ADD COLUMN tree TEXT;"
+
+/* Files that clients have uploaded; their bytes are elsewhere. status: "uploaded", or "attached" to a message of the
+ * thread. loose: since when the file is not known to be a part of a conversation; NULL: it is one. */
+#define TABLE_FILES \
+    "CREATE TABLE files (" \
+    " id TEXT NOT NULL PRIMARY KEY, owner TEXT NOT NULL, thread_id TEXT, status TEXT NOT NULL, name TEXT NOT NULL," \
+    " type TEXT NOT NULL, size INTEGER NOT NULL, sha256 TEXT NOT NULL, created_at TEXT NOT NULL, loose TEXT" \
+    ") WITHOUT ROWID;" \
+    "CREATE INDEX files_by_owner ON files(owner, id);" \
+    "CREATE INDEX files_by_thread ON files(thread_id, id) WHERE thread_id IS NOT NULL;" \
+    "CREATE INDEX files_loose ON files(loose) WHERE loose IS NOT NULL;"
+
+static const char version_7[] = COLUMNS_TREE TABLE_FILES;
 
 /* The n-th entry updates version n to version n+1. A released entry never changes. */
 static const char *const versions[] = {version_1, version_2, version_3, version_4, version_5, version_6, version_7};

@@ -233,11 +233,13 @@ apr_status_t ac_sqlite_thread_update(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     return status == APR_SUCCESS ? thread_answer(conn, op) : status;
 }
 
-static apr_status_t thread_remove(ac_sqlite_conn_t *conn, const char *id, const char *owner, ac_err_t *err)
+/* Adds the ids of the thread's files, which are removed with it, to files. */
+static apr_status_t thread_remove(json_t *files, ac_sqlite_conn_t *conn, const char *id, const char *owner,
+                                  ac_err_t *err)
 {
     static const char *const order[] = {sql_remove_steps, sql_remove_waits, sql_remove_runs, sql_remove_messages,
                                         sql_remove_thread};
-    apr_status_t status = APR_SUCCESS;
+    apr_status_t status = ac_sqlite_file_remove_all(files, conn, id, owner, err);
 
     for (size_t i = 0; status == APR_SUCCESS && i < sizeof(order) / sizeof(*order); i++) {
         status =
@@ -246,11 +248,27 @@ static apr_status_t thread_remove(ac_sqlite_conn_t *conn, const char *id, const 
     return status;
 }
 
+/* Consumes the ids of files; without any there is no such member. */
+static void files_answer(json_t *out, json_t *files)
+{
+    if (json_array_size(files) > 0) {
+        json_object_set(out, "files", files);
+    }
+    json_decref(files);
+}
+
 static apr_status_t hard_delete(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     apr_status_t status = run_none(conn, op);
 
-    return status == APR_SUCCESS ? thread_remove(conn, op->id, op->owner, &op->err) : status;
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    json_t *files = json_array();
+    status = thread_remove(files, conn, op->id, op->owner, &op->err);
+    op->out = json_object();
+    files_answer(op->out, files);
+    return status;
 }
 
 apr_status_t ac_sqlite_thread_delete(ac_sqlite_conn_t *conn, ac_store_op_t *op)
@@ -271,7 +289,7 @@ apr_status_t ac_sqlite_thread_delete(ac_sqlite_conn_t *conn, ac_store_op_t *op)
                                              &op->err);
         }
     }
-    if (status == APR_SUCCESS) {
+    if (status == APR_SUCCESS && !op->out) {
         op->out = json_object();
     }
     return status;
@@ -409,6 +427,7 @@ apr_status_t ac_sqlite_thread_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 
 typedef struct purged_t {
     char id[AC_ID_SIZE], owner[AC_OWNER_SIZE];
+    json_t *files; /* ids of the files of all purged threads */
 } purged_t;
 
 /* Removes up to PURGE_ROWS rows of the thread, and after the last of them the thread itself. *prows: the number of
@@ -432,19 +451,21 @@ static apr_status_t purge_thread(int *prows, bool *pgone, ac_sqlite_conn_t *conn
         *pgone = *pgone && (order[i] == sql_purge_steps || sqlite3_changes(conn->db) < limit);
     }
     *pgone = *pgone && *prows < PURGE_ROWS;
-    return status == APR_SUCCESS && *pgone ? thread_remove(conn, thread->id, thread->owner, err) : status;
+    return status == APR_SUCCESS && *pgone ? thread_remove(thread->files, conn, thread->id, thread->owner, err)
+                                           : status;
 }
 
 apr_status_t ac_sqlite_thread_purge(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     int64_t n_purged = ac_json_peek_int(op->out, "purged", 0);
     int n_rows = 0, rows = 0;
-    purged_t thread;
+    purged_t thread = {.files = json_incref(json_object_get(op->out, "files"))};
     const char *before = NULL;
     sqlite3_stmt *row = NULL;
     bool gone, more = true;
     apr_status_t status = ac_json_string(&before, op->in, "before", true, &op->err);
 
+    thread.files = thread.files ? thread.files : json_array();
     for (int i = 0; status == APR_SUCCESS && more && i < PURGE_THREADS && n_rows < PURGE_ROWS; i++) {
         status = ac_sqlite_statement_row(&row, conn, sql_purge_next, AC_SQLITE_ARGS(ac_sqlite_text(before)), &op->err);
         more = status == APR_SUCCESS && row;
@@ -458,18 +479,17 @@ apr_status_t ac_sqlite_thread_purge(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         n_rows += rows;
         n_purged += status == APR_SUCCESS && gone;
     }
-    if (status != APR_SUCCESS) {
-        return status;
-    }
     const char *keys_before = ac_json_peek_string(op->in, "keys_before", NULL);
-    if (keys_before) {
+    if (status == APR_SUCCESS && keys_before) {
         status = ac_sqlite_key_purge(&rows, conn, keys_before, PURGE_ROWS, &op->err);
         more = more || rows == PURGE_ROWS;
     }
     if (status != APR_SUCCESS) {
+        json_decref(thread.files);
         return status;
     }
     json_decref(op->out);
     op->out = json_pack("{s:I}", "purged", (json_int_t)n_purged);
+    files_answer(op->out, thread.files);
     return more ? AC_SQLITE_TO_WRITER : APR_SUCCESS;
 }

@@ -207,6 +207,8 @@ void ac_config_appinsights_complete(ac_config_check_t *check);
 void ac_config_trace_check(ac_config_check_t *check);
 
 /* ---- config_store.c ---- */
+/* Decides where the bytes of files are kept. */
+void ac_config_store_create_files(ac_config_check_t *check);
 /* Whether something is kept in the state directory. */
 bool ac_config_store_needs_dir(const ac_config_check_t *check);
 /* Checks the state directory, or whether it can be made. Returns whether it exists; problems are reported. */

@@ -52,12 +52,22 @@ void ac_config_store_create(ac_config_check_t *check, bool open)
     }
 }
 
+void ac_config_store_create_files(ac_config_check_t *check)
+{
+    ac_conf_t *conf = check->conf;
+    if (conf->files.on) {
+        const char *dir = apr_pstrcat(check->p, conf->state_dir, "/files", NULL);
+        conf->files.store.vt = &ac_files_disk;
+        conf->files.store.self = ac_files_disk_create(dir, conf->files.reserve, check->p);
+    }
+}
+
 /* ---- the state directory ---- */
 bool ac_config_store_needs_dir(const ac_config_check_t *check)
 {
     const ac_config_t *config = check->config;
     bool needed = !ac_config_check_server_at(check, "AgentChatStore") ||
-        ac_config_check_server_at(check, "AgentChatStateDir") || config->saves_limits;
+        ac_config_check_server_at(check, "AgentChatStateDir") || config->saves_limits || config->conf.files.on;
     for (int i = 0; i < config->defs.tools->nelts; i++) {
         const ac_tool_def_t *def = APR_ARRAY_IDX(config->defs.tools, i, const ac_tool_def_t *);
         needed = needed || (def->conf.provider && strcmp(def->conf.provider, ac_tool_knowledge.name) == 0);
