@@ -14,6 +14,10 @@ $(BENCH_BIN)/ssebench: $(BENCH_SSEBENCH) $(BENCH_HEADERS)
 	@mkdir -p $(@D)
 	$(CC) $(BENCH_FLAGS) $(SAN) -o $@ $(BENCH_SSEBENCH)
 
+$(BENCH_BIN)/heap_sampler.so: tests/bench/heap_sampler.c
+	@mkdir -p $(@D)
+	$(CC) $(BENCH_FLAGS) -shared -fPIC -o $@ $<
+
 bench-rig: $(BENCH_BIN)/llmsim $(BENCH_BIN)/ssebench
 
 # What it measures beside the module is in tests/bench/README.md; ARGS='-r 3' gives medians of three runs.
@@ -43,11 +47,11 @@ bench-parked: module bench-rig
 	/usr/bin/python3 tests/bench/parked.py $(BUILD) $(BUILD)/bench/results
 
 # Half an hour of 500 streams, and nothing may grow; SOAK_MINUTES and what else there is: tests/bench/soak.py.
-soak: module $(BENCH_BIN)/llmsim
+soak: module $(BENCH_BIN)/llmsim $(BENCH_BIN)/heap_sampler.so
 	BUILD_DIR=$(BUILD) /usr/bin/python3 tests/bench/soak.py $(BENCH_BIN)/llmsim $(BUILD)/soak
 
 # Three machines whose Redis fails in turns; tests/bench/soak_mirror.py.
-soak-mirror: module $(BENCH_BIN)/llmsim
+soak-mirror: module $(BENCH_BIN)/llmsim $(BENCH_BIN)/heap_sampler.so
 	BUILD_DIR=$(BUILD) /usr/bin/python3 tests/bench/soak_mirror.py $(BENCH_BIN)/llmsim $(BUILD)/soak
 
 # The rig's own test, under sanitizers.

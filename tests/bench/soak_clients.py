@@ -12,6 +12,14 @@ PATIENCE = 120              # seconds without a byte (heartbeats come every 15) 
 IDLE = 3                    # seconds after which a connection that was kept alive may be closed by the server
 
 
+class Counts(collections.Counter):
+    """What happened how often; and each run's end that was an error, with its event: {at, run_id, id, code, message, ...}."""
+
+    def __init__(self):
+        super().__init__()
+        self.errors = []
+
+
 class Gone(Exception):
     """The server closed the connection."""
 
@@ -223,11 +231,13 @@ class Visitor:
                 seen["run"] = value["run_id"]
             elif value["type"] in ("done", "error"):
                 seen["end"] = value.get("status") or value["code"]
+                if value["type"] == "error":
+                    self.counts.errors.append({"at": time.monotonic(), "clock": time.time(), "run_id": seen["run"], **value, "id": number})
 
 
 async def visit(port, n_clients, stop, pace):
     """(counts, task). The task ends when `stop` is set and all have ended; its result is what went wrong."""
-    counts = collections.Counter()
+    counts = Counts()
 
     async def all_of_them():
         async def one(i):

@@ -3,13 +3,16 @@
 come back, watch and cancel on another. Redis is killed, paused, filled and emptied in turns. Nothing may grow, no answer may lack a
 word, and no copy may stay in Redis when its time is over. usage: soak_mirror.py LLMSIM OUTDIR, with
 
-    SOAK_MINUTES (24), SOAK_STREAMS (40), SOAK_WARMUP (minutes; two thirds of the whole), SOAK_BOUND (kB/min by which the children's own
-    memory may grow, 100), BUILD_DIR
+    SOAK_MINUTES (24), SOAK_STREAMS (40), SOAK_WARMUP (minutes; two thirds of the whole), SOAK_BOUND (kB/min by which what malloc gave out
+    to the children may grow, 100; five times that for their own memory), BUILD_DIR
+
+Runs that end as interrupted count as wrong, unless the scripted Cosmos DB stood still shortly before: soak_mirror.ends has their errors.
 """
 import asyncio
 import collections
 import csv
 import itertools
+import json
 import os
 import random
 import statistics
@@ -32,6 +35,8 @@ MINUTES = soak.MINUTES
 CLIENTS = int(os.environ.get("SOAK_STREAMS", "40"))
 WARMUP = float(os.environ.get("SOAK_WARMUP", MINUTES * 2 / 3))
 KEEP, RUN_TIMEOUT = 10, 60                      # seconds
+LEASE = 60                                      # of a run in Cosmos DB
+STALL = 5                                       # longer than the module waits for Cosmos DB
 CALM, OUTAGE = 15, 6
 TUNING = soak.TUNING.replace("StartServers 2\nServerLimit 2", "StartServers 1\nServerLimit 1").replace(
     "MaxRequestWorkers 32", "MaxRequestWorkers 16")
@@ -97,6 +102,7 @@ class Soak:
                                      "300"], stdout=subprocess.DEVNULL)
         self.store, self.redis = ScriptedCosmos(), Redis().start()
         self.store.separate()
+        self.heap = soak.Heap(Path(llmsim).with_name("heap_sampler.so"))
         password = self.redis.root / "password"
         password.write_text("secret\n")
         password.chmod(0o644)
@@ -105,7 +111,7 @@ class Soak:
             directives = soak.DIRECTIVES.format(sim=self.port.number, logs=self.out / f"logs{i}", keep=KEEP) + self.store.directives + \
                 f"AgentChatRunTimeout {RUN_TIMEOUT}s\n" \
                 f"AgentChatShared redis:127.0.0.1:{self.redis.port} user=chat password=file:{password}\n"
-            server = Server(directives, tuning=TUNING, env={**self.store.env, **soak.MALLOC}).start()
+            server = Server(directives, tuning=TUNING, env={**self.store.env, **self.heap.env}).start()
             server.expect_log("AC0503", "AH00484", *AWAY)
             self.machines.append(server)
         for server in self.machines:
@@ -150,11 +156,11 @@ class Soak:
     # ---- machines ----
     def look(self, began, counts):
         now = round(time.monotonic() - began, 1)
-        return [(now, pid, *soak.sample_child(pid), 0, counts["live"]) for server in self.machines for pid in server.children()]
+        return [(now, pid, *soak.sample_child(pid, self.heap), 0, counts["live"]) for server in self.machines for pid in server.children()]
 
     async def run(self):
         stop, calm, began = asyncio.Event(), asyncio.Event(), time.monotonic()
-        counts, ports = collections.Counter(), [server.port for server in self.machines]
+        counts, ports = soak_clients.Counts(), [server.port for server in self.machines]
 
         def pace():
             return f"tokens={random.randrange(20, 120)}"
@@ -173,6 +179,7 @@ class Soak:
         await chaos
         stop.set()
         wrong = [repr(end) for end in await asyncio.wait_for(clients, 180) if end is not None]
+        self.stood = await asyncio.to_thread(self.store.control)
         return wrong + await self.afterwards(), counts
 
     async def afterwards(self):
@@ -191,27 +198,39 @@ class Soak:
         return wrong + [f"{key} is left with {left} ms" for key, left in copies.items() if key.startswith("agentchat:ev:run_")]
 
     # ---- what is said ----
+    def unexplained(self, counts):
+        """Runs that were interrupted although the scripted Cosmos DB went on in the time of their lease."""
+        stalls = [stall for stall in self.stood["stalls"] if stall[1] >= STALL]
+        print(f"the scripted Cosmos DB: {self.stood['carried_out']} requests, the slowest {self.stood['slowest'][0]} s "
+              f"({self.stood['slowest'][2]}), stalls of {sorted((stall[1] for stall in self.stood['stalls']), reverse=True)[:5]} s")
+        with open(self.out / "soak_mirror.ends", "w") as file:
+            file.writelines(json.dumps(error) + "\n" for error in counts.errors)
+        interrupted = [error for error in counts.errors if error.get("code") == "interrupted"]
+        unexplained = [error for error in interrupted
+                       if not any(at <= error["at"] <= at + seconds + 2 * LEASE for at, seconds in stalls)]
+        print(f"{len(interrupted)} runs interrupted, {len(interrupted) - len(unexplained)} of them after a stall of Cosmos DB")
+        return [f"{error['run_id']} was interrupted at event {error['id']}: {error.get('message')}" for error in unexplained]
+
     def verdict(self, counts):
         with open(self.out / "soak_mirror.csv", "w", newline="") as file:
             csv.writer(file).writerows([soak.COLUMNS, *self.rows])
         late = [row for row in self.rows if row[0] >= WARMUP * 60]
-        wrong, grows = [], 0.0
+        wrong, live, anon = self.unexplained(counts), 0.0, 0.0
         for pid in dict.fromkeys(row[1] for row in self.rows):
             column = dict(zip(soak.COLUMNS, zip(*(row for row in late if row[1] == pid))))
-            slope = soak.slope(column["seconds"], column["anon_kb"])
-            grows += slope
-            print(f"child {pid}: own memory {slope:+.1f} kB/min, " + ", ".join(
-                f"{name} {min(column[name])} to {max(column[name])}" for name in ("anon_kb", "fds", "threads", "streams")))
+            given, own = (soak.slope(column["seconds"], column[name]) for name in ("live_kb", "anon_kb"))
+            live, anon = live + given, anon + own
+            print(f"child {pid}: given out {given:+.1f} kB/min, own memory {own:+.1f}, " + ", ".join(
+                f"{name} {min(column[name])} to {max(column[name])}" for name in ("live_kb", "anon_kb", "fds", "threads", "streams")))
             half = len(column["fds"]) // 2
             early, later = (statistics.median(part) for part in (column["fds"][:half], column["fds"][half:]))
             if later > early * 1.05 + 10:
                 wrong.append(f"child {pid}: {early:g} descriptors became {later:g}")
         print(f"{MINUTES:g} minutes, the first {WARMUP:g} of them warm-up; {CLIENTS} clients on three machines, {dict(counts)}; "
-              f"Redis: {dict(self.turns)}; all children: {grows:+.1f} kB/min")
+              f"Redis: {dict(self.turns)}; all children: given out {live:+.1f} kB/min, own memory {anon:+.1f}")
         if len({row[1] for row in self.rows}) != 3:
             wrong.append("a child did not live for the whole time")
-        if grows > soak.BOUND:
-            wrong.append(f"the children grow by {grows:.1f} kB a minute, more than {soak.BOUND:g}")
+        wrong += soak.grown(live, anon)
         if counts["cut"]:
             wrong.append(f"{counts['cut']} answers were cut")
         return wrong
@@ -223,6 +242,7 @@ class Soak:
             (self.out / f"error{i}.log").write_text(server.log())
             wrong += server.check_log()
             server.remove()
+        self.heap.remove()
         self.redis.remove()
         self.store.process.kill()
         self.sim.terminate()

@@ -19,7 +19,7 @@ from urllib.parse import quote, unquote
 
 from cosmos_container import Container, Failure, describe
 from cosmos_sql import SqlError, parse
-from scripted_server import ScriptedServer, reset_at_close
+from scripted_server import ScriptedServer, Stalls, reset_at_close
 
 KEY = base64.b64encode(b"a key of the scripted account, of sixty-four bytes, all visible.").decode()
 TOKEN = "a-token-of-the-scripted-tenant"
@@ -31,6 +31,7 @@ class Cosmos(ScriptedServer):
     def __init__(self, key=KEY):
         self.key, self.lock, self.busy_lock = key, threading.RLock(), threading.Lock()
         self.busy, self.busy_since, self.n_busy = 0.0, 0.0, 0
+        self.slowest, self.stalls = [0.0, 0.0, ""], None
         self.reset()
         super().__init__()
 
@@ -92,10 +93,12 @@ class Cosmos(ScriptedServer):
         if path == "/_control":
             return self._send(connection, 200, {}, self._control(json.loads(body or b"{}")))
         self._note_busy(1)
+        began = time.monotonic()
         try:
             return self._answer(connection, method, path, headers, body)
         finally:
             self._note_busy(-1)
+            self.slowest = max(self.slowest, [round(time.monotonic() - began, 2), began, method])
 
     def _note_busy(self, more):
         """For how long at least one request has been in our hands."""
@@ -121,7 +124,8 @@ class Cosmos(ScriptedServer):
                 self.reset()
             self.behave(**order)
             answer = {"requests": len(self.requests), "connections": self.n_connections, "carried_out": self.n_carried_out,
-                      "faults": self.n_faults, "busy": self.busy,
+                      "faults": self.n_faults, "busy": self.busy, "slowest": self.slowest,
+                      "stalls": self.stalls.found if self.stalls else [],
                       "documents_in": {name: sum(d.get("type") not in OF_NO_THREAD
                                               for p in container.partitions.values() for d in p.values())
                                        for database in self.databases.values() for name, container in database.items()}}
@@ -466,5 +470,6 @@ class Cosmos(ScriptedServer):
 
 if __name__ == "__main__":
     server = Cosmos()
+    server.stalls = Stalls()
     print(server.port, flush=True)
     sys.stdin.read()

@@ -3,11 +3,30 @@
 import socket
 import struct
 import threading
+import time
+
+LOOK = 0.1              # seconds between two looks at the clock
 
 
 def reset_at_close(connection):
     """The other side sees a reset when it is closed."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+class Stalls:
+    """When this process stood still: a thread that only sleeps came late, by more than a second."""
+
+    def __init__(self):
+        self.found = []                 # [[monotonic time of its begin, seconds]]
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self):
+        while True:
+            began = time.monotonic()
+            time.sleep(LOOK)
+            late = time.monotonic() - began - LOOK
+            if late > 1:
+                self.found.append([began, round(late, 1)])
 
 
 class ScriptedServer:
