@@ -95,7 +95,7 @@ class Visitor(soak_clients.Visitor):
 
 class Soak:
     def __init__(self, llmsim, out):
-        self.out, self.rows, self.turns = Path(out), [], collections.Counter()
+        self.out, self.rows, self.turns = Path(out).resolve(), [], collections.Counter()
         self.out.mkdir(parents=True, exist_ok=True)
         self.port = HeldPort()
         self.sim = subprocess.Popen([llmsim, "--port", str(self.port.number), "--interval-us", "200000", "--jitter", "30", "--ttft-ms",
