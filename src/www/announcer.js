@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Text for screen readers: an answer is announced sentence by sentence, never word by word.
+import { t } from './strings.js';
 
 const END = /[.!?:;…。！？](?=[\s)"'”’»]|$)|\n/g;
 const LEAST = 40;                       // characters; shorter ones wait for the next sentence
@@ -54,5 +55,5 @@ export class Announcer {
 
 /** The text without Markdown's marks. */
 function readable(text) {
-  return text.replace(/```\w*/g, ' code: ').replace(/\*\*|__|`|^#+ |^> /gm, '').replace(/\[([^[\]]*)\]\([^()]*\)/g, '$1').trim();
+  return text.replace(/```\w*/g, ` ${t('said.code')} `).replace(/\*\*|__|`|^#+ |^> /gm, '').replace(/\[([^[\]]*)\]\([^()]*\)/g, '$1').trim();
 }

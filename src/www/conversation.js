@@ -2,6 +2,7 @@
 // The open conversation: its stored turns, sending a message, showing its answer, and following a run again after a loss.
 import { AgentChatError } from './agentchat.js';
 import { $, el } from './dom.js';
+import { t } from './strings.js';
 import { AnswerTurn, UserTurn } from './turn.js';
 import { wordsOf } from './words.js';
 
@@ -61,7 +62,7 @@ export class Conversation {
     });
   }
 
-  #user(text, timestamp) { return new UserTurn(text, { edit: words => this.#app.putBack(words) }, timestamp); }
+  #user(text, timestamp) { return new UserTurn(text, { edit: words => this.#app.composer.putBack(words) }, timestamp); }
 
   /** Shows stored messages as turns, without those that are shown already. */
   #turnsOf(messages, runs) {
@@ -127,7 +128,7 @@ export class Conversation {
       return;
     }
     load.refreshing = true;
-    this.#turns.append(el('p.loading', { text: 'Loading…' }));
+    this.#turns.append(el('p.loading', { text: t('loading') }));
     try {
       const [page, runs, thread] = await Promise.all([client.messages(threadId, { order: 'desc', limit: PAGE }, { signal }),
         client.runs(threadId, { limit: PAGE }, { signal }), client.thread(threadId, { signal })]);
@@ -156,7 +157,7 @@ export class Conversation {
   /** Keeps a message that did not reach the server as the draft of its conversation. */
   keepUnsent() {
     const { lost, runId, user } = this.#active ?? {};
-    if (lost && !runId && user) this.#app.keep(this.threadId, user.text);
+    if (lost && !runId && user) this.#app.composer.keep(this.threadId, user.text);
   }
 
   #leave() {
@@ -274,7 +275,7 @@ export class Conversation {
     user.node.remove();
     answer.node.remove();
     if (!this.threadId) this.#turns.replaceChildren(this.#app.welcome());
-    this.#app.putBack(user.text);
+    this.#app.composer.putBack(user.text);
   }
 
   async #watch(answer, begin, runId, user = null) {
@@ -303,20 +304,20 @@ export class Conversation {
     switch (event.type) {
       case 'run': this.#begun(event, active, answer, user); break;
       case 'token': answer.token(event.content); announcer.take(event.content); break;
-      case 'trace_start': announcer.say(`Uses ${event.tool}.`); answer.trace.take(event); this.#toEnd(); break;
-      case 'trace_update': if (event.approval_required) announcer.say('A tool needs your approval.'); // and as below
+      case 'trace_start': announcer.say(t('said.uses', { tool: event.tool })); answer.trace.take(event); this.#toEnd(); break;
+      case 'trace_update': if (event.approval_required) announcer.say(t('said.approval')); // and as below
       case 'trace_end': answer.trace.take(event); this.#toEnd(); break; // eslint-disable-line no-fallthrough
       case 'done':
         answer.end(event);
         this.#known.set(event.message_id ?? event.run_id, answer);
-        announcer.end(event.status === 'cancelled' ? 'The answer was stopped.' : 'The answer is complete.');
+        announcer.end(t(event.status === 'cancelled' ? 'said.stopped' : 'said.complete'));
         this.#app.runChanged(this.threadId, active.runId, true);
         this.#figures(event.run_id, answer);
         break;
       case 'error':
         answer.fail(event);
         this.#known.set(event.run_id ?? active.runId, answer);
-        announcer.end(`The answer failed. ${wordsOf(event)}`);
+        announcer.end(t('said.failed', { reason: wordsOf(event) }));
         this.#app.runChanged(this.threadId, active.runId, true);
         break;
       default: // an event of a newer server
@@ -359,6 +360,6 @@ export class Conversation {
     }
     if (error.wantsSignIn) this.#app.failed(error);
     answer.fail(error);
-    this.#app.announcer.end(`The answer failed. ${wordsOf(error)}`);
+    this.#app.announcer.end(t('said.failed', { reason: wordsOf(error) }));
   }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Makes elements without the HTML parser, so that no text can become markup.
+import { t } from './strings.js';
 
 /**
  * @param {string} name "button.quiet.small": a tag and its classes
@@ -51,12 +52,12 @@ export async function copyText(button, text) {
   }
   const word = button.querySelector('.copy-word'), label = button.getAttribute('aria-label');
   button.classList.add('copied');
-  button.setAttribute('aria-label', 'Copied');
-  if (word) word.textContent = 'Copied';
+  button.setAttribute('aria-label', t('copied'));
+  if (word) word.textContent = t('copied');
   setTimeout(() => {
     button.classList.remove('copied');
     button.setAttribute('aria-label', label);
-    if (word) word.textContent = 'Copy';
+    if (word) word.textContent = t('copy');
   }, 1600);
 }
 

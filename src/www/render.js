@@ -2,6 +2,7 @@
 // Renders an answer's text as elements while it arrives. New text changes the last block only; earlier blocks stay.
 import { blocks, inlines, settled, shown } from './markdown.js';
 import { copyText, el, icon } from './dom.js';
+import { t } from './strings.js';
 
 const CHUNK = 60;                       // lines of code that are laid out together
 const PART = 24;                        // blocks that are laid out together
@@ -60,8 +61,8 @@ class Code {
   constructor(block) {
     this.label = el('span.code-language');
     this.pre = el('pre', { tabIndex: 0, role: 'group' });
-    const copy = el('button.code-copy', { type: 'button', 'aria-label': 'Copy code', onclick: () => copyText(copy, this.text) },
-      icon('copy'), el('span.copy-word', { text: 'Copy' }));
+    const copy = el('button.code-copy', { type: 'button', 'aria-label': t('copyCode'), onclick: () => copyText(copy, this.text) },
+      icon('copy'), el('span.copy-word', { text: t('copy') }));
     this.node = el('div.code', { dir: 'ltr' }, el('div.code-head', {}, this.label, copy), this.pre);
     this.text = '';
     this.done = 0;                      // where the last chunk begins
@@ -70,8 +71,8 @@ class Code {
 
   update(block) {
     if (block.type !== 'code') return false;
-    this.label.textContent = block.language || 'text';
-    this.pre.setAttribute('aria-label', `Code, ${block.language || 'text'}`);
+    this.label.textContent = block.language || t('code.text');
+    this.pre.setAttribute('aria-label', t('code', { language: this.label.textContent }));
     this.closed = block.closed;
     this.text = block.text.replace(/\n$/, '');
     let rest = this.text.slice(this.done), lines = rest.split('\n');
@@ -253,7 +254,7 @@ export class Rendered {
   #addItem(block, grows) {
     const made = new Container(block, grows, this.#within('li'));
     if (block.isTask) {
-      const label = block.task ? 'done' : 'open';
+      const label = t(block.task ? 'task.done' : 'task.open');
       made.node.prepend(el('input', { type: 'checkbox', checked: block.task, disabled: true, 'aria-label': label }));
     }
     if (block.first || !this.#list) this.#list = new List(block);
@@ -282,7 +283,7 @@ export class Rendered {
     switch (block.type) {
       case 'heading': return this.#heading(block, grows);
       case 'rule': return el('hr');
-      case 'table': return el('div.table', { tabIndex: 0, role: 'group', 'aria-label': 'Table' }, el('table', {}, el('thead', {},
+      case 'table': return el('div.table', { tabIndex: 0, role: 'group', 'aria-label': t('table') }, el('table', {}, el('thead', {},
         el('tr', {}, ...block.header.map((text, i) =>
           this.#words(block.align[i] ? `th.${block.align[i]}` : 'th', { scope: 'col' }, text))))));
       default: return this.#words(block.goesOn ? 'p.goes-on' : 'p', {}, block.text, grows);

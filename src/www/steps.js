@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The steps of a run as a waterfall: a table whose rows have a bar on a common time axis. Loaded when it is first opened.
 import { el, icon, visible } from './dom.js';
+import { has, number, t } from './strings.js';
 import { duration } from './trace.js';
-import { money, number } from './turn.js';
+import { money } from './turn.js';
 import { wordsOf } from './words.js';
 
 const SHARE = 0.15;                     // the most that a wait for approval takes of the axis
-const STATUS = { completed: 'Completed', failed: 'Failed', cancelled: 'Stopped', interrupted: 'Interrupted', in_progress: 'Under way' };
-const KINDS = {
-  wait: 'waiting', store: 'store', approval: 'awaiting approval', first: 'model, until the first token', model: 'model, answering',
-  tool: 'tool', bad: 'failed',
-};
+const KINDS = ['wait', 'store', 'approval', 'first', 'model', 'tool', 'bad'];
 const at = text => (text ? Date.parse(text) : null);
 const total = intervals => intervals.reduce((sum, [from, to]) => sum + to - from, 0);
 
@@ -22,14 +19,12 @@ function modelRow(step) {
   if (step.ttft_ms === null || step.ttft_ms === undefined) segments.push([step.status === 'failed' ? 'bad' : 'model', from, to]);
   else segments.push(['first', from, first], ['model', first, Math.max(to, first)]);
   const marks = [
-    step.retries ? `${step.retries} ${step.retries === 1 ? 'retry' : 'retries'}` : '',
-    step.fallback_of ? `instead of ${step.fallback_of}` : '',
-    step.status === 'failed' ? 'failed' : '',
+    step.retries ? t('steps.retries', { n: step.retries }) : '',
+    step.fallback_of ? t('steps.instead', { model: step.fallback_of }) : '',
+    step.status === 'failed' ? t('steps.failed') : '',
   ];
-  return { step, name: step.model ?? 'Model', kind: 'Model', marks, segments, took: step.latency_ms };
+  return { step, name: step.model ?? t('steps.model'), kind: t('steps.model'), marks, segments, took: step.latency_ms };
 }
-
-const DECISIONS = { required: 'awaits approval', approved: 'approved', refused: 'not approved' };
 
 function toolRow(step, end) {
   const from = at(step.started_at), to = at(step.completed_at), segments = [], waits = step.approval && step.status === 'in_progress';
@@ -37,10 +32,11 @@ function toolRow(step, end) {
   if (waits) segments.push(['approval', asked ?? from, end]);
   else if (asked !== null && asked < from) segments.push(['approval', asked, from]);
   if (!waits) segments.push([step.status === 'failed' ? 'bad' : 'tool', from, to ?? end]);
-  const decided = asked !== null && asked < from ? ` after ${duration(from - asked)}` : '';
+  const decision = step.approval ? t(`steps.${step.approval}`) : '';
+  const decided = decision && asked !== null && asked < from ? t('steps.decided', { decision, time: duration(from - asked) }) : decision;
   const failed = step.status === 'failed' && step.approval !== 'refused';
-  const marks = [step.approval ? `${DECISIONS[step.approval]}${decided}` : '', failed ? 'failed' : ''];
-  return { step, name: step.tool, kind: 'Tool', marks, segments, took: step.latency_ms };
+  const marks = [decided, failed ? t('steps.failed') : ''];
+  return { step, name: step.tool, kind: t('steps.tool'), marks, segments, took: step.latency_ms };
 }
 
 /** The rows in the order of their beginning, and when all begins and ends. */
@@ -50,8 +46,8 @@ function rowsOf(run, steps) {
   const rows = steps.map(step => (step.type === 'model_call' ? modelRow(step) : toolRow(step, end)));
   rows.sort((a, b) => a.segments[0][1] - b.segments[0][1]);
   const before = rows.length ? Math.max(started, rows[0].segments[0][1]) : started;
-  if (before > started) rows.unshift({ name: 'Read the conversation', kind: 'Store', marks: [], segments: [['store', started, before]] });
-  if (started > begin) rows.unshift({ name: 'Wait for a free slot', kind: 'Queue', marks: [], segments: [['wait', begin, started]] });
+  if (before > started) rows.unshift({ name: t('steps.read'), kind: t('steps.store'), marks: [], segments: [['store', started, before]] });
+  if (started > begin) rows.unshift({ name: t('steps.slot'), kind: t('steps.queue'), marks: [], segments: [['wait', begin, started]] });
   return { rows, begin, end };
 }
 
@@ -84,7 +80,7 @@ function axis({ rows, begin, end }) {
 
 function bar(row, place) {
   const pieces = row.segments.map(([kind, from, to]) => {
-    const piece = el(`span.steps-bar.${kind}`, { title: `${KINDS[kind]}: ${duration(to - from)}` });
+    const piece = el(`span.steps-bar.${kind}`, { title: t('steps.segment', { kind: t(`steps.kind.${kind}`), time: duration(to - from) }) });
     piece.style.left = `${100 * place(from)}%`;
     piece.style.width = `${100 * (place(to) - place(from))}%`;
     return piece;
@@ -95,24 +91,25 @@ function bar(row, place) {
 // ---- one row, and what it shows when it is opened ----
 function tokens(usage) {
   if (!usage) return '';
-  return `${usage.estimated ? '≈ ' : ''}${number.format(usage.prompt_tokens)} in, ${number.format(usage.completion_tokens)} out`;
+  const { prompt_tokens: input, completion_tokens: output } = usage;
+  return `${usage.estimated ? '≈ ' : ''}${t('steps.inOut', { input, output })}`;
 }
 
 function facts(row, begin) {
   const { step } = row, { usage } = step;
   return [
-    ['Begins after', duration(Math.max(0, at(step.started_at) - begin))],
-    ['Waited for the model', step.queued_ms ? duration(step.queued_ms) : ''],
-    ['First token after', duration(step.ttft_ms)],
-    ['Awaited approval', step.requested_at && step.status !== 'in_progress' ? duration(at(step.started_at) - at(step.requested_at)) : ''],
-    ['Took', duration(step.latency_ms)],
-    ['Retries', step.retries ? String(step.retries) : ''],
-    ['Instead of', step.fallback_of ?? ''],
-    ['Tokens', tokens(usage)],
-    ['From its cache', usage?.cached_tokens ? number.format(usage.cached_tokens) : ''],
-    ['Reasoning', usage?.reasoning_tokens ? number.format(usage.reasoning_tokens) : ''],
-    ['Cost', money(step.cost)],
-    ['Step', step.id],
+    [t('steps.begins'), duration(Math.max(0, at(step.started_at) - begin))],
+    [t('steps.queued'), step.queued_ms ? duration(step.queued_ms) : ''],
+    [t('steps.first'), duration(step.ttft_ms)],
+    [t('steps.awaited'), step.requested_at && step.status !== 'in_progress' ? duration(at(step.started_at) - at(step.requested_at)) : ''],
+    [t('steps.took'), duration(step.latency_ms)],
+    [t('steps.again'), step.retries ? number.format(step.retries) : ''],
+    [t('steps.of'), step.fallback_of ?? ''],
+    [t('steps.tokens'), tokens(usage)],
+    [t('steps.cached'), usage?.cached_tokens ? number.format(usage.cached_tokens) : ''],
+    [t('steps.reasoning'), usage?.reasoning_tokens ? number.format(usage.reasoning_tokens) : ''],
+    [t('steps.cost'), money(step.cost)],
+    [t('steps.step'), step.id],
   ].filter(([, value]) => value);
 }
 
@@ -128,15 +125,15 @@ const cell = (name, text, ...more) => el(`div.steps-${name}`, { role: 'cell' }, 
 function rowNodes(row, place, begin, id) {
   const { step } = row, took = row.took ?? total(row.segments.map(([, from, to]) => [from, to]));
   const label = [el('span.steps-kind', { text: row.kind }), el('span.steps-name', { text: visible(row.name) }),
-    ...row.marks.filter(Boolean).map(text => el(`span.steps-mark${text === 'failed' ? '.bad' : ''}`, { text: visible(text) }))];
-  const waits = step?.status === 'in_progress' ? 'waits' : '';
+    ...row.marks.filter(Boolean).map(text => el(`span.steps-mark${text === t('steps.failed') ? '.bad' : ''}`, { text: visible(text) }))];
+  const waits = step?.status === 'in_progress' ? t('steps.waits') : '';
   const offset = row.segments[0][1] - begin;
-  const cells = [cell('line', '', bar(row, place), el('span.offscreen', { text: `from ${duration(Math.max(0, offset))}` })),
+  const cells = [cell('line', '', bar(row, place), el('span.offscreen', { text: t('steps.from', { time: duration(Math.max(0, offset)) }) })),
     cell('took', waits || duration(took)), cell('figures', [tokens(step?.usage), money(step?.cost)].filter(Boolean).join(' · '))];
   if (!step) return [el('div.steps-row', { role: 'row' }, el('div.steps-head', { role: 'rowheader' }, ...label), ...cells)];
   const more = el('div.steps-row.steps-more', { role: 'row', id, hidden: true }, el('div', { role: 'cell', 'aria-colspan': '4' },
     el('dl', {}, ...facts(row, begin).map(([name, value]) => el('div', {}, el('dt', { text: name }), el('dd', { text: visible(value) })))),
-    part('Error', step.error), ...(step.type === 'tool_call' ? [part('Arguments', step.arguments), part('Result', step.result)] : [])));
+    part(t('call.error'), step.error), ...(step.type === 'tool_call' ? [part(t('call.arguments'), step.arguments), part(t('call.result'), step.result)] : [])));
   const button = el('button.steps-open', { type: 'button', 'aria-expanded': 'false', 'aria-controls': id, onclick: () => {
     more.hidden = !more.hidden;
     button.setAttribute('aria-expanded', String(!more.hidden));
@@ -148,22 +145,22 @@ function rowNodes(row, place, begin, id) {
 function table(run, steps) {
   const found = rowsOf(run, steps), { place, shortened } = axis(found), { begin, end, rows } = found;
   const head = (name, text, ...more) => el(`div.steps-${name}`, { role: 'columnheader' }, el('span', { text }), ...more);
-  const kinds = Object.keys(KINDS).filter(kind => rows.some(row => row.segments.some(([one]) => one === kind)));
+  const kinds = KINDS.filter(kind => rows.some(row => row.segments.some(([one]) => one === kind)));
   return [
-    el('div.steps-table', { role: 'table', 'aria-label': 'Steps of this answer, in the order of their beginning' },
-      el('div.steps-row.steps-top', { role: 'row' }, head('head', 'Step'),
-        head('line', '0', el('span', { text: duration(end - begin) }), el('span.offscreen', { text: 'time' })),
-        head('took', 'Took'), head('figures', 'Tokens, cost')),
+    el('div.steps-table', { role: 'table', 'aria-label': t('steps.table') },
+      el('div.steps-row.steps-top', { role: 'row' }, head('head', t('steps.step')),
+        head('line', number.format(0), el('span', { text: duration(end - begin) }), el('span.offscreen', { text: t('steps.time') })),
+        head('took', t('steps.took')), head('figures', t('steps.figures'))),
       ...rows.flatMap((row, i) => rowNodes(row, place, begin, `${run.id}-${i}`))),
-    el('p.steps-legend', { 'aria-hidden': 'true' }, ...kinds.map(kind => el('span', {}, el(`span.steps-bar.${kind}`), KINDS[kind]))),
-    shortened ? el('p.hint', { text: 'The time of an approval is drawn shorter than it was.' }) : null,
+    el('p.steps-legend', { 'aria-hidden': 'true' }, ...kinds.map(kind => el('span', {}, el(`span.steps-bar.${kind}`), t(`steps.kind.${kind}`)))),
+    shortened ? el('p.hint', { text: t('steps.shorter') }) : null,
   ];
 }
 
 function summary(run) {
-  const first = run.ttft_ms === null ? '' : `first token after ${duration(run.ttft_ms)}`;
-  const rounds = `${run.rounds} ${run.rounds === 1 ? 'round' : 'rounds'}`;
-  const status = STATUS[run.status] ?? run.status;
+  const first = run.ttft_ms === null ? '' : t('steps.firstToken', { time: duration(run.ttft_ms) });
+  const rounds = t('steps.rounds', { n: run.rounds });
+  const status = has(`steps.status.${run.status}`) ? t(`steps.status.${run.status}`) : run.status;
   return [status, duration(run.latency_ms), first, rounds, tokens(run.usage), money(run.cost), run.id].filter(Boolean);
 }
 
@@ -175,7 +172,7 @@ const styled = new Promise(resolve => {
 
 /** Fills the box with the steps of a run. @param {HTMLElement} box @param {Object} client @param {string} runId */
 export async function show(box, client, runId) {
-  box.replaceChildren(el('p.loading', { role: 'status', text: 'Loading…' }));
+  box.replaceChildren(el('p.loading', { role: 'status', text: t('loading') }));
   try {
     const [run, steps] = await Promise.all([client.run(runId), client.steps(runId), styled]);
     const error = run.error && el('p.steps-error', { text: visible(`${run.error.message ?? ''} (${run.error.code})`) });
@@ -183,6 +180,6 @@ export async function show(box, client, runId) {
     box.replaceChildren(...[figures, error, ...table(run, steps)].filter(Boolean));
   } catch (error) {
     box.replaceChildren(el('div.failure', {}, icon('alert'), el('span', { role: 'alert', text: wordsOf(error) }),
-      el('button', { type: 'button', text: 'Try again', onclick: () => show(box, client, runId) })));
+      el('button', { type: 'button', text: t('tryAgain'), onclick: () => show(box, client, runId) })));
   }
 }

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // The list of conversations: loads more when its end is in view; search by title, rename in place, delete with undo.
 import { $, composing, el, iconButton, visible } from './dom.js';
+import { toast } from './notices.js';
+import { t } from './strings.js';
 
 const PAGE = 30, ALL = 100, AGAIN_MS = 5000;
 const DAY = 86_400_000;
 
 function ageOf(thread) {
   const days = Math.floor((new Date().setHours(24, 0, 0, 0) - Date.parse(thread.updated_at)) / DAY);
-  return days < 1 ? 'Today' : days < 2 ? 'Yesterday' : days < 8 ? 'Last seven days' : days < 31 ? 'Last month' : 'Earlier';
+  return `list.${days < 1 ? 'today' : days < 2 ? 'yesterday' : days < 8 ? 'week' : days < 31 ? 'month' : 'earlier'}`;
 }
 
 /** The most recently changed come first. */
@@ -120,22 +122,22 @@ export class ThreadList {
       groups.at(-1).nodes.push(this.#node(thread));
     }
     const focus = document.activeElement;
-    this.#list.replaceChildren(...groups.map(({ age, nodes }) => el('section', {}, el('h3', { text: age }), el('ul', {}, ...nodes))));
+    this.#list.replaceChildren(...groups.map(({ age, nodes }) => el('section', {}, el('h3', { text: t(age) }), el('ul', {}, ...nodes))));
     if (this.#list.contains(focus)) focus.focus();
     $('threads-none').hidden = found.length > 0 || this.#more;
-    $('threads-none').textContent = this.#words ? 'Nothing found.' : 'No conversations yet.';
+    $('threads-none').textContent = t(this.#words ? 'search.none' : 'list.none');
   }
 
   #node(thread) {
-    const title = visible(thread.title || 'New conversation');
+    const title = visible(thread.title || t('newConversation'));
     let node = this.#nodes.get(thread.id);
     if (node?.querySelector('input')) return node;
     if (node?.dataset.title === title) return node;
     const fresh = el('li.thread', {},
       el('a', { href: `#/${thread.id}`, text: title, title, dir: 'auto' }),
       el('div.thread-actions', {},
-        iconButton('edit', `Rename “${title}”`, () => this.#rename(thread.id)),
-        iconButton('trash', `Delete “${title}”`, () => this.#delete(thread.id))));
+        iconButton('edit', t('rename', { title }), () => this.#rename(thread.id)),
+        iconButton('trash', t('delete', { title }), () => this.#delete(thread.id))));
     fresh.dataset.title = title;
     node?.replaceWith(fresh);
     this.#nodes.set(thread.id, fresh);
@@ -145,7 +147,7 @@ export class ThreadList {
 
   #rename(id) {
     const node = this.#nodes.get(id), title = this.titleOf(id);
-    const field = el('input.rename', { value: title, maxLength: 200, dir: 'auto', 'aria-label': 'Title' });
+    const field = el('input.rename', { value: title, maxLength: 200, dir: 'auto', 'aria-label': t('title') });
     let ended = false;
     const end = async save => {
       if (ended) return;
@@ -175,7 +177,7 @@ export class ThreadList {
   }
 
   async #delete(id) {
-    const title = visible(this.titleOf(id) || 'New conversation');
+    const title = visible(this.titleOf(id) || t('newConversation'));
     const next = this.#nodes.get(id)?.nextElementSibling?.querySelector('a') ?? $('new');
     try {
       await this.#app.client.deleteThread(id);
@@ -185,7 +187,7 @@ export class ThreadList {
     }
     this.remove(id);
     this.#app.threadGone(id);
-    this.#app.toast(`“${title}” was deleted.`, 'Undo', async () => {
+    toast(t('deleted', { title }), t('undo'), async () => {
       try {
         this.put(await this.#app.client.restoreThread(id));
         this.#app.threadBack(id);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The tool calls of an answer, live: arguments, result, duration, and the buttons of an approval.
 import { el, icon, visible } from './dom.js';
+import { locale, t } from './strings.js';
 import { wordsOf } from './words.js';
 
 const asText = value => (typeof value === 'string' ? value : JSON.stringify(value, null, 2));
@@ -11,12 +12,14 @@ const asLine = value => {
   return asText(value ?? '');
 };
 
+const tenths = new Intl.NumberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+
 export function duration(ms) {
   if (ms === null || ms === undefined) return '';
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  if (ms < 59_950) return `${(ms / 1000).toFixed(1)} s`;
-  const seconds = Math.round(ms / 1000), minutes = Math.floor(seconds / 60);
-  return minutes < 60 ? `${minutes} min ${seconds % 60} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  if (ms < 1000) return t('time.ms', { n: Math.round(ms) });
+  if (ms < 59_950) return t('time.s', { n: tenths.format(ms / 1000) });
+  const seconds = Math.round(ms / 1000), min = Math.floor(seconds / 60);
+  return min < 60 ? t('time.min', { min, s: seconds % 60 }) : t('time.h', { h: Math.floor(min / 60), min: min % 60 });
 }
 
 class Call {
@@ -25,7 +28,7 @@ class Call {
     this.decide = decide;
     this.written = '';
     this.preview = el('span.call-preview');
-    this.time = el('span.call-time', { text: 'running' });
+    this.time = el('span.call-time', { text: t('call.running') });
     this.body = el('div.call-body');
     this.node = el('details.call.running', {},
       el('summary', {}, icon('chevron'), el('span.call-state', { 'aria-hidden': 'true' }), el('span.call-tool', { text: visible(tool) }),
@@ -33,12 +36,13 @@ class Call {
       this.body);
   }
 
+  /** @param {'arguments'|'result'|'error'} name */
   part(name, value) {
-    const id = `call-${name.toLowerCase()}`;
+    const id = `call-${name}`, label = t(`call.${name}`);
     let part = this.body.querySelector(`.${id}`);
     if (!part) {
-      part = el(`div.call-part.${id}`, {}, el('div.call-label', { text: name }),
-        el('pre', { tabIndex: 0, role: 'group', 'aria-label': name }));
+      part = el(`div.call-part.${id}`, {}, el('div.call-label', { text: label }),
+        el('pre', { tabIndex: 0, role: 'group', 'aria-label': label }));
       this.body.append(part);
     }
     part.lastElementChild.textContent = visible(asText(value));
@@ -48,7 +52,7 @@ class Call {
     if (event.arguments_delta) {
       this.written += event.arguments_delta;
       this.preview.textContent = visible(this.written);
-      this.part('Arguments', this.written);
+      this.part('arguments', this.written);
     }
     if (event.progress !== undefined && event.progress !== null) this.time.textContent = visible(asLine(event.progress));
     if (event.approval_required) this.ask(event);
@@ -59,7 +63,7 @@ class Call {
     if (this.body.querySelector('.approval')) return;
     this.node.open = true;
     this.node.classList.add('waiting');
-    this.time.textContent = 'awaits your approval';
+    this.time.textContent = t('call.waiting');
     const answer = approve => async () => {
       const buttons = approval.querySelectorAll('button');
       buttons.forEach(button => { button.disabled = true; });
@@ -70,10 +74,10 @@ class Call {
         approval.querySelector('.approval-word').textContent = wordsOf(error);
       }
     };
-    const approval = el('div.approval', { role: 'group', 'aria-label': 'Approval' },
-      el('span.approval-word', { text: 'This tool changes things. May it run?' }),
-      el('button.primary', { type: 'button', text: 'Approve', onclick: answer(true) }),
-      el('button', { type: 'button', text: 'Refuse', onclick: answer(false) }));
+    const approval = el('div.approval', { role: 'group', 'aria-label': t('approval') },
+      el('span.approval-word', { text: t('approval.question') }),
+      el('button.primary', { type: 'button', text: t('approve'), onclick: answer(true) }),
+      el('button', { type: 'button', text: t('refuse'), onclick: answer(false) }));
     this.body.append(approval);
   }
 
@@ -84,7 +88,7 @@ class Call {
 
   arguments(value) {
     this.preview.textContent = visible(asLine(value));
-    this.part('Arguments', value);
+    this.part('arguments', value);
   }
 
   end({ arguments: given, result, error, latency_ms }) {
@@ -92,20 +96,20 @@ class Call {
     this.arguments(given ?? this.written);
     const failed = error !== undefined && error !== null;
     this.node.classList.add(failed ? 'failed' : 'ended');
-    this.part(failed ? 'Error' : 'Result', failed ? error : result ?? null);
-    this.time.textContent = failed ? `failed · ${duration(latency_ms)}` : duration(latency_ms);
+    this.part(failed ? 'error' : 'result', failed ? error : result ?? null);
+    this.time.textContent = failed ? t('call.failed', { time: duration(latency_ms) }) : duration(latency_ms);
   }
 
   cut() {
     if (!this.node.classList.contains('running')) return;
     this.settled();
     this.node.classList.add('failed');
-    this.time.textContent = 'not finished';
+    this.time.textContent = t('call.cut');
   }
 }
 
 /** The element of consecutive calls. */
-export function callList() { return el('div.trace', { role: 'group', 'aria-label': 'Tools', hidden: true }); }
+export function callList() { return el('div.trace', { role: 'group', 'aria-label': t('tools'), hidden: true }); }
 
 export class Trace {
   #calls = new Map(); #decide; #place;

@@ -2,36 +2,32 @@
 // One message of a conversation on the page: the user's, or an answer that grows.
 import { copyText, el, icon, iconButton } from './dom.js';
 import { Rendered } from './render.js';
+import { has, locale, number, t } from './strings.js';
 import { Trace, callList, duration } from './trace.js';
 import { detailOf, wordsOf } from './words.js';
 
 const DEAR = 8, REST = 25;              // milliseconds: half a frame, the limit for rendering, and one and a half
 
-const clock = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
-export const number = new Intl.NumberFormat();
+const clock = new Intl.DateTimeFormat(locale, { dateStyle: 'medium', timeStyle: 'short' });
 
 /** @param {?{amount: number, currency: string}} cost */
 export function money(cost) {
   if (!cost) return '';
   try {
     const style = { style: 'currency', currency: cost.currency, maximumSignificantDigits: 2 };
-    return new Intl.NumberFormat(undefined, style).format(Number(cost.amount));
+    return new Intl.NumberFormat(locale, style).format(Number(cost.amount));
   } catch {
     return `${cost.amount} ${cost.currency}`;
   }
 }
 
 function figures({ usage, cost, latency_ms, model }) {
-  const tokens = usage ? `${usage.estimated ? '≈ ' : ''}${number.format(usage.total_tokens)} tokens` : '';
+  const tokens = usage ? `${usage.estimated ? '≈ ' : ''}${t('tokens', { n: usage.total_tokens })}` : '';
   return [tokens, money(cost), duration(latency_ms), model ?? ''].filter(Boolean);
 }
 
-// Why an answer is not whole, by its `finish_reason`; one that failed has an error instead.
-const NOTES = {
-  cancelled: 'Stopped.',
-  interrupted: 'The server stopped in the middle of this answer.',
-  length: 'This answer was cut off: it reached the maximum length. Ask for the rest.',
-};
+/** Why an answer is not whole, by its `finish_reason`; one that failed has an error instead. */
+const noteOf = reason => (has(`note.${reason}`) ? t(`note.${reason}`) : '');
 
 export class UserTurn {
   /** @param {{edit: function(string): void}} actions */
@@ -39,11 +35,11 @@ export class UserTurn {
     this.text = text;
     this.state = el('span.turn-state');
     this.node = el('article.turn.mine', {},
-      el('h2.offscreen', { text: 'You wrote' }),
+      el('h2.offscreen', { text: t('youWrote') }),
       el('div.bubble', { text, dir: 'auto' }),
       el('div.turn-foot', {}, this.state,
-        iconButton('copy', 'Copy message', event => copyText(event.currentTarget, text)),
-        iconButton('edit', 'Edit and send again', () => actions.edit(text))));
+        iconButton('copy', t('copyMessage'), event => copyText(event.currentTarget, text)),
+        iconButton('edit', t('editMessage'), () => actions.edit(text))));
     if (timestamp) this.node.querySelector('.bubble').title = clock.format(new Date(timestamp));
   }
 }
@@ -60,10 +56,10 @@ export class AnswerTurn {
     this.actions = actions;
     this.trace = new Trace(actions.decide, () => this.#place());
     this.#figures = el('span.figures');
-    this.#copying = [iconButton('copy', 'Copy answer', event => copyText(event.currentTarget, this.text)),
-      iconButton('retry', 'Ask again', () => actions.retry())];
+    this.#copying = [iconButton('copy', t('copyAnswer'), event => copyText(event.currentTarget, this.text)),
+      iconButton('retry', t('askAgain'), () => actions.retry())];
     this.#foot = el('div.turn-foot', { hidden: true }, this.#figures, ...this.#copying,
-      iconButton('steps', 'Steps', event => this.#showSteps(event.currentTarget), { 'aria-expanded': 'false' }));
+      iconButton('steps', t('steps'), event => this.#showSteps(event.currentTarget), { 'aria-expanded': 'false' }));
     this.node = el('article.turn.answer', {}, el('h2.speaker', { text: name }), this.#foot);
     this.#stretch(this.node.firstElementChild);
   }
@@ -144,7 +140,7 @@ export class AnswerTurn {
   end(facts) {
     this.#settle();
     this.#figures.replaceChildren(...figures(facts).map(text => el('span', { text })));
-    this.note(NOTES[facts.finish_reason] ?? NOTES[facts.status]);
+    this.note(noteOf(facts.finish_reason) || noteOf(facts.status));
     this.actions.grown();
   }
 
@@ -153,8 +149,8 @@ export class AnswerTurn {
     const detail = detailOf(error);
     this.#settle();
     this.#foot.before(el('div.failure', {}, icon('alert'), el('span', { text: wordsOf(error) }),
-      el('button', { type: 'button', text: 'Try again', onclick: () => this.actions.retry() }),
-      detail ? el('details', {}, el('summary', { text: 'Details' }), el('p', { text: detail })) : null));
+      el('button', { type: 'button', text: t('tryAgain'), onclick: () => this.actions.retry() }),
+      detail ? el('details', {}, el('summary', { text: t('details') }), el('p', { text: detail })) : null));
     for (const button of this.#copying) button.hidden = !this.text;     // there is nothing to copy, and the notice has the retry button
     this.#foot.hidden = !this.text && !this.runId;
     this.actions.grown();
@@ -172,7 +168,7 @@ export class AnswerTurn {
   async #showSteps(button) {
     if (!this.runId) return;
     const fresh = !this.#steps;
-    this.#steps ??= el('section.steps', { 'aria-label': 'Steps of this answer', hidden: true });
+    this.#steps ??= el('section.steps', { 'aria-label': t('steps.answer'), hidden: true });
     this.#steps.hidden = !this.#steps.hidden;
     button.setAttribute('aria-expanded', String(!this.#steps.hidden));
     if (!fresh) return;
@@ -181,7 +177,7 @@ export class AnswerTurn {
       const { show } = await import('./steps.js');
       await show(this.#steps, this.actions.client, this.runId);
     } catch {
-      this.#steps.replaceChildren(el('p.failure', { role: 'alert', text: 'The steps cannot be loaded. Reload the page and try again.' }));
+      this.#steps.replaceChildren(el('p.failure', { role: 'alert', text: t('steps.lost') }));
     }
     this.actions.grown();
   }

@@ -3,22 +3,26 @@
 import { AgentChat } from './agentchat.js';
 import { barChart } from './chart.js';
 import { $, el, visible } from './dom.js';
+import { settings } from './settings.js';
+import { askToSignIn, keyOf, wireSignIn } from './sign-in.js';
+import { locale, number as count, t, translate } from './strings.js';
+import { wireTheme } from './theme.js';
 import { detailOf, wordsOf } from './words.js';
 
-const KEY = 'agentchat.key', THEME = 'agentchat.theme', DAY_MS = 86_400_000;
-const GROUPS = { day: ['day', 'Day'], agent: ['agent_id', 'Agent'], model: ['model', 'Model'], owner: ['owner', 'Owner'] };
+const DAY_MS = 86_400_000;
+const GROUPS = { day: 'day', agent: 'agent_id', model: 'model', owner: 'owner' };
 
 const dayOf = ms => new Date(ms).toISOString().slice(0, 10);
-const count = new Intl.NumberFormat();
-const short = new Intl.NumberFormat(undefined, { notation: 'compact', maximumSignificantDigits: 3 });
-const seconds = ms => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toLocaleString(undefined, { maximumFractionDigits: ms < 10_000 ? 2 : 0 })} s`);
+const short = new Intl.NumberFormat(locale, { notation: 'compact', maximumSignificantDigits: 3 });
+const seconds = ms => (ms < 1000 ? t('time.ms', { n: Math.round(ms) })
+  : t('time.s', { n: (ms / 1000).toLocaleString(locale, { maximumFractionDigits: ms < 10_000 ? 2 : 0 }) }));
 
 function money(amount, currency, digits = 4) {
   const form = { maximumFractionDigits: Math.abs(amount) < 1 ? digits + 2 : digits, minimumFractionDigits: 2 };
   try {
-    return new Intl.NumberFormat(undefined, { style: 'currency', currency, ...form }).format(amount);
+    return new Intl.NumberFormat(locale, { style: 'currency', currency, ...form }).format(amount);
   } catch {                             // a currency that is no ISO code
-    return `${new Intl.NumberFormat(undefined, form).format(amount)} ${currency}`;
+    return `${new Intl.NumberFormat(locale, form).format(amount)} ${currency}`;
   }
 }
 const costs = cost => cost.map(({ amount, currency }) => money(amount, currency)).join(', ') || '–';
@@ -26,28 +30,27 @@ const failed = ({ status }) => status.failed + status.interrupted;
 const duration = (sum, name) => (sum ? seconds(sum[name]) : '–');
 
 const COLUMNS = [
-  ['Runs', one => count.format(one.runs)],
-  ['Failed', one => count.format(failed(one))],
-  ['Cancelled', one => count.format(one.status.cancelled)],
-  ['Input tokens', one => count.format(one.usage.prompt_tokens)],
-  ['of these cached', one => count.format(one.usage.cached_tokens)],
-  ['Output tokens', one => count.format(one.usage.completion_tokens)],
-  ['of these reasoning', one => count.format(one.usage.reasoning_tokens)],
-  ['Cost', one => costs(one.cost)],
-  ['First token, median', one => duration(one.first_token, 'p50_ms')],
-  ['First token, p95', one => duration(one.first_token, 'p95_ms')],
-  ['Duration, p95', one => duration(one.duration, 'p95_ms')],
+  ['usage.runs', one => count.format(one.runs)],
+  ['usage.failed', one => count.format(failed(one))],
+  ['usage.cancelled', one => count.format(one.status.cancelled)],
+  ['usage.input', one => count.format(one.usage.prompt_tokens)],
+  ['usage.ofCached', one => count.format(one.usage.cached_tokens)],
+  ['usage.output', one => count.format(one.usage.completion_tokens)],
+  ['usage.ofReasoning', one => count.format(one.usage.reasoning_tokens)],
+  ['usage.cost', one => costs(one.cost)],
+  ['usage.firstMedian', one => duration(one.first_token, 'p50_ms')],
+  ['usage.firstP95', one => duration(one.first_token, 'p95_ms')],
+  ['usage.durationP95', one => duration(one.duration, 'p95_ms')],
 ];
 
 class UsagePage {
-  constructor(settings) {
-    this.settings = settings;
+  constructor() {
     this.charts = [];
     this.width = 0;
     this.client = new AgentChat({
-      url: new URL(settings.api ?? '../api', document.baseURI).href, key: sessionStorage.getItem(KEY), redirect: 'manual',
+      url: new URL(settings.api ?? '../api', document.baseURI).href, key: keyOf(), redirect: 'manual',
     });
-    document.title = settings.title ? `Usage – ${settings.title}` : 'Usage';
+    document.title = settings.title ? t('usage.title', { title: settings.title }) : t('usage');
     this.#wire();
     this.#fromAddress();
     this.show();
@@ -60,11 +63,8 @@ class UsagePage {
     $('by').addEventListener('change', () => this.show());
     $('csv').addEventListener('click', () => this.download());
     $('again').addEventListener('click', () => this.show());
-    $('theme').addEventListener('click', () => this.#theme());
-    $('sign-in-form').addEventListener('submit', event => this.#signIn(event));
-    $('sign-in').addEventListener('cancel', event => event.preventDefault());
-    $('sign-in').addEventListener('close', () => $('sign-in').showModal());
-    $('sign-in-again').addEventListener('click', () => location.reload());
+    wireTheme();
+    wireSignIn();
     new ResizeObserver(() => this.#draw()).observe($('charts'));
   }
 
@@ -95,7 +95,7 @@ class UsagePage {
     const where = this.#where, by = $('by').value, query = new URLSearchParams({ ...where, by });
     history.replaceState(null, '', `?${query}`);
     const abort = this.abort = (this.abort?.abort(), new AbortController());
-    this.#state('Loading …');
+    this.#state(t('loading'));
     try {
       const get = group => this.client.usage({ ...where, by: group }, { signal: abort.signal });
       const [days, groups] = await Promise.all([get('day'), by === 'day' ? null : get(by)]);
@@ -126,45 +126,21 @@ class UsagePage {
   }
 
   #failed(error) {
-    if (error.wantsSignIn) { this.#askToSignIn(error); return; }
+    if (error.wantsSignIn) {
+      this.#state('');
+      askToSignIn(error);
+      return;
+    }
     $('result').hidden = true;
     const mine = error.code === 'invalid_request' || error.code === 'forbidden';
     this.#state(mine ? detailOf({ message: error.message }) : wordsOf(error), !mine);
   }
 
-  #askToSignIn(error) {
-    const basic = error.scheme === 'basic' || this.settings.sign_in, refused = sessionStorage.getItem(KEY);
-    $('sign-in-form').hidden = Boolean(basic);
-    $('sign-in-else').hidden = !basic;
-    $('sign-in-link').hidden = !this.settings.sign_in;
-    $('sign-in-again').hidden = Boolean(this.settings.sign_in);
-    if (this.settings.sign_in) {
-      $('sign-in-link').href = new URL(this.settings.sign_in.replaceAll('{here}', encodeURIComponent(location.href)), document.baseURI);
-    }
-    $('sign-in-word').hidden = !refused;
-    $('sign-in-word').textContent = 'The server does not accept this key.';
-    this.#state('');
-    if (!$('sign-in').open) $('sign-in').showModal();
-  }
-
-  #signIn(event) {
-    event.preventDefault();
-    sessionStorage.setItem(KEY, $('key').value.trim());
-    location.reload();
-  }
-
-  #theme() {
-    const root = document.documentElement.dataset;
-    const dark = root.theme ? root.theme === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;
-    root.theme = dark ? 'light' : 'dark';
-    localStorage.setItem(THEME, root.theme);
-  }
-
   // ---- the result ----
   #show(days, groups, by) {
     const { totals } = days, none = totals.runs === 0;
-    $('scope').textContent = days.scope === 'all' ? 'All owners' : 'Your own runs';
-    this.#state(none ? 'No run has ended in this period.' : '');
+    $('scope').textContent = t(days.scope === 'all' ? 'usage.all' : 'usage.own');
+    this.#state(none ? t('usage.none') : '');
     $('result').classList.remove('old');
     $('result').hidden = none;
     if (none) return;
@@ -179,14 +155,16 @@ class UsagePage {
   #totals(totals) {
     const share = failed(totals) / totals.runs;
     const rows = [
-      ['Runs', count.format(totals.runs), `${share.toLocaleString(undefined, { style: 'percent', maximumFractionDigits: 1 })} failed`],
-      ['Input tokens', short.format(totals.usage.prompt_tokens), `${short.format(totals.usage.cached_tokens)} cached`],
-      ['Output tokens', short.format(totals.usage.completion_tokens), `${short.format(totals.usage.reasoning_tokens)} reasoning`],
-      ['Cost', costs(totals.cost), ''],
-      ['First token', duration(totals.first_token, 'p50_ms'), `p95 ${duration(totals.first_token, 'p95_ms')}`],
+      ['usage.runs', count.format(totals.runs),
+        t('usage.share', { share: share.toLocaleString(locale, { style: 'percent', maximumFractionDigits: 1 }) })],
+      ['usage.input', short.format(totals.usage.prompt_tokens), t('usage.cached', { n: short.format(totals.usage.cached_tokens) })],
+      ['usage.output', short.format(totals.usage.completion_tokens),
+        t('usage.reasoning', { n: short.format(totals.usage.reasoning_tokens) })],
+      ['usage.cost', costs(totals.cost), ''],
+      ['usage.first', duration(totals.first_token, 'p50_ms'), t('usage.p95', { time: duration(totals.first_token, 'p95_ms') })],
     ];
     $('totals').replaceChildren(...rows.map(([name, value, more]) =>
-      el('div', {}, el('dt', { text: name }), el('dd', {}, el('strong', { text: value }), more && el('small', { text: more })))));
+      el('div', {}, el('dt', { text: t(name) }), el('dd', {}, el('strong', { text: value }), more && el('small', { text: more })))));
   }
 
   #charts({ from, to, data }, totals) {
@@ -196,11 +174,11 @@ class UsagePage {
     const amount = (one, wanted) => one.cost.find(({ currency }) => currency === wanted)?.amount ?? 0;
     const chart = (title, format, ...series) => ({ title, days, format, series: series.map(([name, get]) => ({ name, values: values(get) })) });
     this.charts = [
-      chart('Tokens', short.format, ['input', one => one.usage.prompt_tokens], ['output', one => one.usage.completion_tokens]),
+      chart(t('usage.tokens'), short.format, [t('usage.series.input'), one => one.usage.prompt_tokens], [t('usage.series.output'), one => one.usage.completion_tokens]),
       ...totals.cost.map(({ currency }) =>
-        chart(`Cost, ${currency}`, value => short.format(value), ['cost', one => amount(one, currency)])),
-      chart('Runs', short.format, ['not failed', one => one.runs - failed(one)], ['failed', failed]),
-      chart('First token, p95', seconds, ['p95', one => one.first_token?.p95_ms ?? 0]),
+        chart(t('usage.costIn', { currency }), value => short.format(value), [t('usage.series.cost'), one => amount(one, currency)])),
+      chart(t('usage.runs'), short.format, [t('usage.series.ended'), one => one.runs - failed(one)], [t('usage.series.failed'), failed]),
+      chart(t('usage.firstP95'), seconds, ['p95', one => one.first_token?.p95_ms ?? 0]),
     ];
     $('charts').replaceChildren(...this.charts.map(one => el('figure', {},
       el('figcaption', {}, one.title, one.series.length > 1 && el('span.legend', {}, ...one.series.map(({ name }, i) =>
@@ -216,25 +194,23 @@ class UsagePage {
     if (!width || width === this.width) return;
     this.width = width;
     plots.forEach((plot, i) => {
-      const one = this.charts[i], label = `${one.title} by day, from ${one.days[0]} to ${one.days.at(-1)}. The table has the figures.`;
+      const one = this.charts[i], label = t('usage.chart', { title: one.title, from: one.days[0], to: one.days.at(-1) });
       plot.replaceChildren(barChart({ ...one, label }, width));
     });
   }
 
   #table({ data, totals }, by) {
-    const [member, name] = GROUPS[by];
+    const member = GROUPS[by], name = t(`usage.${by}`);
     const weight = one => one.usage.total_tokens;
     const rows = [...data].sort((a, b) => (by === 'day' ? b.day.localeCompare(a.day) : weight(b) - weight(a)));
     const cells = one => COLUMNS.map(([, show]) => el('td', { text: show(one) }));
     $('table').replaceChildren(el('table', {},
-      el('caption.offscreen', { text: `Usage by ${name.toLowerCase()}` }),
-      el('thead', {}, el('tr', {}, ...[name, ...COLUMNS.map(([title]) => title)].map(title => el('th', { scope: 'col', text: title })))),
+      el('caption.offscreen', { text: t('usage.caption', { group: name }) }),
+      el('thead', {}, el('tr', {}, ...[name, ...COLUMNS.map(([title]) => t(title))].map(title => el('th', { scope: 'col', text: title })))),
       el('tbody', {}, ...rows.map(one => el('tr', {}, el('th', { scope: 'row', dir: 'auto', text: visible(one[member]) || '–' }), ...cells(one)))),
-      el('tfoot', {}, el('tr', {}, el('th', { scope: 'row', text: 'Total' }), ...cells(totals)))));
+      el('tfoot', {}, el('tr', {}, el('th', { scope: 'row', text: t('usage.total') }), ...cells(totals)))));
   }
 }
 
-const theme = localStorage.getItem(THEME);
-if (theme) document.documentElement.dataset.theme = theme;
-fetch('config.json', { cache: 'no-cache' }).then(response => (response.ok ? response.json() : {})).catch(() => ({}))
-  .then(settings => new UsagePage(settings));
+translate();
+new UsagePage();

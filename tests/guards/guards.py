@@ -16,6 +16,7 @@ import route_table
 import span_table
 import set_version
 from observability import RULES, alerts, dashboard, kusto, metric_uses  # noqa: F401
+from page_strings import LIBRARIES, page_strings  # noqa: F401
 
 FLOORS = ["base", "wire", "io", "back", "agent", "front"]
 BANNED = ["strcpy", "strcat", "sprintf", "vsprintf", "gets", "atoi", "atol", "atoll", "strtok", "rand", "tmpnam",
@@ -489,7 +490,7 @@ def phrases(top):
     for area, patterns in areas.items():
         found = []
         for path in sources(top, *patterns):
-            if path.name in ("glossary.md", "markdown-it.js") or {"node_modules", "guards"} & set(path.relative_to(top).parts):
+            if path.name in {"glossary.md", *LIBRARIES} or {"node_modules", "guards"} & set(path.relative_to(top).parts):
                 continue
             n += 1
             text = prose(path).replace("www-data apache nobody", "")    # users

@@ -44,6 +44,7 @@ CASES = {
     "types": ("src/www/agentchat.d.ts", "export interface Cost {\n  spoiled: string;\n}\n"),
     "pages": ("docs/operations.md", "AC0999 is logged by AgentChatSpoiled.\n"),
     "links": ("README.md", "[spoiled](docs/install.md#no-such-heading)\n"),
+    "page_strings": ("src/www/words.js", "export const spoiled = 'Words for a user';\n"),
     "phrases": ("docs/operations.md", "Who" "ever is told of this asks in vain.\n"),
 }
 
@@ -57,8 +58,8 @@ def copy(tmp_path_factory):
 
 def test_every_guard_has_a_case():
     known = {name for name, value in vars(guards).items()
-             if callable(value) and getattr(value, "__module__", "") in ("guards", "observability")}
-    helpers = {"sources", "without_comments", "floor_of", "anchors", "prose"}
+             if callable(value) and getattr(value, "__module__", "") in ("guards", "observability", "page_strings")}
+    helpers = {"sources", "without_comments", "floor_of", "anchors", "prose", "texts"}
     assert known - helpers == set(CASES)
 
 

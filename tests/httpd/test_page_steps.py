@@ -109,7 +109,7 @@ def test_a_waterfall(given, browser):
     assert mail[0][2] - mail[0][1] < 40 and abs(last[-1][2] - 100) < 0.1             # two hours, drawn shorter
     page.wait_text(".hint", "The time of an approval is drawn shorter than it was.")
     text = page.find(".steps").first().textContent()
-    for words in ("Completed", "first token after 1.4", "2 rounds", "2,400 in, 310 out", "US$0.0021", "2 retries", "instead of gpt-5",
+    for words in ("Completed", "first token after 1.5 s", "2 rounds", "2,400 in, 310 out", "US$0.0021", "2 retries", "instead of gpt-5",
                   "failed", "1,300 in, 250 out", "approved after 2 h 0 min"):
         assert words in text, words
 

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// The texts of the page in the browser's language, and its forms of dates and numbers: strings.en.js and strings.de.js, and
+// further languages of the administrator (`languages` of config.json). A text that is missing there is English.
+import english from './strings.en.js';
+import { settings } from './settings.js';
+
+const FILES = { en: null, de: './strings.de.js' };
+const RIGHT_TO_LEFT = new Set(['ar', 'ckb', 'dv', 'fa', 'he', 'ks', 'ps', 'sd', 'ug', 'ur', 'yi']);
+
+for (const name of settings.languages ?? []) if (/^[a-z]{2,3}$/.test(name)) FILES[name] ??= `./strings.${name}.js`;
+
+/** The browser's first language that the page has, with its region: it decides about dates and numbers. */
+export const locale = (globalThis.navigator?.languages ?? []).find(name => name.split('-')[0] in FILES) ?? 'en';
+const language = locale.split('-')[0];
+const direction = RIGHT_TO_LEFT.has(language) ? 'rtl' : 'ltr';
+
+async function load() {
+  if (!FILES[language]) return english;
+  try {
+    return { ...english, ...(await import(FILES[language])).default };
+  } catch (error) {
+    console.warn(error);
+    return english;
+  }
+}
+
+const strings = await load();
+const plurals = new Intl.PluralRules(locale);
+export const number = new Intl.NumberFormat(locale);
+
+/**
+ * The text with this key. Of a text with plural forms, the value `n` decides.
+ * @param {string} key @param {Object<string, string|number>} [values] of the places in braces; numbers are formatted
+ */
+export function t(key, values = {}) {
+  let text = strings[key] ?? english[key] ?? key;
+  if (typeof text === 'object') text = text[plurals.select(values.n)] ?? text.other;
+  return text.replace(/\{(\w+)\}/g, (whole, name) =>
+    (typeof values[name] === 'number' ? number.format(values[name]) : values[name] ?? whole));
+}
+
+/** Whether there is a text with this key. */
+export function has(key) { return Object.hasOwn(english, key); }
+
+/** Whether the page is in the language of the server's own texts. */
+export const isEnglish = language === 'en';
+
+/** Fills in the texts of a page: `data-t` of an element is the key of its text, `data-label` of its name, `data-hint` of its placeholder. */
+export function translate(root = document.documentElement) {
+  root.lang = locale;
+  root.dir = direction;
+  for (const node of root.querySelectorAll('[data-t]')) node.textContent = t(node.dataset.t, { n: Number(node.dataset.n) });
+  for (const node of root.querySelectorAll('[data-hint]')) node.placeholder = t(node.dataset.hint);
+  for (const node of root.querySelectorAll('[data-label]')) {
+    const label = t(node.dataset.label);
+    node.setAttribute('aria-label', label);
+    if (node.matches('.icon-button, #send, #stop')) node.title = label;
+  }
+}
