@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rules of the house that a program can check. Each guard takes the top of a source tree and
-returns (how many things it looked at, what is wrong); test_guards.py runs each on this tree and
-on a copy with a fault planted in it."""
+"""The rules of the house that a program can check. Each guard takes the top of a source tree and returns (how many things it
+looked at, what is wrong); test_guards.py runs each on this tree and on a copy with a fault planted in it."""
 import json
 import re
 from pathlib import Path
