@@ -220,6 +220,8 @@ typedef enum ac_store_verb_e {
     AC_STORE_FILE_SWEEP,
     AC_STORE_EXPORT_FILES,
     AC_STORE_IMPORT_FILES,
+    AC_STORE_FEEDBACK_PUT,
+    AC_STORE_FEEDBACK_LIST,
     AC_STORE_N_VERBS
 } ac_store_verb_e;
 
@@ -412,6 +414,8 @@ struct ac_store_op_t {
  *                  owner; the source of the store's own rows is its id
  * IMPORT_USAGE     id -       in {rows}    out {}. Overwrites rows with the same key. Rows whose source is this store's
  *                  own id are ignored.
+ *
+ * Feedback on messages: back/feedback.h describes FEEDBACK_PUT and FEEDBACK_LIST.
  *
  * Files: what is known about the bytes that clients upload (back/files/files.h has the bytes). A file is {id, name,
  * type, size, sha256, created_at, thread_id|null, status}; status: "uploaded", or "attached" to a message of the

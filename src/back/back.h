@@ -98,6 +98,9 @@ void ac_usage_sum_free(ac_usage_sum_t *sum);
 /* ---- tree.c: the tree of a thread's messages ---- */
 #include "back/tree.h"
 
+/* ---- feedback.c: feedback, for stores ---- */
+#include "back/feedback.h"
+
 /* ---- process.c: whether a process of this machine still runs ---- */
 #define AC_BOOT_SIZE 48
 #define AC_PROCESS_SIZE 160

@@ -53,6 +53,8 @@ static const struct {
     [AC_STORE_FILE_SWEEP] = {"file sweep", false},
     [AC_STORE_EXPORT_FILES] = {"export files", false},
     [AC_STORE_IMPORT_FILES] = {"import files", false},
+    [AC_STORE_FEEDBACK_PUT] = {"feedback put", true},
+    [AC_STORE_FEEDBACK_LIST] = {"feedback list", false},
 };
 
 const char *ac_store_verb_name(ac_store_verb_e verb)

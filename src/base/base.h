@@ -16,6 +16,8 @@
 #define AC_MAX_JSON_DEPTH 32                  /* of any body we parse */
 #define AC_MAX_BODY_DEFAULT (1024 * 1024)     /* AgentChatMaxBody */
 #define AC_MAX_CONTENT (256 * 1024)           /* a user's message, bytes */
+#define AC_MAX_FEEDBACK_REASON 200            /* characters */
+#define AC_MAX_FEEDBACK_COMMENT 4000          /* characters */
 #define AC_MAX_TITLE 60                       /* characters of an automatic title */
 #define AC_MAX_TITLE_SET 200                  /* characters of a title that is set */
 #define AC_MAX_METADATA 16                    /* members */
@@ -289,6 +291,8 @@ void ac_record_parts_free(ac_record_parts_t *parts);
 /* Changes a stored message into its form of the API: moves `parts` out of its metadata and replaces byte counts by
  * text. A list that does not match the message is dropped. */
 void ac_record_show_parts(json_t *message);
+/* The same for its feedback: without what only the server needs to know. */
+void ac_record_show_feedback(json_t *message);
 /* The first line of content, cut between words, at most AC_MAX_TITLE characters, "…" at a cut. New reference. */
 json_t *ac_record_title(const char *content);
 

@@ -60,6 +60,7 @@ typedef enum ac_stream_outcome_e {
 typedef enum ac_signal_e { AC_SIGNAL_TRACES, AC_SIGNAL_METRICS, AC_SIGNAL_LOGS, AC_N_SIGNALS } ac_signal_e;
 enum { AC_DELIVERY_PARKED, AC_DELIVERY_BLOCKING };
 enum { AC_TOKENS_INPUT, AC_TOKENS_OUTPUT };
+enum { AC_RATING_UP, AC_RATING_DOWN, AC_RATING_REMOVED };
 enum { AC_CACHE_HIT, AC_CACHE_MISS, AC_CACHE_STALE };
 
 #define AC_METRIC_NAME_SIZE 72 /* of a label's value, with its NUL */

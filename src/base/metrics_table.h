@@ -39,6 +39,7 @@ AC_METRIC_DOMAIN(LIMIT,          "limit",     FIXED)
 AC_METRIC_DOMAIN(LIMIT_BY,       "by",        FIXED)
 AC_METRIC_DOMAIN(CACHE_RESULT,   "result",    FIXED)
 AC_METRIC_DOMAIN(SIGNAL,         "signal",    FIXED)
+AC_METRIC_DOMAIN(RATING,         "rating",    FIXED)
 
 /* requests */
 AC_METRIC(REQUESTS, "agentchat_requests_total", COUNTER, 1, NONE, 0, ROUTE, HTTP_STATUS, NONE, "0.1.0",
@@ -75,6 +76,9 @@ AC_METRIC(RUN_DURATION, "agentchat_run_duration_seconds", HISTOGRAM, 1, RUN, 1, 
           "Time from the start of a run to its end, without the time of a suspension")
 AC_METRIC(RUN_OVERHEAD, "agentchat_run_overhead_seconds", HISTOGRAM, 1, REQUEST, 1, AGENT, NONE, NONE, "0.1.0",
           "The part of a run's duration in which no model and no tool worked: queues, limits, the store, this module")
+
+AC_METRIC(FEEDBACK, "agentchat_feedback_total", COUNTER, 1, NONE, 0, AGENT, MODEL, RATING, "0.1.0",
+          "Ratings that owners gave answers, changed or removed")
 
 /* models */
 AC_METRIC(MODEL_CALLS, "agentchat_model_calls_total", COUNTER, 1, NONE, 0, MODEL, OUTCOME, NONE, "0.1.0",

@@ -264,6 +264,13 @@ static json_t *parts_shown(const json_t *list, const json_t *message)
     return shown;
 }
 
+void ac_record_show_feedback(json_t *message)
+{
+    json_t *feedback = json_object_get(message, "feedback");
+    json_object_del(feedback, "agent_id");
+    json_object_del(feedback, "model");
+}
+
 void ac_record_show_parts(json_t *message)
 {
     json_t *kept = json_object_get(message, "metadata"), *list = json_object_get(kept, "parts");

@@ -16,15 +16,25 @@
 
 /* docs/logs.md has a row for each. */
 static const char *const events[AC_N_AUDITS] = {
-    [AC_AUDIT_SIGN_IN_REFUSED] = "sign_in.refused", [AC_AUDIT_KEY_REFUSED] = "key.refused",
-    [AC_AUDIT_ACCESS_REFUSED] = "access.refused",   [AC_AUDIT_LIMIT_REACHED] = "limit.reached",
-    [AC_AUDIT_ADMIN_USED] = "admin.used",           [AC_AUDIT_KEY_CREATED] = "key.created",
-    [AC_AUDIT_KEY_CHANGED] = "key.changed",         [AC_AUDIT_KEY_REVOKED] = "key.revoked",
-    [AC_AUDIT_AGENT_CREATED] = "agent.created",     [AC_AUDIT_AGENT_CHANGED] = "agent.changed",
-    [AC_AUDIT_AGENT_DELETED] = "agent.deleted",     [AC_AUDIT_THREAD_DELETED] = "thread.deleted",
-    [AC_AUDIT_THREAD_ERASED] = "thread.erased",     [AC_AUDIT_THREAD_RESTORED] = "thread.restored",
-    [AC_AUDIT_APPROVAL_GIVEN] = "approval.given",   [AC_AUDIT_APPROVAL_REFUSED] = "approval.refused",
+    [AC_AUDIT_SIGN_IN_REFUSED] = "sign_in.refused",
+    [AC_AUDIT_KEY_REFUSED] = "key.refused",
+    [AC_AUDIT_ACCESS_REFUSED] = "access.refused",
+    [AC_AUDIT_LIMIT_REACHED] = "limit.reached",
+    [AC_AUDIT_ADMIN_USED] = "admin.used",
+    [AC_AUDIT_KEY_CREATED] = "key.created",
+    [AC_AUDIT_KEY_CHANGED] = "key.changed",
+    [AC_AUDIT_KEY_REVOKED] = "key.revoked",
+    [AC_AUDIT_AGENT_CREATED] = "agent.created",
+    [AC_AUDIT_AGENT_CHANGED] = "agent.changed",
+    [AC_AUDIT_AGENT_DELETED] = "agent.deleted",
+    [AC_AUDIT_THREAD_DELETED] = "thread.deleted",
+    [AC_AUDIT_THREAD_ERASED] = "thread.erased",
+    [AC_AUDIT_THREAD_RESTORED] = "thread.restored",
+    [AC_AUDIT_APPROVAL_GIVEN] = "approval.given",
+    [AC_AUDIT_APPROVAL_REFUSED] = "approval.refused",
     [AC_AUDIT_RUN_CANCELLED] = "run.cancelled",
+    [AC_AUDIT_FEEDBACK_GIVEN] = "feedback.given",
+    [AC_AUDIT_FEEDBACK_REMOVED] = "feedback.removed",
 };
 
 static ac_log_file_t *audit_log; /* AgentChatAuditLog; NULL: there is none */

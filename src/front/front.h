@@ -108,6 +108,7 @@ typedef struct ac_route_t {
 #define AC_ALWAYS_STREAMS 16                /* HEAD is answered without a call of fn */
 #define AC_IS_METRICS 32                    /* no limit counts it, nor a metric; AgentChatMetrics says who may */
 #define AC_ALSO_CSV 64                      /* Accept may name text/csv */
+#define AC_IS_LINES 128                     /* the answer is JSON lines; Accept may name application/x-ndjson */
 extern const ac_route_t ac_routes[];        /* ends with pattern NULL; docs are checked against it */
 int ac_route_header_parser(request_rec *r); /* the hooks of these names */
 int ac_route_handle(request_rec *r);        /* the hook handler */
@@ -166,6 +167,8 @@ typedef enum ac_audit_e {
     AC_AUDIT_APPROVAL_GIVEN,
     AC_AUDIT_APPROVAL_REFUSED,
     AC_AUDIT_RUN_CANCELLED,
+    AC_AUDIT_FEEDBACK_GIVEN,
+    AC_AUDIT_FEEDBACK_REMOVED,
     AC_N_AUDITS
 } ac_audit_e;
 typedef struct ac_audit_t { /* what the handler of a request is about to do */

@@ -21,6 +21,7 @@ static const char *const q_agent_threads[] = {"limit", "offset", "status", NULL}
 static const char *const q_say[] = {"message", NULL};
 static const char *const q_events[] = {"after", NULL};
 static const char *const q_usage[] = {"from", "to", "by", "agent_id", "model", "owner", "format", NULL};
+static const char *const q_feedback[] = {"from", "to", "agent_id", "rating", "limit", "after", NULL};
 static const char *const q_none[] = {NULL};
 
 const ac_route_t ac_routes[] = {
@@ -59,6 +60,9 @@ const ac_route_t ac_routes[] = {
      "The same for an EventSource", q_say},
     {M_GET, "/usage", STORED | AC_ALSO_CSV, ac_api_usage_get, NULL, "Tokens, cost and runs by day and other groups",
      q_usage},
+    {M_PUT, "/messages/{id}/feedback", STORED, ac_api_feedback_put, NULL, "Rate an answer", NULL},
+    {M_GET, "/feedback", STORED | AC_NEEDS_ADMIN | AC_IS_LINES, ac_api_feedback_list, NULL,
+     "The feedback of all owners, as JSON lines", q_feedback},
     {M_GET, "/health", AC_MAY_BE_MOUNT, ac_api_health_live, NULL, "Liveness", NULL},
     {M_GET, "/ready", AC_MAY_BE_MOUNT, ac_api_health_ready, NULL, "Readiness of store and models", NULL},
     {M_GET, "/debug/config", AC_NEEDS_OWNER | AC_NEEDS_ADMIN, ac_api_config_get, NULL, "The configuration in force",

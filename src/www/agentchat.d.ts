@@ -35,6 +35,8 @@ export interface Message {
   run_id: string | null;
   timestamp: string;
   metadata: Record<string, any> | null;
+  /** Of an answer that its owner has rated. */
+  feedback?: Feedback;
 }
 
 /** A piece of text, or the id of one of the message's `tool_calls`. */
@@ -81,6 +83,13 @@ export interface UsageSum {
 export interface UsageCost {
   amount: number;
   currency: string;
+}
+
+export interface Feedback {
+  rating: 'up' | 'down';
+  reason: string | null;
+  comment: string | null;
+  at: string;
 }
 
 export interface Durations {
@@ -326,6 +335,8 @@ export class AgentChat {
   approve(runId: string, callId: string, approve: boolean, reason?: string, options?: RequestOptions): Promise<Run>;
 
   /** What runs have used; days are UTC. `by` has day, agent, model and owner, separated by commas. */
+  rate(messageId: string, feedback: { rating: 'up' | 'down' | null; reason?: string; comment?: string; thread_id?: string },
+    options?: RequestOptions): Promise<Omit<Feedback, 'rating'> & { message_id: string; thread_id: string; rating: 'up' | 'down' | null }>;
   usage(where?: { from?: string; to?: string; by?: string; agent_id?: string; model?: string; owner?: string },
     options?: RequestOptions): Promise<UsageReport>;
 

@@ -294,6 +294,15 @@ export class AgentChat {
     return this.#json('POST', `/runs/${encodeURIComponent(runId)}/approvals`, { body, ...options });
   }
 
+  // ---- feedback ----
+  /**
+   * Rates an answer; a null rating takes it back.
+   * @param {{rating: 'up'|'down'|null, reason?: string, comment?: string, thread_id?: string}} feedback
+   */
+  rate(messageId, feedback, options) {
+    return this.#json('PUT', `/messages/${encodeURIComponent(messageId)}/feedback`, { body: feedback, ...options });
+  }
+
   // ---- usage ----
   /**
    * What runs have used; days are UTC. An admin gets all owners.

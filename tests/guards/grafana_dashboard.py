@@ -96,6 +96,8 @@ PARTS = [
         heat("First token, all runs", "agentchat_run_first_token_seconds", "How many runs had their first token after which time"),
         lines("Approvals", "ops", (rate("agentchat_runs_suspended_total"), "suspended"), (rate("agentchat_runs_resumed_total"), "resumed"),
               text="Runs that were suspended to await approval, and that were resumed"),
+        lines("Ratings of answers", "ops", (rate("agentchat_feedback_total", "rating"), "{{rating}}"),
+              text="Feedback that owners gave, changed or removed", stack=True),
         lines("Requests by status", "reqps", (rate("agentchat_requests_total", "status"), "{{status}}"), stack=True),
     ]),
     ("Models", [

@@ -18,7 +18,7 @@ from runs import holding, wait_until
 from server import AGENT, MODEL, MOUNT, Server
 
 SECRET = "words that are private"
-NOBODYS = {"thread": "thread_" + "0" * 26, "run": "run_" + "0" * 26, "agent": "made"}
+NOBODYS = {"thread": "thread_" + "0" * 26, "run": "run_" + "0" * 26, "answer": "msg_" + "0" * 26, "agent": "made"}
 MOUNTS = """
 <Location "/bare">
     SetHandler agentchat
@@ -50,7 +50,7 @@ class World:
         self.model.play(answer(SECRET))
         made = self.client.post("/agents/assistant/chat", {"message": SECRET, "stream": False}, headers=self.as_(who))
         assert made.status == 200, made
-        return {"thread": made.json["thread_id"], "run": made.json["run_id"], "agent": "made"}
+        return {"thread": made.json["thread_id"], "run": made.json["run_id"], "answer": made.json["id"], "agent": "made"}
 
     def state(self, ids):
         """All that its owner sees of it."""
@@ -179,7 +179,7 @@ def test_a_run_under_way_is_not_there_for_others(world):
     world.model.play(holding(gate))
     stream = world.client.stream("/agents/assistant/chat", {"message": SECRET}, headers=world.as_("ann"))
     first = stream.next().json
-    ids = {"thread": first["thread_id"], "run": first["run_id"], "agent": "made"}
+    ids = {"thread": first["thread_id"], "run": first["run_id"], "answer": first["message_id"], "agent": "made"}
     stream.until("token")
     try:
         for name, case in CASES.items():

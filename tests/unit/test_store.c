@@ -71,10 +71,11 @@ static void test_no_verb_without_its_owner(void **state)
 {
     static const char *const names[] = {NULL, "", " agents", "a\nb", "a\x7f", "\xff", "\xc3"};
     static const ac_store_verb_e without_owner[] = {
-        AC_STORE_PING,         AC_STORE_PURGE,          AC_STORE_EXPORT_THREADS, AC_STORE_EXPORT_MESSAGES,
-        AC_STORE_EXPORT_RUNS,  AC_STORE_IMPORT,         AC_STORE_AGENT_LIST,     AC_STORE_AGENT_PUT,
-        AC_STORE_AGENT_DELETE, AC_STORE_SUSPENDED_LIST, AC_STORE_USAGE_SUM_ALL,  AC_STORE_EXPORT_USAGE,
-        AC_STORE_IMPORT_USAGE, AC_STORE_FILE_SWEEP,     AC_STORE_EXPORT_FILES,   AC_STORE_IMPORT_FILES,
+        AC_STORE_PING,          AC_STORE_PURGE,          AC_STORE_EXPORT_THREADS, AC_STORE_EXPORT_MESSAGES,
+        AC_STORE_EXPORT_RUNS,   AC_STORE_IMPORT,         AC_STORE_AGENT_LIST,     AC_STORE_AGENT_PUT,
+        AC_STORE_AGENT_DELETE,  AC_STORE_SUSPENDED_LIST, AC_STORE_USAGE_SUM_ALL,  AC_STORE_EXPORT_USAGE,
+        AC_STORE_IMPORT_USAGE,  AC_STORE_FILE_SWEEP,     AC_STORE_EXPORT_FILES,   AC_STORE_IMPORT_FILES,
+        AC_STORE_FEEDBACK_LIST,
     };
     bool owned[AC_STORE_N_VERBS];
     (void)state;

@@ -189,6 +189,9 @@ apr_status_t ac_cosmos_doc_make_message(json_t **pdoc, const json_t *message, co
     fine = copy_member(doc, message, "content");
     fine = copy_member(doc, message, "timestamp") && fine;
     fine = copy_member(doc, message, "run_id") && fine;
+    if (json_object_get(message, "feedback")) {
+        fine = copy_member(doc, message, "feedback") && fine;
+    }
     fine = put_metadata(doc, message) && fine;
     if (json_is_array(json_object_get(message, "attachments"))) {
         fine = copy_member(doc, message, "attachments") && fine;
@@ -225,6 +228,9 @@ json_t *ac_cosmos_doc_message(const json_t *doc)
     fine = ac_json_put(message, "metadata", metadata) && fine;
     if (json_object_get(doc, "attachments")) {
         fine = copy_member(message, doc, "attachments") && fine;
+    }
+    if (json_object_get(doc, "feedback")) {
+        fine = copy_member(message, doc, "feedback") && fine;
     }
     if (!fine) {
         json_decref(message);

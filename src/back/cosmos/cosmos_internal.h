@@ -255,6 +255,11 @@ const char *ac_cosmos_list_sql_count(const ac_page_t *page);
  * more. */
 void ac_cosmos_list_sql_merge(json_t *found, const json_t *uncopied, const ac_page_t *page);
 
+/* ---- cosmos_feedback.c ---- */
+
+/* The document by which lists find a message's `feedback`; message: its document. New reference. */
+json_t *ac_cosmos_feedback_doc(const json_t *message, const char *owner);
+
 /* ---- verbs, by file ---- */
 
 /* cosmos_list.c: ends with {data, has_more, next}; consumes data and next (NULL: null). */
@@ -271,6 +276,7 @@ ac_cosmos_step_fn ac_cosmos_remove_thread, ac_cosmos_remove_deleted;
 ac_cosmos_step_fn ac_cosmos_move_export_threads, ac_cosmos_move_export_runs, ac_cosmos_move_import;
 ac_cosmos_step_fn ac_cosmos_key_get;
 ac_cosmos_step_fn ac_cosmos_agent_list, ac_cosmos_agent_put, ac_cosmos_agent_delete;
+ac_cosmos_step_fn ac_cosmos_feedback_put, ac_cosmos_feedback_list;
 ac_cosmos_step_fn ac_cosmos_usage_list_sum, ac_cosmos_usage_list_export, ac_cosmos_usage_list_import;
 
 #endif

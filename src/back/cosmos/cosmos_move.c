@@ -210,6 +210,9 @@ static apr_status_t add_messages(ac_cosmos_task_t *task, const json_t *messages)
         status = ac_cosmos_doc_make_message(&document, message, task->op->id, &task->op->err);
         if (status == APR_SUCCESS) {
             ac_json_put(document, "seq", json_incref(json_object_get(message, "seq")));
+            if (json_is_object(json_object_get(document, "feedback"))) {
+                json_array_append_new(task->documents, ac_cosmos_feedback_doc(document, task->op->owner));
+            }
             status = cosmos_move_add_document(task, document);
         }
         if (status != APR_SUCCESS) {

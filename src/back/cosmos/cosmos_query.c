@@ -101,14 +101,17 @@ void ac_cosmos_query_join(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
     join_next(task);
 }
 
-/* Replaces a stub by the document that its parts contain. The stub's seq counts: the parts were written before it. */
+/* Replaces a stub by the document that its parts contain. The stub's seq and feedback count: the parts were written
+ * before them. */
 static bool replace_stub(ac_cosmos_task_t *task)
 {
     const json_t *stub = json_array_get(task->rows, task->row);
     const char *text = task->join.text.data ? task->join.text.data : "";
     json_t *doc = json_loadb(text, task->join.text.len, JSON_ALLOW_NUL, NULL);
-    json_t *seq = json_object_get(stub, "seq");
-    if (!json_is_object(doc) || (seq && !ac_json_put(doc, "seq", json_incref(seq)))) {
+    json_t *seq = json_object_get(stub, "seq"), *feedback = json_object_get(stub, "feedback");
+    json_object_del(doc, "feedback");
+    if (!json_is_object(doc) || (seq && !ac_json_put(doc, "seq", json_incref(seq))) ||
+        (feedback && !ac_json_put(doc, "feedback", json_incref(feedback)))) {
         json_decref(doc);
         return false;
     }
@@ -120,8 +123,10 @@ static bool replace_stub(ac_cosmos_task_t *task)
 static bool is_expiring(const ac_cosmos_task_t *task)
 {
     const ac_cosmos_t *store = task->store;
+    int64_t own = ac_json_peek_int(json_array_get(task->rows, task->row), "ttl", 0);
     apr_interval_time_t life = store->containers.expires;
     apr_interval_time_t margin = life / 8 < EXPIRY_MARGIN ? life / 8 : EXPIRY_MARGIN;
+    life = life && own > 0 ? apr_time_from_sec(own) : life;
     int64_t written = ac_json_peek_int(json_array_get(task->rows, task->row), "_ts", 0);
     return life && written && apr_time_from_sec(written) + life - margin < ac_cosmos_now(store);
 }

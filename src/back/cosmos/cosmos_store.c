@@ -95,6 +95,8 @@ static ac_cosmos_step_fn *const verbs[AC_STORE_N_VERBS] = {
     [AC_STORE_USAGE_SUM_ALL] = ac_cosmos_usage_list_sum,
     [AC_STORE_EXPORT_USAGE] = ac_cosmos_usage_list_export,
     [AC_STORE_IMPORT_USAGE] = ac_cosmos_usage_list_import,
+    [AC_STORE_FEEDBACK_PUT] = ac_cosmos_feedback_put,
+    [AC_STORE_FEEDBACK_LIST] = ac_cosmos_feedback_list,
 };
 
 static void op_begin(void *baton)

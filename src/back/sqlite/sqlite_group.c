@@ -79,6 +79,8 @@ static const struct {
     [AC_STORE_FILE_SWEEP] = {ac_sqlite_file_sweep, true},
     [AC_STORE_EXPORT_FILES] = {ac_sqlite_file_export, false},
     [AC_STORE_IMPORT_FILES] = {ac_sqlite_file_import, true},
+    [AC_STORE_FEEDBACK_PUT] = {ac_sqlite_feedback_put, true},
+    [AC_STORE_FEEDBACK_LIST] = {ac_sqlite_feedback_list, false},
 };
 
 bool ac_sqlite_group_verb_writes(ac_store_verb_e verb)

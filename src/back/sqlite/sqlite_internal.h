@@ -15,7 +15,7 @@
 #define AC_SQLITE_APPLICATION_ID 0x41474348 /* "AGCH" in the file's header */
 #define AC_SQLITE_GROUP 256                 /* most writes of one transaction */
 #define AC_SQLITE_READERS_MAX 16
-#define AC_SQLITE_STATEMENTS 96                  /* slots of a connection's cache; more than the store has statements */
+#define AC_SQLITE_STATEMENTS 128                 /* slots of a connection's cache; more than the store has statements */
 #define AC_SQLITE_PATIENCE apr_time_from_sec(30) /* longest wait for a lock by an operation without a deadline */
 #define AC_SQLITE_SLICE apr_time_from_sec(1)     /* longest wait inside SQLite, before locks are considered failed */
 #define AC_SQLITE_ACTIVE "status IN ('queued', 'in_progress')"
@@ -260,7 +260,7 @@ ac_sqlite_verb_fn ac_sqlite_message_list;
 #define AC_SQLITE_MESSAGE_COLUMNS \
     "id, thread_id, seq, role, content, tool_calls, run_id, created_at, metadata, attachments," \
     " nullif(coalesce(parent_id, (SELECT p.id FROM messages p WHERE p.thread_id = messages.thread_id" \
-    " AND p.seq = messages.seq - 1)), '')"
+    " AND p.seq = messages.seq - 1)), ''), feedback"
 json_t *ac_sqlite_message_read(sqlite3_stmt *row); /* NULL: damaged, or out of memory */
 /* Finds the message with this id in the thread op->id; *pmessage is NULL without one. */
 apr_status_t ac_sqlite_message_find(json_t **pmessage, ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *id);
@@ -322,6 +322,9 @@ ac_sqlite_verb_fn ac_sqlite_file_put, ac_sqlite_file_get, ac_sqlite_file_list, a
 /* Removes the files of a thread that is being removed, and adds their ids to `removed`. */
 apr_status_t ac_sqlite_file_remove_all(json_t *removed, ac_sqlite_conn_t *conn, const char *thread_id,
                                        const char *owner, ac_err_t *err);
+
+/* sqlite_feedback.c */
+ac_sqlite_verb_fn ac_sqlite_feedback_put, ac_sqlite_feedback_list;
 
 /* sqlite_runs.c */
 ac_sqlite_verb_fn ac_sqlite_run_get, ac_sqlite_run_list, ac_sqlite_run_step_list;

@@ -46,6 +46,9 @@ json_t *ac_sqlite_message_read(sqlite3_stmt *row)
     fine = ac_json_put(json, "run_id", ac_sqlite_statement_text(row, 6)) && fine;
     fine = ac_json_put(json, "timestamp", ac_sqlite_statement_text(row, 7)) && fine;
     fine = ac_json_put(json, "metadata", ac_sqlite_statement_json(row, 8)) && fine;
+    if (sqlite3_column_type(row, 11) != SQLITE_NULL) {
+        fine = ac_json_put(json, "feedback", ac_sqlite_statement_json(row, 11)) && fine;
+    }
     if (sqlite3_column_type(row, 9) != SQLITE_NULL) {
         fine = ac_json_put(json, "attachments", ac_sqlite_statement_json(row, 9)) && fine;
     }

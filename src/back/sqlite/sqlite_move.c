@@ -25,7 +25,8 @@ static const char sql_put_thread[] =
     " tree = excluded.tree, version = version + 1";
 static const char sql_put_message[] =
     "INSERT OR REPLACE INTO messages (thread_id, seq, id, role, content, tool_calls, run_id, created_at, metadata,"
-    " attachments, parent_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+    " attachments, parent_id, feedback, feedback_at)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
 static const char sql_put_run[] =
     "INSERT OR REPLACE INTO runs (id, thread_id, owner, status, boot, pid, started, created_at, doc)"
     " VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?7)";
@@ -185,12 +186,13 @@ static ac_sqlite_arg_t parent_arg(const json_t *parent_id)
 
 static apr_status_t put_messages(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
-    const json_t *messages = json_object_get(op->in, "messages"), *message;
+    const json_t *messages = json_object_get(op->in, "messages"), *message, *feedback;
     apr_status_t status = APR_SUCCESS;
     size_t i;
 
     json_array_foreach(messages, i, message)
     {
+        feedback = json_object_get(message, "feedback");
         status = ac_sqlite_statement_run(conn, sql_put_message,
                                          AC_SQLITE_ARGS(ac_sqlite_text(op->id),
                                                         ac_sqlite_int(ac_json_peek_int(message, "seq", 0)),
@@ -202,7 +204,9 @@ static apr_status_t put_messages(ac_sqlite_conn_t *conn, ac_store_op_t *op)
                                                         ac_sqlite_string(json_object_get(message, "timestamp")),
                                                         ac_sqlite_json(json_object_get(message, "metadata")),
                                                         ac_sqlite_json(json_object_get(message, "attachments")),
-                                                        parent_arg(json_object_get(message, "parent_id"))),
+                                                        parent_arg(json_object_get(message, "parent_id")),
+                                                        ac_sqlite_json(feedback),
+                                                        ac_sqlite_string(json_object_get(feedback, "at"))),
                                          &op->err);
         if (status != APR_SUCCESS) {
             break;

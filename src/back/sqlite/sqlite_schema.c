@@ -93,7 +93,13 @@ static const char version_6[] =
     "CREATE INDEX files_by_thread ON files(thread_id, id) WHERE thread_id IS NOT NULL;" \
     "CREATE INDEX files_loose ON files(loose) WHERE loose IS NOT NULL;"
 
-static const char version_7[] = COLUMNS_TREE TABLE_FILES;
+/* Feedback on a message, as JSON; feedback_at is its time. */
+#define COLUMNS_FEEDBACK \
+    "ALTER TABLE messages ADD COLUMN feedback TEXT;" \
+    "ALTER TABLE messages ADD COLUMN feedback_at TEXT;" \
+    "CREATE INDEX messages_by_feedback ON messages(feedback_at, id) WHERE feedback_at IS NOT NULL;"
+
+static const char version_7[] = COLUMNS_TREE TABLE_FILES COLUMNS_FEEDBACK;
 
 /* The n-th entry updates version n to version n+1. A released entry never changes. */
 static const char *const versions[] = {version_1, version_2, version_3, version_4, version_5, version_6, version_7};

@@ -131,6 +131,7 @@ static apr_status_t read_more(ac_request_t *rq, history_t *history)
         history->after = ac_json_peek_int(message, "seq", history->after);
         history->n_bytes += json_string_length(json_object_get(message, "content"));
         ac_record_show_parts(message);
+        ac_record_show_feedback(message);
         json_array_append(history->messages, message);
     }
     /* An empty page that promises more would make this loop endless. */

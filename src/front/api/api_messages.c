@@ -63,6 +63,7 @@ int ac_api_messages_list(ac_request_t *rq)
     json_array_foreach(json_object_get(result->out, "data"), i, message)
     {
         ac_record_show_parts(message);
+        ac_record_show_feedback(message);
     }
     return ac_reply_json(rq, HTTP_OK, json_incref(result->out));
 }

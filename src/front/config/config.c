@@ -154,6 +154,10 @@ const command_rec ac_directives[] = {
     ROW("AgentChatLogFormat", SERVER, CHOICE, log.format, "text", "text|json", NULL, "text|json",
         "Whether log messages are lines of text, or JSON objects"),
 
+    ROW_OF_KEYS("AgentChatFeedback", SERVER, "words=on|off",
+                "Whether GET /feedback shows the words: question, answer, reason and comment",
+                KEY("words", SERVER, FLAG, feedback_words, "off", NULL, NULL)),
+
     ROW("AgentChatTelemetry", SERVER, TELEMETRY, telemetry, NULL, NULL, NULL,
         "otlp [URL] [key=value ...] | appinsights [STRING] [key=value ...] | off",
         "Where traces, metrics and log messages go: to a collector, or Application Insights; lines add up"),

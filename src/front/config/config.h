@@ -77,6 +77,7 @@ struct ac_conf_t {          /* one per configuration; the directives of all virt
         const char *owner;  /* "plain", "hashed" */
         ac_secret_t secret; /* of the hash; NULL: none */
     } audit;
+    int feedback_words; /* AgentChatFeedback */
     ac_telemetry_conf_t telemetry;
     struct {         /* AgentChatTraceContent, AgentChatTraceNames */
         int content; /* ac_content_e */

@@ -150,3 +150,73 @@ int ac_reply_problem(ac_request_t *rq, const ac_err_t *err)
     send_body(rq->r, text, len);
     return OK;
 }
+
+/* ---- JSON lines, sent while they are made ---- */
+
+#define WAITING_MOST (64 * 1024) /* bytes that are collected before they are sent */
+
+void ac_reply_lines_begin(ac_reply_lines_t *lines, ac_request_t *rq)
+{
+    *lines = (ac_reply_lines_t){.rq = rq};
+    lines->brigade = apr_brigade_create(rq->r->pool, rq->r->connection->bucket_alloc);
+}
+
+static void lines_begin_answer(ac_reply_lines_t *lines)
+{
+    ac_request_t *rq = lines->rq;
+    if (lines->begun) {
+        return;
+    }
+    lines->begun = true;
+    ac_audit_done(rq);
+    set_common(rq);
+    ap_set_content_type(rq->r, AC_REPLY_LINES_TYPE);
+    apr_table_setn(rq->r->headers_out, "X-Accel-Buffering", "no");
+}
+
+static void lines_pass(ac_reply_lines_t *lines, bool last)
+{
+    apr_bucket_alloc_t *alloc = lines->rq->r->connection->bucket_alloc;
+    lines_begin_answer(lines);
+    APR_BRIGADE_INSERT_TAIL(lines->brigade, last ? apr_bucket_eos_create(alloc) : apr_bucket_flush_create(alloc));
+    apr_status_t status = ap_pass_brigade(lines->rq->r->output_filters, lines->brigade);
+    apr_brigade_cleanup(lines->brigade);
+    lines->gone = lines->gone || status != APR_SUCCESS || lines->rq->r->connection->aborted ||
+        lines->rq->r->header_only;
+}
+
+bool ac_reply_lines_add(ac_reply_lines_t *lines, const json_t *value)
+{
+    apr_off_t waiting = 0;
+    size_t len = 0;
+    char *text = value ? ac_json_dump(value, &len) : NULL;
+    if (!text) {
+        ac_err_set(&lines->rq->err, AC_INTERNAL, "memory ran out");
+        return false;
+    }
+    apr_brigade_write(lines->brigade, NULL, NULL, text, len);
+    apr_brigade_write(lines->brigade, NULL, NULL, "\n", 1);
+    free(text);
+    if (apr_brigade_length(lines->brigade, 0, &waiting) == APR_SUCCESS && waiting > WAITING_MOST) {
+        lines_pass(lines, false);
+    }
+    return !lines->gone;
+}
+
+int ac_reply_lines_end(ac_reply_lines_t *lines)
+{
+    const ac_err_t *err = &lines->rq->err;
+    if (err->kind != AC_OK && !lines->begun) {
+        apr_brigade_cleanup(lines->brigade);
+        return ac_reply_problem(lines->rq, NULL);
+    }
+    if (err->kind != AC_OK) {
+        json_t *line =
+            json_pack("{s:s, s:s, s:s}", "object", "error", "code", ac_err_row(err->kind)->code, "detail", err->detail);
+        log_problem(lines->rq, err);
+        ac_reply_lines_add(lines, line);
+        json_decref(line);
+    }
+    lines_pass(lines, true);
+    return OK;
+}

@@ -119,9 +119,24 @@ int ac_reply_file(ac_request_t *rq, const char *type, const char *path);
 int ac_reply_empty(ac_request_t *rq, int status);
 /* Sends rq->err (or err) as application/problem+json and logs it once. Returns OK, or rq->httpd_answer. */
 int ac_reply_problem(ac_request_t *rq, const ac_err_t *err);
+#define AC_REPLY_LINES_TYPE "application/x-ndjson"
+typedef struct ac_reply_lines_t { /* an answer of JSON lines, of any length; callers read rq and gone only */
+    ac_request_t *rq;
+    apr_bucket_brigade *brigade;
+    bool begun; /* the head is sent */
+    bool gone;  /* the client, or the connection */
+} ac_reply_lines_t;
+/* Lines wait in memory until 64 KB are worth sending. end: also after an error in rq->err, which becomes the answer if
+ * no line was sent, else a last line {object: "error", code, detail}. Returns OK. */
+void ac_reply_lines_begin(ac_reply_lines_t *lines, ac_request_t *rq);
+bool ac_reply_lines_add(ac_reply_lines_t *lines,
+                        const json_t *value); /* false: the client has gone, or memory ran out */
+int ac_reply_lines_end(ac_reply_lines_t *lines);
 /* Waits for a store operation for this request; consumes op. The result is freed with the request's pool. errors: in
  * rq->err. */
 apr_status_t ac_request_store(ac_request_t *rq, ac_store_op_t *op, ac_store_op_t **presult);
+/* Frees a result earlier, for a request with many operations; NULL is allowed. */
+void ac_request_store_free(ac_request_t *rq, ac_store_op_t *result);
 
 /* ---- problem.c ---- */
 /* The problem document of an error, for streams too. New reference. Any thread. */

@@ -8,6 +8,13 @@ static apr_status_t free_op(void *op)
     return APR_SUCCESS;
 }
 
+void ac_request_store_free(ac_request_t *rq, ac_store_op_t *result)
+{
+    if (result) {
+        apr_pool_cleanup_run(rq->r->pool, result, free_op);
+    }
+}
+
 apr_status_t ac_request_store(ac_request_t *rq, ac_store_op_t *op, ac_store_op_t **presult)
 {
     const ac_conf_t *conf = ac_child()->conf;
