@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Renders an answer's text as elements while it arrives. New text changes the last block only; earlier blocks stay.
+import { Code } from './code.js';
+import { el } from './dom.js';
 import { blocks, inlines, settled, shown } from './markdown.js';
-import { copyText, el, icon } from './dom.js';
 import { t } from './strings.js';
 
-const CHUNK = 60;                       // lines of code that are laid out together
 const PART = 24;                        // blocks that are laid out together
 
 function nodesOf(list) { return list.map(nodeOf); }
@@ -17,10 +17,20 @@ function nodeOf(node) {
     case 'deleted': return el('del', {}, ...nodesOf(node.children));
     case 'code': return el('code', { text: node.text });
     case 'break': return el('br');
-    case 'formula': return el('span', { dir: 'ltr', text: node.text });
+    case 'formula': return formulaOf(node.text);
     default: return el('a', { href: node.address, title: node.title || null, rel: 'noopener noreferrer', target: '_blank' },
       ...nodesOf(node.children));
   }
+}
+
+let formulas = null;                    // formula.js, once it is loaded
+
+/** A formula: its source, until it is complete and the file that draws it is there. */
+function formulaOf(text) {
+  const node = el('span.formula', { dir: 'ltr', text });
+  if (formulas) formulas.show(node);
+  else import('./formula.js').then(loaded => { formulas = loaded; loaded.show(node); }, () => { /* the source is readable, too */ });
+  return node;
 }
 
 /** The link definitions of one answer, and the elements that a new definition changes. */
@@ -53,41 +63,6 @@ class Links {
       this.#waiting.delete(label);
     }
     for (const [element, text] of changed) if (this.root.contains(element)) this.fill(element, text);
-  }
-}
-
-/** A block of code that grows at its end: complete lines are not touched again. */
-class Code {
-  constructor(block) {
-    this.label = el('span.code-language');
-    this.pre = el('pre', { tabIndex: 0, role: 'group' });
-    const copy = el('button.code-copy', { type: 'button', 'aria-label': t('copyCode'), onclick: () => copyText(copy, this.text) },
-      icon('copy'), el('span.copy-word', { text: t('copy') }));
-    this.node = el('div.code', { dir: 'ltr' }, el('div.code-head', {}, this.label, copy), this.pre);
-    this.text = '';
-    this.done = 0;                      // where the last chunk begins
-    this.update(block);
-  }
-
-  update(block) {
-    if (block.type !== 'code') return false;
-    this.label.textContent = block.language || t('code.text');
-    this.pre.setAttribute('aria-label', t('code', { language: this.label.textContent }));
-    this.closed = block.closed;
-    this.text = block.text.replace(/\n$/, '');
-    let rest = this.text.slice(this.done), lines = rest.split('\n');
-    let last = this.pre.lastElementChild ?? this.pre.appendChild(el('code'));
-    while (lines.length > CHUNK) {
-      const whole = lines.splice(0, CHUNK).join('\n');
-      last.textContent = whole;
-      this.done += whole.length + 1;
-      last = this.pre.appendChild(el('code'));
-    }
-    rest = lines.join('\n');
-    const there = last.firstChild;
-    if (there && rest.startsWith(there.data)) there.appendData(rest.slice(there.data.length));
-    else last.textContent = rest;
-    return true;
   }
 }
 
