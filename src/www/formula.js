@@ -25,7 +25,7 @@ function withoutAttribute(node) {
   return node;
 }
 
-/** The formula as an element; null if it is not complete, or is none. */
+/** The formula as an element; null if it is not complete, or has an error. */
 function draw(source) {
   const open = source.slice(0, 2), close = CLOSE[open];
   if (!source.endsWith(close) || source.length < 5 || source.length > LONGEST) return null;
