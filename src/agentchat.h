@@ -287,9 +287,11 @@ struct ac_store_op_t {
  * PING             id -       in -    out {name: number}: counts since the child began, also with an error
  * THREAD_CREATE    id -       in the whole thread; title may be null    out thread; etag
  * THREAD_GET       id thread  in -    out thread; etag
- * THREAD_LIST      id -       in -, page    out {data, has_more, next|null, total?}
+ * THREAD_LIST      id -       in - or {pinned?, label?}, page    out {data, has_more, next|null, total?}
  *                  Order: newest first; with page.by_update the thread that was changed last comes first.
- * THREAD_UPDATE    id thread  in {title?, status?, metadata?, leaf?, updated_at}; if_match    out thread; etag
+ *                  pinned: only pinned threads (true) or others (false). label: only those whose metadata.labels, an
+ *                  array of strings, has it.
+ * THREAD_UPDATE    id thread  in {title?, status?, metadata?, pinned?, leaf?, updated_at?}; if_match   out thread; etag
  *                  leaf: the id of a message. The current path becomes the one through it, to the newest message below.
  *                  errors: precondition_failed; with leaf not_found (pointer /leaf), and run_in_progress (out:
  *                  {run_id}) while a run is active

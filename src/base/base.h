@@ -23,6 +23,8 @@
 #define AC_MAX_METADATA 16                    /* members */
 #define AC_MAX_METADATA_KEY 64                /* characters */
 #define AC_MAX_METADATA_VALUE 512             /* characters */
+#define AC_MAX_LABELS 32                      /* of a thread */
+#define AC_MAX_LABEL 64                       /* characters */
 #define AC_MAX_ANSWER (4 * 1024 * 1024)       /* bytes of one answer */
 #define AC_MAX_TOOL_CALLS 32                  /* of one round */
 #define AC_MAX_TOOL_ARGUMENTS (256 * 1024)    /* bytes of one call's arguments */
@@ -274,6 +276,8 @@ json_t *ac_record_error(const ac_err_t *err); /* {code, message} */
 /* Checks a request's metadata object: at most 16 members, all strings. errors: invalid_request with the member's
  * pointer. */
 apr_status_t ac_record_check_metadata(const json_t *metadata, ac_err_t *err);
+/* The same for a thread's metadata, whose member "labels" may also be an array of strings. */
+apr_status_t ac_record_check_labels(const json_t *metadata, ac_err_t *err);
 bool ac_record_is_active(const json_t *run); /* whether the run is queued or in progress. NULL: false */
 /* The order of an answer's text and tool calls. A message's metadata stores it as `parts`: the number of bytes of each
  * stretch of text, and the ids of the calls between them. Zero it before use; one thread at a time may use it. */

@@ -61,6 +61,43 @@ json_t *ac_record_error(const ac_err_t *err)
     return record;
 }
 
+static apr_status_t check_label_list(const json_t *labels, ac_err_t *err)
+{
+    const json_t *label;
+    size_t i;
+    if (json_array_size(labels) > AC_MAX_LABELS) {
+        return ac_err_set_at(err, AC_INVALID_REQUEST, "/metadata/labels", "a thread may have %d labels at most",
+                             AC_MAX_LABELS);
+    }
+    json_array_foreach(labels, i, label)
+    {
+        size_t n_chars =
+            ac_utf8_count(json_is_string(label) ? json_string_value(label) : "", json_string_length(label));
+        if (n_chars < 1 || n_chars > AC_MAX_LABEL) {
+            return ac_err_set_at(err, AC_INVALID_REQUEST, "/metadata/labels",
+                                 "a label must be a string of 1 to %d characters", AC_MAX_LABEL);
+        }
+    }
+    return APR_SUCCESS;
+}
+
+apr_status_t ac_record_check_labels(const json_t *metadata, ac_err_t *err)
+{
+    const json_t *labels = json_object_get(metadata, "labels");
+    apr_status_t status = APR_SUCCESS;
+    if (json_is_array(labels)) {
+        json_t *others = json_copy((json_t *)metadata);
+        ac_json_put(others, "labels", json_string(""));
+        status = check_label_list(labels, err);
+        if (status == APR_SUCCESS) {
+            status = ac_record_check_metadata(others, err);
+        }
+        json_decref(others);
+        return status;
+    }
+    return ac_record_check_metadata(metadata, err);
+}
+
 apr_status_t ac_record_check_metadata(const json_t *metadata, ac_err_t *err)
 {
     if (!metadata || json_is_null(metadata)) {

@@ -13,7 +13,7 @@
 #define ASK_AGAIN apr_time_from_sec(30) /* an administrator has to correct the configuration */
 #define STORED (AC_NEEDS_OWNER | AC_NEEDS_CHILD)
 
-static const char *const q_threads[] = {"limit", "after", "status", "agent_id", "order", NULL};
+static const char *const q_threads[] = {"limit", "after", "status", "agent_id", "order", "pinned", "label", NULL};
 static const char *const q_delete[] = {"hard_delete", NULL};
 static const char *const q_messages[] = {"limit", "after", "before", "order", NULL};
 static const char *const q_runs[] = {"limit", "after", NULL};
@@ -28,7 +28,7 @@ const ac_route_t ac_routes[] = {
     {M_POST, "/threads", STORED, ac_api_threads_create, NULL, "Create a thread", NULL},
     {M_GET, "/threads", STORED, ac_api_threads_list, NULL, "List the caller's threads", q_threads},
     {M_GET, "/threads/{id}", STORED, ac_api_threads_get, NULL, "Show a thread", NULL},
-    {M_PATCH, "/threads/{id}", STORED, ac_api_threads_patch, NULL, "Change title, status or metadata", NULL},
+    {M_PATCH, "/threads/{id}", STORED, ac_api_threads_patch, NULL, "Change title, status, pin or metadata", NULL},
     {M_DELETE, "/threads/{id}", STORED, ac_api_threads_delete, NULL, "Delete a thread", q_delete},
     {M_POST, "/threads/{id}/restore", STORED, ac_api_threads_restore, NULL, "Undo a soft delete", NULL},
     {M_POST, "/threads/{id}/messages", STORED, ac_api_messages_send, &ac_dialect_native,

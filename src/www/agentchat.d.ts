@@ -3,12 +3,16 @@
 
 export type Metadata = Record<string, string>;
 
+/** `labels` are those of `threads({ label })`. */
+export type ThreadMetadata = { [name: string]: string | string[] | undefined; labels?: string[] | string };
+
 export interface Thread {
   id: string;
   title: string | null;
   agent_id: string | null;
   status: 'active' | 'archived' | 'deleted';
-  metadata: Metadata;
+  pinned: boolean;
+  metadata: ThreadMetadata;
   message_count: number;
   created_at: string;
   updated_at: string;
@@ -312,12 +316,13 @@ export class AgentChat {
 
   agents(options?: RequestOptions): Promise<Agent[]>;
 
-  createThread(members?: { title?: string | null; agent_id?: string | null; metadata?: Metadata | null },
+  createThread(members?: { title?: string | null; agent_id?: string | null; metadata?: ThreadMetadata | null; pinned?: boolean },
     options?: RequestOptions): Promise<Thread>;
-  threads(where?: { limit?: number; after?: string; status?: Thread['status']; agent_id?: string; order?: 'created' | 'updated' },
+  threads(where?: { limit?: number; after?: string; status?: Thread['status']; agent_id?: string; order?: 'created' | 'updated';
+    pinned?: boolean; label?: string },
     options?: RequestOptions): Promise<Page<Thread>>;
   thread(id: string, options?: RequestOptions): Promise<Thread>;
-  updateThread(id: string, members: { title?: string | null; status?: Thread['status']; metadata?: Metadata | null },
+  updateThread(id: string, members: { title?: string | null; status?: Thread['status']; metadata?: ThreadMetadata | null; pinned?: boolean },
     options?: RequestOptions): Promise<Thread>;
   renameThread(id: string, title: string, options?: RequestOptions): Promise<Thread>;
   /** Hides the thread, so that restoreThread can restore it; with `hard` removes it permanently. */

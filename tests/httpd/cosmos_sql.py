@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The part of Cosmos DB's SQL that the tests need: SELECT *, members or VALUE COUNT(1); WHERE with comparisons, IN,
-AND, OR, NOT and IS_DEFINED; ORDER BY members; TOP. Anything else is an error, as in the service."""
+AND, OR, NOT, IS_DEFINED and ARRAY_CONTAINS; ORDER BY members; TOP. Anything else is an error, as in the service."""
 import functools
 import re
 
@@ -137,6 +137,13 @@ class Query:
             inside = self.read_or()
             self.expect(")")
             return inside
+        if self.accept("array_contains"):
+            self.expect("(")
+            array = self.read_value()
+            self.expect(",")
+            value = self.read_value()
+            self.expect(")")
+            return lambda d, p: isinstance(array(d, p), list) and any(compare(v, "=", value(d, p)) is True for v in array(d, p))
         if self.accept("is_defined"):
             self.expect("(")
             name = self.member(self.take()[1])

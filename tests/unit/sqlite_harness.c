@@ -136,6 +136,13 @@ int64_t harness_number(const harness_t *harness, const char *sql)
     return number;
 }
 
+/* Lists of few threads: pinned ones, those with a label, and those that a search has found. */
+static bool sorts_few(const char *sql)
+{
+    return strstr(sql, "INDEXED BY threads_pinned") || strstr(sql, "FROM labels CROSS") ||
+        strstr(sql, "FROM json_each");
+}
+
 static void check_plan(sqlite3 *db, const char *sql, apr_pool_t *p)
 {
     sqlite3_stmt *stmt;
@@ -143,8 +150,9 @@ static void check_plan(sqlite3 *db, const char *sql, apr_pool_t *p)
                      SQLITE_OK);
     while (sqlite3_step(stmt) == SQLITE_ROW) {
         const char *detail = (const char *)sqlite3_column_text(stmt, 3);
-        bool scans = strncmp(detail, "SCAN", 4) == 0 && strcmp(detail, "SCAN CONSTANT ROW") != 0;
-        if (scans || strstr(detail, "TEMP B-TREE")) {
+        bool scans = strncmp(detail, "SCAN", 4) == 0 && strcmp(detail, "SCAN CONSTANT ROW") != 0 &&
+            !strstr(detail, "VIRTUAL TABLE INDEX");
+        if (scans || (strstr(detail, "TEMP B-TREE") && !sorts_few(sql))) {
             fail_msg("%s: %s", sql, detail);
         }
     }

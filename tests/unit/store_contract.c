@@ -39,9 +39,9 @@ const char *contract_time(char text[AC_TIME_SIZE], int number)
 json_t *contract_thread(const char *id, const char *title, int number)
 {
     char at[AC_TIME_SIZE];
-    json_t *thread = json_pack("{s:s, s:o, s:s, s:s, s:{s:s}, s:i, s:n, s:s, s:s}", "id", id, "title",
+    json_t *thread = json_pack("{s:s, s:o, s:s, s:s, s:{s:s}, s:b, s:i, s:n, s:s, s:s}", "id", id, "title",
                                ac_json_text(title), "agent_id", "helper", "status", "active", "metadata", "from",
-                               "café", "message_count", 0, "leaf", "created_at", contract_time(at, number),
+                               "café", "pinned", 0, "message_count", 0, "leaf", "created_at", contract_time(at, number),
                                "updated_at", at);
     if (!contract_branches_there()) {
         json_object_del(thread, "leaf");
@@ -392,5 +392,5 @@ int store_contract_run(const char *name, const ac_store_t *store)
     return _cmocka_run_group_tests(name, thread_tests, sizeof(thread_tests) / sizeof(*thread_tests), NULL, NULL) +
         contract_lists(name) + contract_turns(name) + contract_callers(name) + contract_keys(name) +
         contract_agents(name) + contract_owners(name) + contract_approvals(name) + contract_usage(name) +
-        contract_feedback(name) + (contract_branches_there() ? contract_branches(name) : 0);
+        contract_feedback(name) + (contract_branches_there() ? contract_branches(name) : 0) + contract_search(name);
 }

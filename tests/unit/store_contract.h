@@ -69,5 +69,6 @@ int contract_approvals(const char *name);
 int contract_usage(const char *name);
 int contract_feedback(const char *name);
 int contract_branches(const char *name);
+int contract_search(const char *name);
 
 #endif

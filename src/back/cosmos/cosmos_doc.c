@@ -51,6 +51,7 @@ json_t *ac_cosmos_doc_thread(const json_t *head)
     for (int i = 0; names[i]; i++) {
         fine = copy_member(thread, head, names[i]) && fine;
     }
+    fine = ac_json_put(thread, "pinned", json_boolean(json_is_true(json_object_get(head, "pinned")))) && fine;
     if (json_is_null(json_object_get(thread, "metadata"))) {
         fine = ac_json_put(thread, "metadata", json_object()) && fine;
     }
@@ -86,6 +87,7 @@ apr_status_t ac_cosmos_doc_make_thread(json_t **phead, const json_t *thread, con
     fine = ac_json_put(head, "title", string_or_null(thread, "title"));
     fine = ac_json_put(head, "agent_id", string_or_null(thread, "agent_id")) && fine;
     fine = ac_json_put(head, "metadata", json_is_object(metadata) ? json_incref(metadata) : json_object()) && fine;
+    fine = ac_json_put(head, "pinned", json_boolean(json_is_true(json_object_get(thread, "pinned")))) && fine;
     for (int i = 0; required[i]; i++) {
         fine = copy_member(head, thread, required[i]) && fine;
     }
@@ -107,12 +109,19 @@ int64_t ac_cosmos_doc_version(const json_t *head)
 static json_t *index_base(const json_t *head)
 {
     static const char *const names[] = {"status", "agent_id", "created_at", NULL};
+    const json_t *labels = json_object_get(json_object_get(head, "metadata"), "labels");
     const char *id = ac_json_peek_string(head, "id", "");
     json_t *index = json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", id, "owner", ac_json_peek_string(head, "owner", ""),
                               "type", "thread", "thread_id", id, "key", id);
     for (int i = 0; index && names[i]; i++) {
         json_t *value = json_object_get(head, names[i]);
         ac_json_put(index, names[i], value ? json_deep_copy(value) : json_null());
+    }
+    if (json_is_true(json_object_get(head, "pinned"))) {
+        ac_json_put(index, "pinned", json_true());
+    }
+    if (json_is_array(labels)) {
+        ac_json_put(index, "labels", json_deep_copy(labels));
     }
     return index;
 }

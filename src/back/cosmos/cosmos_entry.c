@@ -76,7 +76,12 @@ static bool is_as_made(const json_t *entry, json_t *made)
             return false;
         }
     }
-    return !json_object_get(entry, "changing") && !json_object_get(entry, "copy") == !json_object_get(made, "copy");
+    static const char *const optional[] = {"copy", "pinned", "labels"};
+    bool same = !json_object_get(entry, "changing");
+    for (size_t i = 0; i < sizeof(optional) / sizeof(*optional); i++) {
+        same = same && !json_object_get(entry, optional[i]) == !json_object_get(made, optional[i]);
+    }
+    return same;
 }
 
 json_t *ac_cosmos_entry_rebuild(const ac_cosmos_t *store, const json_t *entry, const json_t *thread)

@@ -249,8 +249,11 @@ typedef enum ac_cosmos_listing_e {
     AC_COSMOS_UNCOPIED, /* those without a copy, in any order */
     AC_COSMOS_COPIED    /* entries with a copy, by the last change of their threads */
 } ac_cosmos_listing_e;
-const char *ac_cosmos_list_sql_page(const ac_page_t *page, ac_cosmos_listing_e of);
-const char *ac_cosmos_list_sql_count(const ac_page_t *page);
+#define AC_COSMOS_LIST_SQL 600 /* bytes of a query of a list */
+void ac_cosmos_list_sql_page(char sql[AC_COSMOS_LIST_SQL], const ac_store_op_t *op, ac_cosmos_listing_e of);
+void ac_cosmos_list_sql_count(char sql[AC_COSMOS_LIST_SQL], const ac_store_op_t *op);
+/* Whether the thread belongs into the operation's list. */
+bool ac_cosmos_list_sql_fits(const ac_store_op_t *op, const json_t *thread);
 /* Inserts the threads without a copy among those found, by their last change, up to the end of the page and one
  * more. */
 void ac_cosmos_list_sql_merge(json_t *found, const json_t *uncopied, const ac_page_t *page);

@@ -30,7 +30,7 @@ typedef struct list_t {
     int n_judged, check_at; /* entries; the one whose copy is compared, -1: none */
     ac_err_t err;           /* of the first check that failed */
     int64_t n_skip;         /* entries before the page */
-    char after[AC_ID_SIZE], time[AC_TIME_SIZE];
+    char after[AC_ID_SIZE], time[AC_TIME_SIZE], sql[AC_COSMOS_LIST_SQL];
     bool ended; /* the query has no more entries */
     ac_cosmos_listing_e
         of; /* by the last change: first the entries without a copy, whose threads are kept in task->whole */
@@ -86,6 +86,9 @@ static json_t *parameters_of(const ac_cosmos_task_t *task, bool counts)
     if (*page->agent_id) {
         ac_json_put(parameters, "@agent", ac_json_text(page->agent_id));
     }
+    if (json_object_get(task->op->in, "label")) {
+        ac_json_put(parameters, "@label", json_incref(json_object_get(task->op->in, "label")));
+    }
     if (!counts) {
         const list_t *list = task->state;
         ac_json_put(parameters, "@after", ac_json_text(list->after));
@@ -103,9 +106,10 @@ static void query_entries(ac_cosmos_task_t *task)
         .container = AC_COSMOS_THREADS,
         .key = op->owner,
         .want = want < 1000 ? (int)want : 1000,
-        .sql = ac_cosmos_list_sql_page(&op->page, list->of),
+        .sql = list->sql,
         .parameters = parameters_of(task, false),
     };
+    ac_cosmos_list_sql_page(list->sql, op, list->of);
     if (list->of == AC_COSMOS_UNCOPIED) {
         query.want = 0;
     }
@@ -190,15 +194,6 @@ static void list_on_thread(void *baton, const ac_cosmos_reply_t *reply)
 
 /* ---- 3: judgement ---- */
 
-static bool fits_page(const ac_store_op_t *op, const json_t *thread)
-{
-    const char *status = ac_json_peek_string(thread, "status", "");
-    bool wanted = *op->page.status ? strcmp(status, op->page.status) == 0
-                                   : strcmp(status, "deleted") != 0 && strcmp(status, "purging") != 0;
-    return wanted &&
-        (!*op->page.agent_id || strcmp(ac_json_peek_string(thread, "agent_id", ""), op->page.agent_id) == 0);
-}
-
 /* Starts a task that replaces the entry by `made`, or removes it (NULL), unless it changes meanwhile. Consumes made. */
 static void repair_entry(ac_cosmos_task_t *task, const json_t *entry, json_t *made)
 {
@@ -220,12 +215,12 @@ static void judge(ac_cosmos_task_t *task, look_t *look)
         ac_cosmos_entry_check(task, look->entry);
     }
     if (look->copy) {
-        if (fits_page(task->op, look->copy)) {
+        if (ac_cosmos_list_sql_fits(task->op, look->copy)) {
             json_array_append_new(task->found, ac_cosmos_doc_thread(look->copy));
         }
         return;
     }
-    if (mine && fits_page(task->op, look->thread)) {
+    if (mine && ac_cosmos_list_sql_fits(task->op, look->thread)) {
         json_array_append_new(task->found, ac_cosmos_doc_thread(look->thread));
     }
     if (made || (!mine && ac_cosmos_entry_is_old(task->store, look->entry))) {
@@ -301,7 +296,7 @@ static void end_round(ac_cosmos_task_t *task)
         .container = AC_COSMOS_THREADS,
         .key = op->owner,
         .want = 1,
-        .sql = ac_cosmos_list_sql_count(&op->page),
+        .sql = list->sql,
     };
     json_t *data = task->found, *next = NULL;
 
@@ -317,6 +312,7 @@ static void end_round(ac_cosmos_task_t *task)
         return;
     }
     op->out = json_pack("{s:o, s:b, s:o}", "data", data, "has_more", more, "next", next ? next : json_null());
+    ac_cosmos_list_sql_count(list->sql, op);
     query.parameters = parameters_of(task, true);
     ac_cosmos_query_run(task, &query, end_counted);
 }

@@ -2,59 +2,80 @@
 /* Queries of the lists of threads in the Cosmos DB store, and the order of threads by their last change. */
 #include "cosmos_internal.h"
 
+#include <stdio.h>
 #include <string.h>
 
-static const char sql_living[] = "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.id < @after"
-                                 " AND (c.status != 'deleted' OR c.changing = true) ORDER BY c.id DESC";
-static const char sql_living_agent[] =
-    "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.id < @after"
-    " AND (c.status != 'deleted' OR c.changing = true) AND c.agent_id = @agent ORDER BY c.id DESC";
-static const char sql_status[] = "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.id < @after"
-                                 " AND (c.status = @status OR c.changing = true) ORDER BY c.id DESC";
-static const char sql_status_agent[] =
-    "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.id < @after"
-    " AND (c.status = @status OR c.changing = true) AND c.agent_id = @agent ORDER BY c.id DESC";
-static const char *const sql_lists[2][2] = {{sql_living, sql_living_agent}, {sql_status, sql_status_agent}};
+#include <apr_strings.h>
 
-/* A list by the last change has two queries: the entries without a copy, whose threads are read, and the copies in
- * order. */
-static const char sql_uncopied[] =
-    "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND NOT IS_DEFINED(c.copy.updated_at)";
-static const char sql_uncopied_agent[] =
-    "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND NOT IS_DEFINED(c.copy.updated_at) AND "
-    "c.agent_id = @agent";
-#define RECENT(condition) \
-    "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND " condition " AND (c.copy.updated_at < @time OR" \
-    " (c.copy.updated_at = @time AND c.id < @after)) ORDER BY c.copy.updated_at DESC, c.id DESC"
-static const char *const sql_uncopieds[2] = {sql_uncopied, sql_uncopied_agent};
-static const char *const sql_recents[2][2] = {
-    {RECENT("c.status != 'deleted'"), RECENT("c.status != 'deleted' AND c.agent_id = @agent")},
-    {RECENT("c.status = @status"), RECENT("c.status = @status AND c.agent_id = @agent")},
-};
-
-static const char sql_count_living[] =
-    "SELECT VALUE COUNT(1) FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.status != 'deleted'";
-static const char sql_count_living_agent[] =
-    "SELECT VALUE COUNT(1) FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.status != 'deleted' AND "
-    "c.agent_id = @agent";
-static const char sql_count_status[] =
-    "SELECT VALUE COUNT(1) FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.status = @status";
-static const char sql_count_status_agent[] =
-    "SELECT VALUE COUNT(1) FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.status = @status AND "
-    "c.agent_id = @agent";
-static const char *const sql_counts[2][2] = {{sql_count_living, sql_count_living_agent},
-                                             {sql_count_status, sql_count_status_agent}};
-
-const char *ac_cosmos_list_sql_page(const ac_page_t *page, ac_cosmos_listing_e of)
+/* An entry that is changing may have an old status, pin or labels. Its thread is read, and judged by the caller. A list
+ * by the last change has two queries: the entries without a copy, whose threads are read, and the copies in order. */
+static void add_condition(char *sql, bool maybe_changing, const char *condition)
 {
-    bool status = *page->status != '\0', agent = *page->agent_id != '\0';
-    return of == AC_COSMOS_UNCOPIED ? sql_uncopieds[agent]
-                                    : (of == AC_COSMOS_COPIED ? sql_recents : sql_lists)[status][agent];
+    size_t len = strlen(sql);
+    snprintf(sql + len, AC_COSMOS_LIST_SQL - len, maybe_changing ? " AND (%s OR c.changing = true)" : " AND %s",
+             condition);
 }
 
-const char *ac_cosmos_list_sql_count(const ac_page_t *page)
+static void add_conditions(char *sql, const ac_store_op_t *op, bool maybe_changing)
 {
-    return sql_counts[*page->status != '\0'][*page->agent_id != '\0'];
+    const json_t *pinned = json_object_get(op->in, "pinned");
+    add_condition(sql, maybe_changing, *op->page.status ? "c.status = @status" : "c.status != 'deleted'");
+    if (*op->page.agent_id) {
+        add_condition(sql, false, "c.agent_id = @agent");
+    }
+    if (json_is_boolean(pinned)) {
+        add_condition(sql, maybe_changing, json_is_true(pinned) ? "c.pinned = true" : "NOT IS_DEFINED(c.pinned)");
+    }
+    if (json_object_get(op->in, "label")) {
+        add_condition(sql, maybe_changing, "ARRAY_CONTAINS(c.labels, @label)");
+    }
+}
+
+#define OF_OWNER " FROM c WHERE c.owner = @owner AND c.type = 'thread'"
+
+void ac_cosmos_list_sql_page(char sql[AC_COSMOS_LIST_SQL], const ac_store_op_t *op, ac_cosmos_listing_e of)
+{
+    apr_cpystrn(sql, "SELECT *" OF_OWNER, AC_COSMOS_LIST_SQL);
+    if (of == AC_COSMOS_UNCOPIED) {
+        add_condition(sql, false, "NOT IS_DEFINED(c.copy.updated_at)");
+        if (*op->page.agent_id) {
+            add_condition(sql, false, "c.agent_id = @agent");
+        }
+        return;
+    }
+    add_conditions(sql, op, of == AC_COSMOS_BY_ID);
+    if (of == AC_COSMOS_BY_ID) {
+        add_condition(sql, false, "c.id < @after ORDER BY c.id DESC");
+    } else {
+        add_condition(sql, false,
+                      "(c.copy.updated_at < @time OR (c.copy.updated_at = @time AND c.id < @after))"
+                      " ORDER BY c.copy.updated_at DESC, c.id DESC");
+    }
+}
+
+void ac_cosmos_list_sql_count(char sql[AC_COSMOS_LIST_SQL], const ac_store_op_t *op)
+{
+    apr_cpystrn(sql, "SELECT VALUE COUNT(1)" OF_OWNER, AC_COSMOS_LIST_SQL);
+    add_conditions(sql, op, false);
+}
+
+bool ac_cosmos_list_sql_fits(const ac_store_op_t *op, const json_t *thread)
+{
+    const char *status = ac_json_peek_string(thread, "status", ""), *label = ac_json_peek_string(op->in, "label", NULL);
+    const json_t *pinned = json_object_get(op->in, "pinned"), *one;
+    bool labelled = label == NULL,
+         wanted = *op->page.status ? strcmp(status, op->page.status) == 0
+                                   : strcmp(status, "deleted") != 0 && strcmp(status, "purging") != 0;
+    size_t i;
+    json_array_foreach(json_object_get(json_object_get(thread, "metadata"), "labels"), i, one)
+    {
+        labelled = labelled || (json_is_string(one) && strcmp(json_string_value(one), label) == 0);
+    }
+    if (json_is_boolean(pinned) && json_is_true(pinned) != json_is_true(json_object_get(thread, "pinned"))) {
+        return false;
+    }
+    return wanted && labelled &&
+        (!*op->page.agent_id || strcmp(ac_json_peek_string(thread, "agent_id", ""), op->page.agent_id) == 0);
 }
 
 static bool is_newer(const json_t *a, const json_t *b)

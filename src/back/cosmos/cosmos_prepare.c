@@ -27,7 +27,7 @@ static const struct {
             "{\"indexingMode\":\"consistent\",\"automatic\":true,\"includedPaths\":[{\"path\":\"/owner/?\"},"
             "{\"path\":\"/type/?\"},"
             "{\"path\":\"/status/?\"},{\"path\":\"/agent_id/?\"},{\"path\":\"/changing/?\"},"
-            "{\"path\":\"/thread_id/?\"},"
+            "{\"path\":\"/thread_id/?\"},{\"path\":\"/pinned/?\"},{\"path\":\"/labels/[]/?\"},"
             "{\"path\":\"/copy/updated_at/?\"}],\"excludedPaths\":[{\"path\":\"/*\"}],"
             "\"compositeIndexes\":[[{\"path\":\"/copy/updated_at\",\"order\":\"descending\"},"
             "{\"path\":\"/id\",\"order\":\"descending\"}]]}",

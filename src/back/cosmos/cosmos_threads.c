@@ -193,10 +193,7 @@ static void apply_update(const ac_store_op_t *op, json_t *thread)
         const char *name;
         bool nullable;
     } members[] = {
-        {"title", true},
-        {"status", false},
-        {"metadata", true},
-        {"updated_at", false},
+        {"title", true}, {"status", false}, {"metadata", true}, {"pinned", false}, {"updated_at", false},
     };
     for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++) {
         json_t *value = json_object_get(op->in, members[i].name);

@@ -233,7 +233,7 @@ apr_status_t ac_sqlite_file_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     if (more) {
         next = json_incref(json_object_get(json_array_get(data, json_array_size(data) - 1), "id"));
     }
-    return ac_sqlite_thread_list_answer(op, data, more, next);
+    return ac_sqlite_list_answer(op, data, more, next);
 }
 
 /* ---- files of a message ---- */

@@ -42,7 +42,7 @@ static const struct {
     [AC_STORE_PING] = {ping, true},
     [AC_STORE_THREAD_CREATE] = {ac_sqlite_thread_create, true},
     [AC_STORE_THREAD_GET] = {ac_sqlite_thread_get, false},
-    [AC_STORE_THREAD_LIST] = {ac_sqlite_thread_list, false},
+    [AC_STORE_THREAD_LIST] = {ac_sqlite_list_threads, false},
     [AC_STORE_THREAD_UPDATE] = {ac_sqlite_thread_update, true},
     [AC_STORE_THREAD_DELETE] = {ac_sqlite_thread_delete, true},
     [AC_STORE_THREAD_RESTORE] = {ac_sqlite_thread_restore, true},

@@ -15,7 +15,7 @@
 #define AC_SQLITE_APPLICATION_ID 0x41474348 /* "AGCH" in the file's header */
 #define AC_SQLITE_GROUP 256                 /* most writes of one transaction */
 #define AC_SQLITE_READERS_MAX 16
-#define AC_SQLITE_STATEMENTS 128                 /* slots of a connection's cache; more than the store has statements */
+#define AC_SQLITE_STATEMENTS 160                 /* slots of a connection's cache; more than the store has statements */
 #define AC_SQLITE_PATIENCE apr_time_from_sec(30) /* longest wait for a lock by an operation without a deadline */
 #define AC_SQLITE_SLICE apr_time_from_sec(1)     /* longest wait inside SQLite, before locks are considered failed */
 #define AC_SQLITE_ACTIVE "status IN ('queued', 'in_progress')"
@@ -229,8 +229,8 @@ apr_status_t ac_sqlite_schema_check(ac_sqlite_conn_t *conn, ac_err_t *err);
 typedef apr_status_t ac_sqlite_verb_fn(ac_sqlite_conn_t *conn, ac_store_op_t *op);
 
 /* sqlite_threads.c */
-ac_sqlite_verb_fn ac_sqlite_thread_create, ac_sqlite_thread_get, ac_sqlite_thread_list, ac_sqlite_thread_update,
-    ac_sqlite_thread_delete, ac_sqlite_thread_restore;
+ac_sqlite_verb_fn ac_sqlite_thread_create, ac_sqlite_thread_get, ac_sqlite_thread_update, ac_sqlite_thread_delete,
+    ac_sqlite_thread_restore;
 /* Purges a bounded part. Returns AC_SQLITE_TO_WRITER, with the count so far in op->out, while more is left. */
 ac_sqlite_verb_fn ac_sqlite_thread_purge;
 
@@ -241,15 +241,18 @@ typedef struct ac_sqlite_thread_t { /* a row of threads; zero it before use */
 } ac_sqlite_thread_t;
 /* The columns with which the row begins. */
 #define AC_SQLITE_THREAD_COLUMNS \
-    "id, title, agent_id, status, metadata, message_count, created_at, updated_at, version, tree"
+    "id, title, agent_id, status, metadata, message_count, created_at, updated_at, version, tree, pinned"
 apr_status_t ac_sqlite_thread_read(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, sqlite3_stmt *row,
                                    ac_err_t *err);
 /* Finds the owner's thread op->id. hidden: also a soft-deleted one. errors: not_found. */
 apr_status_t ac_sqlite_thread_find(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, ac_store_op_t *op, bool hidden);
 /* Inserts a thread of op->owner from its document. */
 apr_status_t ac_sqlite_thread_insert(ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *id, const json_t *document);
+
+/* sqlite_list.c */
+ac_sqlite_verb_fn ac_sqlite_list_threads;
 /* Answers a list. Consumes data (NULL: out of memory) and next (NULL: JSON null). */
-apr_status_t ac_sqlite_thread_list_answer(ac_store_op_t *op, json_t *data, bool has_more, json_t *next);
+apr_status_t ac_sqlite_list_answer(ac_store_op_t *op, json_t *data, bool has_more, json_t *next);
 
 /* sqlite_turns.c */
 ac_sqlite_verb_fn ac_sqlite_turn_load, ac_sqlite_turn_open, ac_sqlite_turn_close;

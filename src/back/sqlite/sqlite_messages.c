@@ -408,5 +408,5 @@ apr_status_t ac_sqlite_message_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     if (more) {
         last = json_object_get(json_array_get(data, json_array_size(data) - 1), "seq");
     }
-    return ac_sqlite_thread_list_answer(op, data, more, json_incref(last));
+    return ac_sqlite_list_answer(op, data, more, json_incref(last));
 }

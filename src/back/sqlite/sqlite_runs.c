@@ -324,5 +324,5 @@ apr_status_t ac_sqlite_run_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         json_decref(data);
         return status;
     }
-    return ac_sqlite_thread_list_answer(op, data, more, more ? json_string(last) : NULL);
+    return ac_sqlite_list_answer(op, data, more, more ? json_string(last) : NULL);
 }

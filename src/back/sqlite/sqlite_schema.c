@@ -99,7 +99,25 @@ static const char version_6[] =
     "ALTER TABLE messages ADD COLUMN feedback_at TEXT;" \
     "CREATE INDEX messages_by_feedback ON messages(feedback_at, id) WHERE feedback_at IS NOT NULL;"
 
-static const char version_7[] = COLUMNS_TREE TABLE_FILES COLUMNS_FEEDBACK;
+/* Labels are the strings of metadata.labels; triggers keep them in step with the threads. */
+#define LABELS_OF_NEW \
+    "INSERT OR IGNORE INTO labels (owner, label, thread_id) SELECT NEW.owner, value, NEW.id" \
+    " FROM json_each(NEW.metadata, '$.labels') WHERE type = 'text'" \
+    " AND json_type(NEW.metadata, '$.labels') = 'array' AND NEW.metadata LIKE '%\"labels\"%';"
+#define PINNED_AND_LABELS \
+    "ALTER TABLE threads ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;" \
+    "CREATE INDEX threads_pinned ON threads(owner, updated_at, id) WHERE pinned = 1;" \
+    "CREATE TABLE labels (owner TEXT NOT NULL, label TEXT NOT NULL, thread_id TEXT NOT NULL," \
+    " PRIMARY KEY (owner, label, thread_id)) WITHOUT ROWID;" \
+    "CREATE INDEX labels_by_thread ON labels(thread_id);" \
+    "CREATE TRIGGER labels_of_new AFTER INSERT ON threads WHEN NEW.metadata LIKE '%\"labels\"%' BEGIN " LABELS_OF_NEW \
+    "END;" \
+    "CREATE TRIGGER labels_of_changed AFTER UPDATE OF metadata, owner ON threads" \
+    " WHEN OLD.metadata IS NOT NEW.metadata OR OLD.owner <> NEW.owner BEGIN" \
+    " DELETE FROM labels WHERE thread_id = OLD.id;" LABELS_OF_NEW "END;" \
+    "CREATE TRIGGER labels_of_removed AFTER DELETE ON threads BEGIN DELETE FROM labels WHERE thread_id = OLD.id; END;"
+
+static const char version_7[] = COLUMNS_TREE TABLE_FILES COLUMNS_FEEDBACK PINNED_AND_LABELS;
 
 /* The n-th entry updates version n to version n+1. A released entry never changes. */
 static const char *const versions[] = {version_1, version_2, version_3, version_4, version_5, version_6, version_7};

@@ -12,7 +12,6 @@
 #define PURGE_ROWS 1000  /* rows that one part of a purge removes, approximately */
 #define PURGE_RUNS 100   /* runs that one part removes, with all their steps */
 #define PURGE_THREADS 50 /* threads that one part of a purge begins with */
-#define CURSOR_NONE "~"  /* sorts after every id */
 
 /* The status of a thread that is being purged: it cannot be restored, because some messages may be gone already. */
 #define PURGING "purging"
@@ -21,10 +20,11 @@ static const char sql_find[] = "SELECT " COLUMNS " FROM threads WHERE id = ?1 AN
 static const char sql_find_hidden[] = "SELECT " COLUMNS
                                       " FROM threads WHERE id = ?1 AND owner = ?2 AND status <> '" PURGING "'";
 static const char sql_insert[] =
-    "INSERT INTO threads (id, owner, title, agent_id, status, metadata, created_at, updated_at, message_count, version)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1)";
+    "INSERT INTO threads (id, owner, title, agent_id, status, metadata, created_at, updated_at, message_count, version,"
+    " pinned) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1, ?10)";
 static const char sql_update[] =
     "UPDATE threads SET title = ?2, status = ?3, metadata = ?4, updated_at = ?5, tree = coalesce(?7, tree),"
+    " pinned = ?8,"
     " version = version + 1 WHERE id = ?1 AND owner = ?6";
 static const char sql_soft_delete[] =
     "UPDATE threads SET restore_status = status, status = 'deleted', deleted_at = ?2, version = version + 1"
@@ -69,6 +69,7 @@ apr_status_t ac_sqlite_thread_read(ac_sqlite_thread_t *thread, ac_sqlite_conn_t 
     fine = ac_json_put(json, "title", ac_sqlite_statement_text(row, 1)) && fine;
     fine = ac_json_put(json, "agent_id", ac_sqlite_statement_text(row, 2)) && fine;
     fine = ac_json_put(json, "status", ac_sqlite_statement_text(row, 3)) && fine;
+    fine = ac_json_put(json, "pinned", json_boolean(sqlite3_column_int(row, 10))) && fine;
     fine = ac_json_put(json, "metadata", metadata) && fine;
     fine = ac_json_put(json, "message_count", json_integer(thread->n_messages)) && fine;
     fine = ac_json_put(json, "leaf", leaf ? json_incref(leaf) : json_null()) && fine;
@@ -135,7 +136,8 @@ apr_status_t ac_sqlite_thread_insert(ac_sqlite_conn_t *conn, ac_store_op_t *op, 
                        ac_sqlite_string(json_object_get(document, "agent_id")), ac_sqlite_text(status_text),
                        ac_sqlite_json(json_object_get(document, "metadata")), ac_sqlite_text(created),
                        ac_sqlite_text(updated),
-                       ac_sqlite_int(json_integer_value(json_object_get(document, "message_count")))),
+                       ac_sqlite_int(json_integer_value(json_object_get(document, "message_count"))),
+                       ac_sqlite_int(json_is_true(json_object_get(document, "pinned")))),
         &op->err);
 }
 
@@ -219,14 +221,15 @@ apr_status_t ac_sqlite_thread_update(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         status = leaf_change(&tree, conn, op, &thread);
     }
     if (status == APR_SUCCESS) {
-        status = ac_sqlite_statement_run(conn, sql_update,
-                                         AC_SQLITE_ARGS(ac_sqlite_text(op->id),
-                                                        ac_sqlite_string(changed(op, thread.json, "title", true)),
-                                                        ac_sqlite_string(changed(op, thread.json, "status", false)),
-                                                        ac_sqlite_json(changed(op, thread.json, "metadata", true)),
-                                                        ac_sqlite_string(changed(op, thread.json, "updated_at", false)),
-                                                        ac_sqlite_text(op->owner), ac_sqlite_json(tree)),
-                                         &op->err);
+        status = ac_sqlite_statement_run(
+            conn, sql_update,
+            AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_string(changed(op, thread.json, "title", true)),
+                           ac_sqlite_string(changed(op, thread.json, "status", false)),
+                           ac_sqlite_json(changed(op, thread.json, "metadata", true)),
+                           ac_sqlite_string(changed(op, thread.json, "updated_at", false)), ac_sqlite_text(op->owner),
+                           ac_sqlite_json(tree),
+                           ac_sqlite_int(json_is_true(changed(op, thread.json, "pinned", false)))),
+            &op->err);
     }
     json_decref(tree);
     json_decref(thread.json);
@@ -313,114 +316,6 @@ apr_status_t ac_sqlite_thread_restore(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         }
     }
     return status == APR_SUCCESS ? thread_answer(conn, op) : status;
-}
-
-/* ---- many ---- */
-
-apr_status_t ac_sqlite_thread_list_answer(ac_store_op_t *op, json_t *data, bool has_more, json_t *next)
-{
-    json_t *out = json_object();
-    bool fine = ac_json_put(out, "data", data);
-
-    fine = ac_json_put(out, "has_more", json_boolean(has_more)) && fine;
-    fine = ac_json_put(out, "next", next ? next : json_null()) && fine;
-    if (!fine) {
-        json_decref(out);
-        return ac_err_set(&op->err, AC_INTERNAL, "out of memory");
-    }
-    op->out = out;
-    return APR_SUCCESS;
-}
-
-/* Each list has its own statement, so that each uses its index: [has a status][has an agent]. ?1 status, ?2 agent, ?3
- * owner, ?4 cursor, ?5 limit, ?6 offset, ?7 the cursor's time. */
-#define LIST(condition) \
-    "SELECT " COLUMNS " FROM threads WHERE owner = ?3 AND " condition " AND id < ?4 ORDER BY id DESC LIMIT ?5 OFFSET ?6"
-#define RECENT(condition) \
-    "SELECT " COLUMNS " FROM threads WHERE owner = ?3 AND " condition " AND (updated_at, id) < (?7, ?4)" \
-    " ORDER BY updated_at DESC, id DESC LIMIT ?5 OFFSET ?6"
-#define COUNT(condition) "SELECT count(*) FROM threads WHERE owner = ?3 AND " condition
-#define LIVING "deleted_at IS NULL"
-#define OF_AGENT "deleted_at IS NULL AND agent_id = ?2"
-#define OF_STATUS "status = ?1"
-#define OF_BOTH "status = ?1 AND agent_id = ?2"
-static const char *const sql_list[2][2] = {{LIST(LIVING), LIST(OF_AGENT)}, {LIST(OF_STATUS), LIST(OF_BOTH)}};
-static const char *const sql_recent[2][2] = {{RECENT(LIVING), RECENT(OF_AGENT)}, {RECENT(OF_STATUS), RECENT(OF_BOTH)}};
-static const char *const sql_count[2][2] = {{COUNT(LIVING), COUNT(OF_AGENT)}, {COUNT(OF_STATUS), COUNT(OF_BOTH)}};
-
-static apr_status_t threads_count(ac_sqlite_conn_t *conn, ac_store_op_t *op)
-{
-    const ac_page_t *page = &op->page;
-    sqlite3_stmt *row;
-    apr_status_t status =
-        ac_sqlite_statement_row(&row, conn, sql_count[*page->status != '\0'][*page->agent_id != '\0'],
-                                AC_SQLITE_ARGS(ac_sqlite_text(page->status), ac_sqlite_text(page->agent_id),
-                                               ac_sqlite_text(op->owner)),
-                                &op->err);
-
-    if (status == APR_SUCCESS && !ac_json_put(op->out, "total", json_integer(row ? sqlite3_column_int64(row, 0) : 0))) {
-        status = ac_err_set(&op->err, AC_INTERNAL, "out of memory");
-    }
-    return status;
-}
-
-static apr_status_t threads_read(json_t *data, bool *pmore, ac_sqlite_conn_t *conn, ac_store_op_t *op)
-{
-    const ac_page_t *page = &op->page;
-    const char *sql = (page->by_update ? sql_recent : sql_list)[*page->status != '\0'][*page->agent_id != '\0'];
-    char time[AC_TIME_SIZE];
-    const char *id = *page->after ? ac_store_cursor_read(time, page) : CURSOR_NONE;
-    ac_sqlite_thread_t thread = {0};
-    sqlite3_stmt *stmt;
-    bool row = false;
-    apr_status_t status =
-        ac_sqlite_statement_start(&stmt, conn, sql,
-                                  AC_SQLITE_ARGS(ac_sqlite_text(page->status), ac_sqlite_text(page->agent_id),
-                                                 ac_sqlite_text(op->owner), ac_sqlite_text(id),
-                                                 ac_sqlite_int(page->limit + 1),
-                                                 ac_sqlite_int(page->by_offset ? page->offset : 0),
-                                                 page->by_update ? ac_sqlite_text(*page->after ? time : CURSOR_NONE)
-                                                                 : (ac_sqlite_arg_t){.type = AC_SQLITE_END}),
-                                  &op->err);
-
-    *pmore = false;
-    if (status == APR_SUCCESS) {
-        status = ac_sqlite_statement_step(&row, conn, stmt, &op->err);
-    }
-    while (status == APR_SUCCESS && row) {
-        if ((int)json_array_size(data) == page->limit) {
-            *pmore = true;
-            break;
-        }
-        status = ac_sqlite_thread_read(&thread, conn, stmt, &op->err);
-        if (status == APR_SUCCESS && json_array_append_new(data, thread.json) != 0) {
-            status = ac_err_set(&op->err, AC_INTERNAL, "out of memory");
-        }
-        if (status == APR_SUCCESS) {
-            status = ac_sqlite_statement_step(&row, conn, stmt, &op->err);
-        }
-    }
-    return status;
-}
-
-apr_status_t ac_sqlite_thread_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
-{
-    json_t *data = json_array();
-    bool more = false;
-    char time[AC_TIME_SIZE];
-    apr_status_t status;
-
-    if (*op->page.after && !ac_store_cursor_read(time, &op->page)) {
-        status = ac_err_set(&op->err, AC_INVALID_REQUEST, "after is not a cursor of this list");
-    } else {
-        status = threads_read(data, &more, conn, op);
-    }
-    if (status != APR_SUCCESS) {
-        json_decref(data);
-        return status;
-    }
-    status = ac_sqlite_thread_list_answer(op, data, more, more ? ac_store_cursor(&op->page, data) : NULL);
-    return status == APR_SUCCESS && op->page.want_total ? threads_count(conn, op) : status;
 }
 
 /* ---- purge ---- */

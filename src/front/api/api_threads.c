@@ -33,11 +33,20 @@ static apr_status_t read_title(ac_request_t *rq, const char **ptitle)
     return status == APR_SUCCESS && *ptitle ? check_title(rq, *ptitle) : status;
 }
 
+static apr_status_t read_pinned(ac_request_t *rq, bool *ppinned)
+{
+    const json_t *pinned = json_object_get(rq->body, "pinned");
+    *ppinned = json_is_true(pinned);
+    return !pinned || json_is_boolean(pinned)
+        ? APR_SUCCESS
+        : ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/pinned", "pinned must be true or false");
+}
+
 /* *pmetadata: a copy of the member, or NULL. */
 static apr_status_t read_metadata(ac_request_t *rq, json_t **pmetadata)
 {
     json_t *metadata = json_object_get(rq->body, "metadata");
-    apr_status_t status = ac_record_check_metadata(metadata, &rq->err);
+    apr_status_t status = ac_record_check_labels(metadata, &rq->err);
     *pmetadata = status == APR_SUCCESS && metadata ? json_deep_copy(metadata) : NULL;
     return status;
 }
@@ -76,10 +85,11 @@ static apr_status_t api_threads_read_agent(ac_request_t *rq, const ac_agent_t **
 
 static apr_status_t read_thread(ac_request_t *rq, json_t **pthread)
 {
-    static const char *const members[] = {"metadata", "title", "agent_id", NULL};
+    static const char *const members[] = {"metadata", "title", "agent_id", "pinned", NULL};
     const char *title = NULL;
     const ac_agent_t *agent = NULL;
     json_t *metadata = NULL;
+    bool pinned = false;
     char id[AC_ID_SIZE];
     apr_time_t now = apr_time_now();
     apr_status_t status = ac_request_body(rq, false);
@@ -93,6 +103,9 @@ static apr_status_t read_thread(ac_request_t *rq, json_t **pthread)
         status = api_threads_read_agent(rq, &agent);
     }
     if (status == APR_SUCCESS) {
+        status = read_pinned(rq, &pinned);
+    }
+    if (status == APR_SUCCESS) {
         status = read_metadata(rq, &metadata);
     }
     if (status != APR_SUCCESS) {
@@ -104,6 +117,7 @@ static apr_status_t read_thread(ac_request_t *rq, json_t **pthread)
     ac_json_put(*pthread, "title", ac_json_text(title));
     ac_json_put(*pthread, "agent_id", ac_json_text(agent ? agent->id : NULL));
     ac_json_put(*pthread, "status", json_string("active"));
+    ac_json_put(*pthread, "pinned", json_boolean(pinned));
     ac_json_put(*pthread, "metadata", json_is_object(metadata) ? json_incref(metadata) : json_object());
     ac_json_put(*pthread, "message_count", json_integer(0));
     ac_json_put(*pthread, "created_at", ac_time_json(now));
@@ -154,6 +168,27 @@ static apr_status_t read_order(ac_request_t *rq, ac_page_t *page)
     return APR_SUCCESS;
 }
 
+/* pinned and label. */
+static apr_status_t read_choice(ac_request_t *rq, json_t *choice)
+{
+    const char *label = ac_query_get(rq, "label");
+    bool pinned = false;
+    apr_status_t status = ac_query_bool(rq, &pinned, "pinned", false);
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    if (label && (!*label || ac_utf8_count(label, strlen(label)) > AC_MAX_LABEL)) {
+        return ac_err_set(&rq->err, AC_INVALID_REQUEST, "label must have 1 to %d characters", AC_MAX_LABEL);
+    }
+    if (ac_query_get(rq, "pinned")) {
+        ac_json_put(choice, "pinned", json_boolean(pinned));
+    }
+    if (label) {
+        ac_json_put(choice, "label", ac_json_text(label));
+    }
+    return APR_SUCCESS;
+}
+
 static apr_status_t read_filters(ac_request_t *rq, ac_page_t *page)
 {
     const char *agent_id = ac_query_get(rq, "agent_id");
@@ -180,14 +215,19 @@ int ac_api_threads_list(ac_request_t *rq)
 {
     ac_page_t page = {.limit = 0};
     ac_store_op_t *result;
+    json_t *choice = json_object();
     rq->doing = "listing threads";
-    if (ac_query_page(rq, &page) != APR_SUCCESS || read_filters(rq, &page) != APR_SUCCESS) {
+    if (ac_query_page(rq, &page) != APR_SUCCESS || read_filters(rq, &page) != APR_SUCCESS ||
+        read_choice(rq, choice) != APR_SUCCESS) {
+        json_decref(choice);
         return ac_reply_problem(rq, NULL);
     }
     ac_store_op_t *op = ac_store_op_create(AC_STORE_THREAD_LIST, rq->owner, NULL);
     if (op) {
         op->page = page;
+        op->in = json_incref(choice);
     }
+    json_decref(choice);
     if (ac_request_store(rq, op, &result) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
@@ -234,15 +274,16 @@ static apr_status_t refuse_null(ac_request_t *rq, const char *name)
 /* *pchange: the members to change; metadata null empties it. */
 static apr_status_t read_change(ac_request_t *rq, json_t **pchange)
 {
-    static const char *const members[] = {"title", "status", "metadata", NULL};
+    static const char *const members[] = {"title", "status", "metadata", "pinned", NULL};
     const char *title = NULL, *wanted = NULL;
     json_t *metadata = NULL;
+    bool pins = false;
     apr_status_t status = ac_request_body(rq, true);
     if (status == APR_SUCCESS) {
         status = ac_json_only(rq->body, members, &rq->err);
     }
     if (status == APR_SUCCESS && !json_object_size(rq->body)) {
-        status = ac_err_set(&rq->err, AC_INVALID_REQUEST, "nothing to change: give title, status or metadata");
+        status = ac_err_set(&rq->err, AC_INVALID_REQUEST, "nothing to change: give title, status, metadata or pinned");
     }
     for (int i = 0; status == APR_SUCCESS && i < 2; i++) {
         status = refuse_null(rq, members[i]);
@@ -252,6 +293,9 @@ static apr_status_t read_change(ac_request_t *rq, json_t **pchange)
     }
     if (status == APR_SUCCESS) {
         status = read_status(rq, &wanted);
+    }
+    if (status == APR_SUCCESS) {
+        status = read_pinned(rq, &pins);
     }
     if (status == APR_SUCCESS) {
         status = read_metadata(rq, &metadata);
@@ -269,7 +313,13 @@ static apr_status_t read_change(ac_request_t *rq, json_t **pchange)
     if (metadata) {
         ac_json_put(*pchange, "metadata", json_is_object(metadata) ? json_incref(metadata) : json_object());
     }
-    ac_json_put(*pchange, "updated_at", ac_time_json(apr_time_now()));
+    if (json_object_get(rq->body, "pinned")) {
+        ac_json_put(*pchange, "pinned", json_boolean(pins));
+    }
+    /* To pin a thread is no activity in it, by which lists are in order. */
+    if (title || wanted || metadata) {
+        ac_json_put(*pchange, "updated_at", ac_time_json(apr_time_now()));
+    }
     json_decref(metadata);
     return APR_SUCCESS;
 }
