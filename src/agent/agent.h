@@ -142,6 +142,9 @@ typedef struct ac_turn_t {
     uint64_t after;                  /* the follower's last event, for a key that leads to an earlier run */
     apr_interval_time_t leave;       /* how long the run continues without a follower; -1: to its end */
     bool stateless;                  /* stores nothing */
+    json_t *history;                 /* stateless: the messages before this one, as a store has them; NULL: none */
+    char *instructions;              /* further ones, after the agent's; NULL: none; on the heap */
+    int max_tokens;                  /* of each answer of the model, if the agent allows more; 0: as the agent says */
     char *content;
     json_t *metadata;          /* of the message, or NULL */
     ac_quota_t *quota;         /* a reference; NULL: no limit counts the run */
@@ -151,7 +154,9 @@ typedef struct ac_turn_t {
 /* NULL: out of memory. Any thread. */
 ac_turn_t *ac_turn_create(const ac_agent_t *agent, const char *owner, const char *content);
 void ac_turn_set_trace(ac_turn_t *turn, const ac_trace_t *trace); /* copies it */
-void ac_turn_free(ac_turn_t *turn);                               /* NULL is allowed */
+int ac_turn_max_tokens(const ac_turn_t *turn,
+                       const ac_agent_t *agent); /* of one answer; 0: as many as the model likes */
+void ac_turn_free(ac_turn_t *turn);              /* NULL is allowed */
 
 /* ---- engine.c: all runs of a child ---- */
 typedef struct ac_engine_conf_t {    /* from the configuration, once for each server */

@@ -109,6 +109,7 @@ typedef struct ac_route_t {
 #define AC_IS_METRICS 32                    /* no limit counts it, nor a metric; AgentChatMetrics says who may */
 #define AC_ALSO_CSV 64                      /* Accept may name text/csv */
 #define AC_IS_LINES 128                     /* the answer is JSON lines; Accept may name application/x-ndjson */
+#define AC_IS_V1 256                        /* 404 without AgentChatOpenAI */
 extern const ac_route_t ac_routes[];        /* ends with pattern NULL; docs are checked against it */
 int ac_route_header_parser(request_rec *r); /* the hooks of these names */
 int ac_route_handle(request_rec *r);        /* the hook handler */

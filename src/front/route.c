@@ -3,6 +3,7 @@
 #include "front_internal.h"
 
 #include "front/api/api.h"
+#include "front/v1/v1.h"
 #include "front/stream/stream.h"
 
 #include <string.h>
@@ -12,6 +13,7 @@
 #define NOTE_ROUTE "agentchat-route"
 #define ASK_AGAIN apr_time_from_sec(30) /* an administrator has to correct the configuration */
 #define STORED (AC_NEEDS_OWNER | AC_NEEDS_CHILD)
+#define AZURE "/openai"
 
 static const char *const q_threads[] = {"limit", "after", "status", "agent_id", "order", "pinned", "label", NULL};
 static const char *const q_delete[] = {"hard_delete", NULL};
@@ -63,6 +65,12 @@ const ac_route_t ac_routes[] = {
     {M_PUT, "/messages/{id}/feedback", STORED, ac_api_feedback_put, NULL, "Rate an answer", NULL},
     {M_GET, "/feedback", STORED | AC_NEEDS_ADMIN | AC_IS_LINES, ac_api_feedback_list, NULL,
      "The feedback of all owners, as JSON lines", q_feedback},
+    {M_GET, "/v1/models", STORED | AC_IS_V1, ac_v1_models_list, NULL, "List the agents as OpenAI's models", NULL},
+    {M_GET, "/v1/models/{id}", STORED | AC_IS_V1, ac_v1_models_get, NULL, "Show an agent as OpenAI's model", NULL},
+    {M_POST, "/v1/chat/completions", STORED | AC_IS_V1, ac_v1_chat_send, &ac_v1_dialect_chunk,
+     "Answer a conversation that the client keeps", NULL},
+    {M_POST, "/openai/deployments/{agent}/chat/completions", STORED | AC_IS_V1, ac_v1_chat_send, &ac_v1_dialect_chunk,
+     "Answer a conversation (Azure's path)", NULL},
     {M_GET, "/health", AC_MAY_BE_MOUNT, ac_api_health_live, NULL, "Liveness", NULL},
     {M_GET, "/ready", AC_MAY_BE_MOUNT, ac_api_health_ready, NULL, "Readiness of store and models", NULL},
     {M_GET, "/debug/config", AC_NEEDS_OWNER | AC_NEEDS_ADMIN, ac_api_config_get, NULL, "The configuration in force",
@@ -148,10 +156,11 @@ static const char *path_below_mount(const request_rec *r)
 {
     const char *prefix = ac_config_mount_prefix(r), *uri = r->uri ? r->uri : "";
     size_t len = prefix ? strlen(prefix) : 0;
-    if (!len || strncmp(uri, prefix, len) != 0 || (uri[len] && uri[len] != '/')) {
-        return uri;
+    if (len && strncmp(uri, prefix, len) == 0 && (!uri[len] || uri[len] == '/')) {
+        uri = uri[len] ? uri + len : mount_as_path(prefix);
     }
-    return uri[len] ? uri + len : mount_as_path(prefix);
+    /* Clients for Azure OpenAI put this before the paths of OpenAI. */
+    return strncmp(uri, AZURE "/v1/", sizeof(AZURE "/v1/") - 1) == 0 ? uri + sizeof(AZURE) - 1 : uri;
 }
 
 /* The methods of the route at r's path, as in Allow; NULL: there is no route. */
@@ -229,6 +238,9 @@ static apr_status_t check_request(ac_request_t *rq)
     apr_status_t status = ac_cors_check(rq->r, rq->mount, rq->route, &rq->err);
     if (status == APR_SUCCESS && (route->needs & AC_NEEDS_OWNER)) {
         status = ac_request_owner(rq);
+    }
+    if (status == APR_SUCCESS && (route->needs & AC_IS_V1) && !rq->mount->openai.on) {
+        status = ac_err_set(&rq->err, AC_NOT_FOUND, "OpenAI's API is not switched on here");
     }
     /* This comes first, so that requests refused further on are counted too. */
     if (status == APR_SUCCESS && (route->needs & AC_NEEDS_OWNER)) {

@@ -288,7 +288,8 @@ def openapi(top):
     codes = set(parts["schemas"]["ErrorCode"]["enum"])
     wrong += [f"docs/openapi.yaml: the error codes differ: {sorted(kinds ^ codes)}"] if kinds != codes else []
     # A browser is shown what clients need of an answer; a page of another site may send what the API takes.
-    exposed, taken = (set(re.search(rf'#define {name}[\s\\]+"([^"]+)"', (top / "src/front/auth/cors.c").read_text())[1].split(", "))
+    cors = (top / "src/front/auth/cors.c").read_text()
+    exposed, taken = (set("".join(re.findall('"(.+?)"', re.search(rf'#define {name}((?:[\s\\]+"[^"]+")+)', cors)[1])).split(", "))
                       for name in ("EXPOSED", "TAKEN"))
     answered = set(re.findall(r"^ +([A-Z][A-Za-z-]+): \{\$ref: '#/components/headers/", text, re.M)) - {"Allow"}
     if answered != exposed:

@@ -28,6 +28,8 @@ class Case:
 SAY = {"content": "x", "stream": False}, {"content": "x", "stream": True}
 MADE = {"name": "Made", "model": "scripted", "tools": [], "instructions": "x"}
 
+ASK = {"model": "assistant", "messages": [{"role": "user", "content": "x"}]}
+
 CASES = {
     "POST /threads": Case("/threads", THEIRS, {}, good=(201,)),
     "GET /threads": Case("/threads?limit=100", THEIRS),
@@ -63,6 +65,10 @@ CASES = {
                                         {"rating": "up", "thread_id": "{thread}"}, {"rating": None}),
     "GET /feedback": Case("/feedback", ADMIN),
     "GET /usage": Case("/usage?by=", THEIRS),
+    "GET /v1/models": Case("/v1/models", THEIRS),
+    "GET /v1/models/{id}": Case("/v1/models/assistant", THEIRS),
+    "POST /v1/chat/completions": Case("/v1/chat/completions", THEIRS, ASK, {**ASK, "stream": True}),
+    "POST /openai/deployments/{agent}/chat/completions": Case("/openai/deployments/assistant/chat/completions", THEIRS, ASK),
     "GET /health": Case("/health", PUBLIC),
     "GET /ready": Case("/ready", PUBLIC),
     "GET /debug/config": Case("/debug/config", ADMIN),

@@ -32,6 +32,7 @@ AgentChatDefaultAgent support-triage
 <Location "/api">
     SetHandler agentchat
     AgentChatAnonymous on
+    AgentChatOpenAI on
 </Location>
 """
 

@@ -51,6 +51,12 @@ const char *ap_auth_type(request_rec *r)
     return NULL;
 }
 
+bool ac_problem_v1_is(const request_rec *r)
+{
+    (void)r;
+    return false;
+}
+
 apr_status_t ac_sign_in_unasked(request_rec *r, ac_err_t *err)
 {
     (void)r;

@@ -180,3 +180,13 @@ json_t *ac_history_messages(const ac_agent_t *agent, const json_t *stored, const
     history_add_text(messages, "user", content);
     return messages;
 }
+
+void ac_history_instruct(json_t *messages, const char *text)
+{
+    const json_t *first = json_array_get(messages, 0);
+    bool instructed = strcmp(ac_json_peek_string(first, "role", ""), "system") == 0;
+    json_t *message = json_object();
+    ac_json_put(message, "role", json_string("system"));
+    ac_json_put(message, "content", ac_json_text(text));
+    json_array_insert_new(messages, instructed ? 1 : 0, message);
+}

@@ -235,7 +235,7 @@ static apr_status_t run_ask_model(ac_run_t *run, ac_err_t *err)
         .messages = run->ask.messages,
         .tools = agent->tools_json,
         .temperature = agent->temperature,
-        .max_tokens = agent->max_tokens,
+        .max_tokens = ac_turn_max_tokens(run->turn, run->agent),
         .no_calls = run->round >= agent->max_rounds,
         .request_id = run->turn->request_id,
         .trace = &run->trace.asking,

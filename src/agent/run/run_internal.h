@@ -186,6 +186,8 @@ void ac_quota_publish(ac_quota_t *quota, const ac_reservation_t *started, const 
  * as the API shows them), then the user's new message. Takes the newest turns that fit both budgets; the newest turn
  * is kept even if it does not fit. NULL: out of memory. New reference. */
 json_t *ac_history_messages(const ac_agent_t *agent, const json_t *stored, const char *content);
+/* Adds a system message with this text, after the agent's instructions. */
+void ac_history_instruct(json_t *messages, const char *text);
 int64_t ac_history_estimate(const char *text); /* tokens, at 4 bytes each */
 /* The `tool` message of a call. AC_TOOL_COMPUTES: the result as JSON text, a string as it is. Else {"origin": tool,
  * "note": …, "result": …}, since the result may contain other people's text. With an error: {"error": …}. New

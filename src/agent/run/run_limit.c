@@ -35,9 +35,10 @@ static const ac_model_t *find_unpriced(const ac_run_t *run)
 static void estimate(const ac_run_t *run, int64_t amounts[AC_N_MEASURES])
 {
     const ac_agent_t *agent = run->agent;
+    int max_tokens = ac_turn_max_tokens(run->turn, run->agent);
     char *tools = agent->tools_json ? ac_json_dump(agent->tools_json, NULL) : NULL;
     ac_usage_t usage = {.prompt = ac_run_cost_estimate_prompt(run) + ac_history_estimate(tools),
-                        .completion = agent->max_tokens ? agent->max_tokens : AC_RESERVED_ANSWER};
+                        .completion = max_tokens ? max_tokens : AC_RESERVED_ANSWER};
     json_t *cost = ac_record_cost(&usage, &agent->model->conf->price);
     free(tools);
     amounts[AC_LIMIT_REQUESTS] = amounts[AC_LIMIT_STREAMS] = amounts[AC_LIMIT_RUNS] = 1;

@@ -58,6 +58,9 @@ static void run_load_ask(ac_run_t *run, const json_t *stored, const char *cause)
     if (!run->ask.messages) {
         abort();
     }
+    if (run->turn->instructions) {
+        ac_history_instruct(run->ask.messages, run->turn->instructions);
+    }
     ac_run_limit_admit(run, cause);
 }
 
@@ -227,6 +230,6 @@ void ac_run_load_enter(ac_run_t *run)
     if (err.kind) {
         ac_run_finish(run, AC_RUN_FAILED, &err, "no agent");
     } else {
-        run_load_ask(run, NULL, "nothing to read");
+        run_load_ask(run, turn->history, "nothing to read");
     }
 }

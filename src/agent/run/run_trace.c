@@ -212,8 +212,8 @@ static void run_trace_begin_attempt(ac_run_t *run)
     add_provider(span, model);
     ac_span_flag(span, AC_ATTRIBUTE_GEN_AI_REQUEST_STREAM, true);
     ac_span_number(span, AC_ATTRIBUTE_GEN_AI_REQUEST_TEMPERATURE, run->agent->temperature);
-    if (run->agent->max_tokens) {
-        ac_span_integer(span, AC_ATTRIBUTE_GEN_AI_REQUEST_MAX_TOKENS, run->agent->max_tokens);
+    if (ac_turn_max_tokens(run->turn, run->agent)) {
+        ac_span_integer(span, AC_ATTRIBUTE_GEN_AI_REQUEST_MAX_TOKENS, ac_turn_max_tokens(run->turn, run->agent));
     }
     if (run->trace.n_attempts > 0) {
         ac_span_integer(span, AC_ATTRIBUTE_HTTP_REQUEST_RESEND_COUNT, run->trace.n_attempts);

@@ -28,6 +28,12 @@ void ac_turn_set_trace(ac_turn_t *turn, const ac_trace_t *trace)
     ac_trace_copy(&turn->trace, trace);
 }
 
+int ac_turn_max_tokens(const ac_turn_t *turn, const ac_agent_t *agent)
+{
+    int most = agent->max_tokens, wanted = turn->max_tokens;
+    return wanted && (!most || wanted < most) ? wanted : most;
+}
+
 void ac_turn_free(ac_turn_t *turn)
 {
     if (!turn) {
@@ -36,7 +42,9 @@ void ac_turn_free(ac_turn_t *turn)
     ac_trace_clear(&turn->trace);
     free(turn->content);
     free(turn->key);
+    free(turn->instructions);
     json_decref(turn->metadata);
+    json_decref(turn->history);
     ac_agents_unref(turn->agents);
     ac_quota_unref(turn->quota);
     ac_run_summary_unref(turn->summary);

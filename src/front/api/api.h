@@ -27,4 +27,8 @@ ac_route_fn ac_api_threads_create, ac_api_threads_list, ac_api_threads_get, ac_a
 /* The older name of the member thread_id, in the body of POST /chat and in its responses. */
 #define AC_COMPAT_THREAD_ID "conversation_id"
 
+/* ---- chat_request.c ---- */
+/* Checks a message: the member `name`, or the query parameter if from_query. errors: message_empty, invalid_request. */
+apr_status_t ac_chat_request_check(ac_request_t *rq, const char *content, const char *name, bool from_query);
+
 #endif

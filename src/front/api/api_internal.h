@@ -27,8 +27,6 @@ typedef struct ac_chat_request_t {
 } ac_chat_request_t;
 /* Reads rq's body. errors: those of ac_request_body, invalid_request, message_empty, not_found (agent or thread). */
 apr_status_t ac_chat_request_read(ac_request_t *rq, ac_chat_request_t *chat, const ac_chat_request_form_t *form);
-/* Checks a message: the member `name`, or the query parameter if from_query. errors: message_empty, invalid_request. */
-apr_status_t ac_chat_request_check(ac_request_t *rq, const char *content, const char *name, bool from_query);
 /* The number of the last event that a client has: Last-Event-ID, else the query parameter `name` if it is not
  * NULL. *pgiven: the client sent one. errors: invalid_request. */
 apr_status_t ac_chat_request_last_event(ac_request_t *rq, uint64_t *pafter, bool *pgiven, const char *name);

@@ -7,7 +7,8 @@
 
 #define EXPOSED "ETag, Location, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate, X-Request-Id"
 #define TAKEN \
-    "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-API-Key, X-Request-Id"
+    "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-API-Key, " \
+    "X-Request-Id, api-key"
 /* Header fields in which clients of OpenAI's API describe themselves; each version adds some. They are allowed and
  * ignored. */
 static const char *const of_clients[] = {"x-stainless-", "openai-", "user-agent"};
@@ -93,7 +94,8 @@ int ac_cors_answer(request_rec *r, const char *(*find_methods)(request_rec *r))
 static bool shows_key(const request_rec *r)
 {
     const char *value = apr_table_get(r->headers_in, "Authorization");
-    return apr_table_get(r->headers_in, "X-API-Key") || (value && ap_cstr_casecmpn(value, "Bearer ", 7) == 0);
+    return apr_table_get(r->headers_in, "X-API-Key") || apr_table_get(r->headers_in, "api-key") ||
+        (value && ap_cstr_casecmpn(value, "Bearer ", 7) == 0);
 }
 
 /* Whether the browser signs the visitor in by itself: by a cookie, a remembered password, Kerberos, a certificate. */

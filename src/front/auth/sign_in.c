@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* AuthType AgentChat: a request with a key of AgentChatKeys, as `X-API-Key` or `Authorization: Bearer`, is signed in
- * as the key's owner. Source: RFC 6750, for the form of the header and of the challenge. */
+/* AuthType AgentChat: a request with a key of AgentChatKeys, as `X-API-Key`, `api-key` or `Authorization: Bearer`, is
+ * signed in as the key's owner. Source: RFC 6750, for the form of the header and of the challenge. */
 #include "auth_internal.h"
 
 #include <string.h>
@@ -46,6 +46,7 @@ static const char *bearer_of(const request_rec *r)
 static sign_e sign_in_find_key(const char **pkey, const request_rec *r)
 {
     const char *bearer = bearer_of(r), *own = apr_table_get(r->headers_in, "X-API-Key");
+    own = own ? own : apr_table_get(r->headers_in, "api-key"); /* of clients for Azure OpenAI */
     *pkey = own ? own : bearer;
     if (own && bearer && strcmp(own, bearer) != 0) {
         return SIGN_TWO_KEYS;

@@ -98,27 +98,32 @@ typedef struct ac_role_t { /* AgentChatRole: one owner's role */
     const char *role, *owner;
 } ac_role_t;
 
-struct ac_mount_conf_t {               /* per directory: the settings that a <Location> may have */
-    int anonymous;                     /* AgentChatAnonymous: owner "anonymous" where no user has signed in */
-    apr_interval_time_t heartbeat;     /* of a silent stream */
-    apr_interval_time_t retry;         /* the `retry:` of an EventSource */
-    apr_int64_t max_body;              /* bytes */
-    apr_int64_t stream_buffer;         /* bytes that may wait for a slow reader without a log */
-    apr_interval_time_t on_disconnect; /* how long a run continues without a follower; -1: to its end */
-    apr_array_header_t *cors_origins;  /* AgentChatCORSOrigin: of const char *; NULL: none */
-    const char *docs;                  /* AgentChatDocs: the folder of Swagger UI's files; NULL: none */
-    int cors_credentials;              /* AgentChatCORSCredentials */
-    apr_interval_time_t cors_max_age;  /* AgentChatCORSMaxAge */
-    const ac_agent_t *default_agent;   /* NULL: the server's */
-    const char *keys_path;             /* AgentChatKeys, for AuthType AgentChat; NULL: none */
-    const ac_limits_t *limits;         /* AgentChatLimit */
-    const char *owner_from;            /* AgentChatOwnerFrom: the variable of the owner's name; NULL: r->user has it */
-    const char *roles_from;            /* AgentChatRolesFrom: the variable of the roles; NULL: none */
-    int roles_delimiter;               /* between them: 0 a comma, 1 blanks, 2 a semicolon */
-    apr_table_t *role_values;          /* role → its value in that variable; empty: the value is the role */
-    const apr_array_header_t *roles;   /* AgentChatRole: of ac_role_t, or NULL */
-    int metrics;                       /* AgentChatMetrics: 0 admin, 1 all */
-    int server_timing;                 /* AgentChatServerTiming: 0 off, 1 on, 2 admin */
+#define AC_V1_TOOLS_IGNORE 0 /* in the order of the directive's words */
+#define AC_V1_TOOLS_REFUSE 1
+struct ac_mount_conf_t {                /* per directory: the settings that a <Location> may have */
+    int anonymous;                      /* AgentChatAnonymous: owner "anonymous" where no user has signed in */
+    apr_interval_time_t heartbeat;      /* of a silent stream */
+    apr_interval_time_t retry;          /* the `retry:` of an EventSource */
+    apr_int64_t max_body;               /* bytes */
+    apr_int64_t stream_buffer;          /* bytes that may wait for a slow reader without a log */
+    apr_interval_time_t on_disconnect;  /* how long a run continues without a follower; -1: to its end */
+    apr_array_header_t *cors_origins;   /* AgentChatCORSOrigin: of const char *; NULL: none */
+    const char *docs;                   /* AgentChatDocs: the folder of Swagger UI's files; NULL: none */
+    int cors_credentials;               /* AgentChatCORSCredentials */
+    apr_interval_time_t cors_max_age;   /* AgentChatCORSMaxAge */
+    const ac_agent_t *default_agent;    /* NULL: the server's */
+    const char *keys_path;              /* AgentChatKeys, for AuthType AgentChat; NULL: none */
+    const ac_limits_t *limits;          /* AgentChatLimit */
+    const char *owner_from;             /* AgentChatOwnerFrom: the variable of the owner's name; NULL: r->user has it */
+    const char *roles_from;             /* AgentChatRolesFrom: the variable of the roles; NULL: none */
+    int roles_delimiter;                /* between them: 0 a comma, 1 blanks, 2 a semicolon */
+    apr_table_t *role_values;           /* role → its value in that variable; empty: the value is the role */
+    const apr_array_header_t *roles;    /* AgentChatRole: of ac_role_t, or NULL */
+    int metrics;                        /* AgentChatMetrics: 0 admin, 1 all */
+    int server_timing;                  /* AgentChatServerTiming: 0 off, 1 on, 2 admin */
+    struct {                            /* AgentChatOpenAI */
+        int on, client_tools, activity; /* AC_V1_TOOLS_…; ac_v1_activity_e */
+    } openai;
     /* … the setter writes through the directive table's offsets; a bit in `set` says that a directive was given */
     uint64_t set;
     const char *default_agent_id;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Problem documents (RFC 9457). Errors that httpd answers itself below a mount (a refused sign-in, a path that
  * cannot be decoded, a missing body) get one too: an error filter replaces httpd's page. */
-#include "request.h"
+#include "request_internal.h"
 
 #include <stdlib.h>
 
@@ -93,9 +93,10 @@ static char *problem_text(request_rec *r, size_t *plen)
     const char *detail = apr_table_get(r->notes, AC_NOTE_DETAIL);
     ac_err_set(&err, kind_of(r->status), "%s%s",
                detail ? "" : "the server refused the request: ", detail ? detail : reason);
-    json_t *problem = ac_problem_json(&err, request_id(r));
+    bool v1 = ac_problem_v1_is(r);
+    json_t *problem = v1 ? ac_problem_v1_json(&err) : ac_problem_json(&err, request_id(r));
     ac_audit_problem(r, &err);
-    if (ac_err_row(err.kind)->http != r->status) {
+    if (!v1 && ac_err_row(err.kind)->http != r->status) {
         ac_json_put(problem, "status", json_integer(r->status));
         ac_json_put(problem, "title", ac_json_text(reason));
     }
@@ -122,7 +123,7 @@ static apr_status_t replace_page(ap_filter_t *filter, apr_bucket_brigade *brigad
     if (text) {
         APR_BUCKET_INSERT_BEFORE(bucket, apr_bucket_heap_create(text, len, free, brigade->bucket_alloc));
     }
-    ap_set_content_type(r, "application/problem+json");
+    ap_set_content_type(r, ac_problem_v1_is(r) ? "application/json" : "application/problem+json");
     ap_set_content_length(r, (apr_off_t)len);
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
     ap_remove_output_filter(filter);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The request of a client: its id, its owner, Accept, the body. The query string is in query.c. */
 #include "front/stream/stream.h"
+#include "request_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -88,6 +89,31 @@ ac_run_summary_t *ac_request_summary(ac_request_t *rq)
         apr_pool_cleanup_register(rq->r->pool, rq->summary, drop_summary, apr_pool_cleanup_null);
     }
     return rq->summary;
+}
+
+/* ---- for the dialect ---- */
+
+static apr_status_t view_free(void *view)
+{
+    free(view);
+    return APR_SUCCESS;
+}
+
+void *ac_request_view_make(ac_request_t *rq, size_t size)
+{
+    rq->view = ac_alloc(size);
+    apr_pool_cleanup_register(rq->r->pool, rq->view, view_free, apr_pool_cleanup_null);
+    return rq->view;
+}
+
+void *ac_request_view_take(ac_request_t *rq)
+{
+    void *view = rq->view;
+    if (view) {
+        apr_pool_cleanup_kill(rq->r->pool, view, view_free);
+    }
+    rq->view = NULL;
+    return view;
 }
 
 /* ---- Accept ---- */
@@ -194,7 +220,9 @@ apr_status_t ac_request_accept(ac_request_t *rq)
 {
     const char *accept = accept_header(rq);
     weight_t stream;
-    if (!accept || accept_weight(accept, "application/json").q || accept_weight(accept, "text/event-stream").q) {
+    /* Clients of OpenAI's API send application/json with a request for a stream. */
+    if (!accept || ac_problem_v1_is(rq->r) || accept_weight(accept, "application/json").q ||
+        accept_weight(accept, "text/event-stream").q) {
         return APR_SUCCESS;
     }
     preferred_dialect(&stream, rq, accept, true);

@@ -32,6 +32,7 @@ struct ac_request_t { /* in r->pool; used by the thread that handles r, or by th
     ac_span_t *span;                 /* ends when the request is logged; NULL: none */
     bool has_otel_span;              /* mod_otel makes a span of the request */
     bool streams;                    /* the answer is a stream of events */
+    void *view;                      /* ac_request_view_make(); NULL: none */
     apr_interval_time_t store_time;  /* how long the request waited for the store */
     ac_err_t err;
 };
@@ -60,6 +61,11 @@ apr_status_t ac_request_body(ac_request_t *rq, bool required);
 
 /* The summary that the run of this request shall fill; made at the first call. Owned by rq. */
 ac_run_summary_t *ac_request_summary(ac_request_t *rq);
+
+/* What the route's dialect needs to know of the request, `size` bytes, zeroed. Its stream takes it, to free it at its
+ * end; else it is freed with the pool. Once for each request. */
+void *ac_request_view_make(ac_request_t *rq, size_t size);
+void *ac_request_view_take(ac_request_t *rq); /* NULL: none */
 
 /* ---- query.c ---- */
 /* Parses those parameters of the query string that are in names (NULL-terminated) into rq->query; ignores others.
@@ -145,5 +151,12 @@ json_t *ac_problem_json(const ac_err_t *err, const char *request_id);
 void ac_problem_headers(request_rec *r, const ac_err_t *err);
 /* Hooks that make problem documents of httpd's own errors below a mount; called from register_hooks. */
 void ac_problem_register(apr_pool_t *p);
+
+/* ---- problem_v1.c: the same for the paths of OpenAI's API ---- */
+/* {"error": {message, type, param, code}}. New reference. Any thread. */
+json_t *ac_problem_v1_json(const ac_err_t *err);
+/* Adds `x-should-retry: false` where a repeated request would run the agent a second time, or cannot succeed. started:
+ * the run had begun. The owner of r, after ac_problem_headers(). */
+void ac_problem_v1_headers(request_rec *r, const ac_err_t *err, bool started);
 
 #endif

@@ -83,12 +83,12 @@ static void add_token(const ac_render_t *render, const ac_event_t *event, const 
         add_token(render, event, head, sizeof(head) - 1, out); \
     } while (0)
 
-/* Keeps what all dialects need of an event. */
-static void keep_facts(ac_render_t *render, const ac_event_t *event)
+void ac_dialect_keep_facts(ac_render_t *render, const ac_event_t *event)
 {
     if (event->type == AC_EVENT_RUN) {
         apr_cpystrn(render->thread_id, ac_json_peek_string(event->data, "thread_id", ""), sizeof(render->thread_id));
         apr_cpystrn(render->run_id, ac_json_peek_string(event->data, "run_id", ""), sizeof(render->run_id));
+        render->began = event->at;
     } else if (event->type == AC_EVENT_ERROR) {
         render->status = ac_err_row(event->kind)->http;
         render->ended = true;
@@ -169,14 +169,14 @@ void ac_dialect_begin_events(apr_interval_time_t retry, ac_buf_t *out)
     }
 }
 
-static apr_status_t no_heartbeat(ac_render_t *render, ac_buf_t *out)
+apr_status_t ac_dialect_no_heartbeat(ac_render_t *render, ac_buf_t *out)
 {
     (void)render;
     (void)out;
     return APR_SUCCESS;
 }
 
-static apr_status_t comment_heartbeat(ac_render_t *render, ac_buf_t *out)
+apr_status_t ac_dialect_comment_heartbeat(ac_render_t *render, ac_buf_t *out)
 {
     size_t before = out->len;
     (void)render;
@@ -195,7 +195,7 @@ static apr_status_t native_event(ac_render_t *render, const ac_event_t *event, a
         ac_buf_add(out, stamp->text, stamp->len);
         return dialect_finish(out, before);
     }
-    keep_facts(render, event);
+    ac_dialect_keep_facts(render, event);
     add_id(render, event->seq, out);
     LITERAL(out, "data: {\"type\":\"");
     ac_buf_str(out, ac_event_name(event->type));
@@ -228,7 +228,7 @@ static void chunk_done(const ac_event_t *event, ac_buf_t *out)
 static apr_status_t chunk_event(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
     size_t before = out->len;
-    keep_facts(render, event);
+    ac_dialect_keep_facts(render, event);
     switch (event->type) {
     case AC_EVENT_TOKEN:
         TOKEN(render, event, "data: {\"type\":\"chunk\",\"content\":", out);
@@ -260,7 +260,7 @@ static apr_status_t chunk_event(ac_render_t *render, const ac_event_t *event, ac
 static apr_status_t text_event(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
     size_t before = out->len;
-    keep_facts(render, event);
+    ac_dialect_keep_facts(render, event);
     switch (event->type) {
     case AC_EVENT_TOKEN:
         TOKEN(render, event, "data: {\"text\":", out);
@@ -302,7 +302,7 @@ static void message_unstored(const ac_render_t *render, const ac_event_t *event,
 static apr_status_t message_event(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
     size_t before = out->len;
-    keep_facts(render, event);
+    ac_dialect_keep_facts(render, event);
     if (event->type == AC_EVENT_DONE && event->message) {
         json_t *shown = json_copy(event->message); /* other followers have the same event */
         ac_record_show_parts(shown);
@@ -318,7 +318,7 @@ static apr_status_t chat_event(ac_render_t *render, const ac_event_t *event, ac_
 {
     size_t before = out->len;
     char at[AC_TIME_SIZE];
-    keep_facts(render, event);
+    ac_dialect_keep_facts(render, event);
     if (event->type != AC_EVENT_DONE) {
         return APR_SUCCESS;
     }
@@ -342,11 +342,11 @@ static apr_status_t chat_event(ac_render_t *render, const ac_event_t *event, ac_
 const ac_dialect_t ac_dialect_message = {.name = "message",
                                          .media_type = JSON,
                                          .event = message_event,
-                                         .heartbeat = no_heartbeat};
+                                         .heartbeat = ac_dialect_no_heartbeat};
 const ac_dialect_t ac_dialect_chat = {.name = "chat",
                                       .media_type = JSON,
                                       .event = chat_event,
-                                      .heartbeat = no_heartbeat};
+                                      .heartbeat = ac_dialect_no_heartbeat};
 const ac_dialect_t ac_dialect_native = {.name = "native",
                                         .media_type = EVENTS,
                                         .stream = true,
@@ -362,13 +362,13 @@ const ac_dialect_t ac_dialect_chunk = {.name = "chunk",
                                        .next = &ac_dialect_chat,
                                        .begin = ac_dialect_begin_events,
                                        .event = chunk_event,
-                                       .heartbeat = comment_heartbeat};
+                                       .heartbeat = ac_dialect_comment_heartbeat};
 const ac_dialect_t ac_dialect_text = {.name = "text",
                                       .media_type = EVENTS,
                                       .stream = true,
                                       .begin = ac_dialect_begin_events,
                                       .event = text_event,
-                                      .heartbeat = comment_heartbeat};
+                                      .heartbeat = ac_dialect_comment_heartbeat};
 
 void ac_dialect_render_init(ac_render_t *render, const ac_dialect_t *dialect)
 {

@@ -31,6 +31,7 @@ apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_even
     stream->retry = rq->mount->retry;
     apr_cpystrn(stream->request_id, rq->request_id, sizeof(stream->request_id));
     ac_dialect_render_init(&stream->render, dialect);
+    stream->render.view = stream->view = ac_request_view_take(rq);
     /* A document is rendered whole at its end: its length says nothing about how fast the client reads. */
     stream->max_waiting = dialect->stream ? (size_t)rq->mount->stream_buffer : AC_MAX_JSON_TEXT;
     ac_buf_init(&stream->out, stream->max_waiting);
@@ -91,6 +92,7 @@ void ac_stream_cleanup(ac_stream_t *stream)
     ac_quota_unref(stream->quota);
     ac_buf_free(&stream->out);
     free(stream->problem);
+    free(stream->view);
 }
 
 void ac_stream_ref(ac_stream_t *stream)
@@ -147,7 +149,8 @@ static void render_problem(ac_stream_t *stream, const ac_event_t *event)
     ac_err_t *err = ac_alloc(sizeof(*err));
     ac_err_set(err, event->kind, "%s", ac_json_peek_string(event->data, "message", ""));
     err->retry_after = event->retry_after;
-    json_t *problem = ac_problem_json(err, stream->request_id);
+    const ac_dialect_t *dialect = stream->render.dialect;
+    json_t *problem = dialect->problem ? dialect->problem(err) : ac_problem_json(err, stream->request_id);
     size_t len = 0;
     char *text = ac_json_dump(problem, &len);
     json_decref(problem);

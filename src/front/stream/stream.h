@@ -8,9 +8,11 @@
 /* ---- dialect.c: events to bytes. A new dialect is a row there, its functions, and a route that names it ---- */
 typedef struct ac_render_t { /* one client's view of one run */
     const ac_dialect_t *dialect;
-    char thread_id[AC_ID_SIZE], run_id[AC_ID_SIZE];
-    int status; /* of a JSON document: 200 */
-    bool ended; /* the terminal event was rendered */
+    char thread_id[AC_ID_SIZE], run_id[AC_ID_SIZE]; /* "": the run has not begun */
+    apr_time_t began;                               /* when the run did */
+    int status;                                     /* of a JSON document: 200 */
+    bool ended;                                     /* the terminal event was rendered */
+    const void *view;                               /* the request's, see ac_request_view_make(); NULL: none */
 } ac_render_t;
 struct ac_dialect_t {
     const char *name;
@@ -23,12 +25,19 @@ struct ac_dialect_t {
     /* Appends the bytes of this event to out, whole or not at all; may append nothing. errors: APR_ENOSPC. */
     apr_status_t (*event)(ac_render_t *render, const ac_event_t *event, ac_buf_t *out);
     apr_status_t (*heartbeat)(ac_render_t *render, ac_buf_t *out);
+    /* The document of an error before the first byte, as application/json; NULL: a problem document. New reference. */
+    json_t *(*problem)(const ac_err_t *err);
 };
 extern const ac_dialect_t ac_dialect_native, ac_dialect_chunk, ac_dialect_text, ac_dialect_message, ac_dialect_chat,
     ac_dialect_selftest; /* api_selftest.c */
 
-/* `begin` of an event stream: the line retry:, unless it is 0. */
+/* For dialects elsewhere. `begin` of an event stream: the line retry:, unless it is 0. */
 void ac_dialect_begin_events(apr_interval_time_t retry, ac_buf_t *out);
+/* `heartbeat` of a document, which has none, and of event streams whose clients expect no event of that kind. */
+apr_status_t ac_dialect_no_heartbeat(ac_render_t *render, ac_buf_t *out);
+apr_status_t ac_dialect_comment_heartbeat(ac_render_t *render, ac_buf_t *out);
+/* Keeps what all dialects need of an event; each `event` calls it first. */
+void ac_dialect_keep_facts(ac_render_t *render, const ac_event_t *event);
 
 /* ---- delivery.c: a stream to its client ---- */
 typedef struct ac_event_source_t { /* where a stream's events come from */

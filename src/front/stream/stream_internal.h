@@ -56,6 +56,7 @@ struct ac_stream_t {
 
     /* For the thread that renders: the loop thread of a parked stream, the handler's thread of a blocking one. */
     ac_render_t render;
+    void *view;          /* what render.view points to; NULL: none */
     ac_activity_e shown; /* the state in `activity` */
     ac_buf_t out;        /* rendered and not yet handed to httpd, from out_start on */
     size_t out_start;

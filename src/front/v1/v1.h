@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The routes of OpenAI's API, for clients that know no other one: an agent is a model there. Each file has the source
+ * of its facts: the OpenAI API reference, and what its clients were measured to need. */
+#ifndef AC_V1_H
+#define AC_V1_H
+
+#include "front/request/request.h"
+
+/* The handlers of the routes; the file is named as the prefix. */
+ac_route_fn ac_v1_models_list, ac_v1_models_get, ac_v1_chat_send;
+
+/* ---- v1_dialect.c: the events of a run as chat completions ---- */
+extern const ac_dialect_t ac_v1_dialect_chunk;
+
+#endif

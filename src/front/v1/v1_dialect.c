@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The events of a run as chat.completion.chunk and chat.completion. Clients fail at an event without `choices`, at a
+ * first delta without `role`, and at a stream without finish_reason; a call that the server makes itself is never in
+ * tool_calls, since clients would make it again. */
+#include "v1_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LITERAL(out, text) ac_buf_add(out, text, sizeof(text) - 1)
+
+static const ac_v1_view_t *view_of(const ac_render_t *render)
+{
+    return render->view;
+}
+
+/* ---- parts of both forms ---- */
+
+/* {"id":…,"object":…,"created":…,"model":…,"system_fingerprint":null */
+static void add_head(const ac_render_t *render, const char *object, ac_buf_t *out)
+{
+    const char *id = strchr(render->run_id, '_'); /* run_…: the same characters behind another prefix */
+    ac_buf_printf(out, "{\"id\":\"chatcmpl-%s\",\"object\":\"%s\",\"created\":%" APR_INT64_T_FMT ",\"model\":",
+                  id ? id + 1 : "", object, (apr_int64_t)apr_time_sec(render->began));
+    ac_buf_json(out, view_of(render)->model, strlen(view_of(render)->model));
+    LITERAL(out, ",\"system_fingerprint\":null,");
+}
+
+static const char *finish_of(const ac_event_t *event)
+{
+    const char *reason = ac_json_peek_string(event->data, "finish_reason", "");
+    return strcmp(reason, "length") == 0 || strcmp(reason, "content_filter") == 0 ? reason : "stop";
+}
+
+/* The sum of all calls of the model. */
+static void add_usage(const ac_event_t *event, ac_buf_t *out)
+{
+    const json_t *usage = json_object_get(event->data, "usage");
+    int64_t prompt = ac_json_peek_int(usage, "prompt_tokens", 0);
+    int64_t completion = ac_json_peek_int(usage, "completion_tokens", 0);
+    ac_buf_printf(out,
+                  "\"usage\":{\"prompt_tokens\":%" APR_INT64_T_FMT ",\"completion_tokens\":%" APR_INT64_T_FMT
+                  ",\"total_tokens\":%" APR_INT64_T_FMT,
+                  (apr_int64_t)prompt, (apr_int64_t)completion,
+                  (apr_int64_t)ac_json_peek_int(usage, "total_tokens", prompt + completion));
+    ac_buf_printf(out,
+                  ",\"prompt_tokens_details\":{\"cached_tokens\":%" APR_INT64_T_FMT
+                  "},\"completion_tokens_details\":{\"reasoning_tokens\":%" APR_INT64_T_FMT "}}",
+                  (apr_int64_t)ac_json_peek_int(usage, "cached_tokens", 0),
+                  (apr_int64_t)ac_json_peek_int(usage, "reasoning_tokens", 0));
+}
+
+static apr_status_t whole_or_nothing(ac_buf_t *out, size_t before)
+{
+    if (!out->failed) {
+        return APR_SUCCESS;
+    }
+    out->len = before;
+    if (out->data) {
+        out->data[before] = '\0';
+    }
+    return APR_ENOSPC;
+}
+
+/* ---- chunks ---- */
+
+static void chunk_begin(const ac_render_t *render, ac_buf_t *out)
+{
+    LITERAL(out, "data: ");
+    add_head(render, "chat.completion.chunk", out);
+}
+
+static void choice_begin(const ac_render_t *render, ac_buf_t *out)
+{
+    chunk_begin(render, out);
+    LITERAL(out, "\"choices\":[{\"index\":0,\"delta\":{");
+}
+
+/* finish: the reason, or NULL. */
+static void choice_end(const ac_render_t *render, const char *finish, ac_buf_t *out)
+{
+    LITERAL(out, "},\"logprobs\":null,\"finish_reason\":");
+    ac_buf_str(out, finish ? "\"" : "null");
+    ac_buf_str(out, finish ? finish : "");
+    ac_buf_str(out, finish ? "\"}]" : "}]");
+    ac_buf_str(out, view_of(render)->with_usage ? ",\"usage\":null}\n\n" : "}\n\n");
+}
+
+static void add_delta(const ac_render_t *render, const char *name, const char *text, size_t len, ac_buf_t *out)
+{
+    choice_begin(render, out);
+    ac_buf_printf(out, "\"%s\":", name);
+    ac_buf_json(out, text, len);
+    choice_end(render, NULL, out);
+}
+
+static void add_json(ac_buf_t *out, const json_t *value)
+{
+    size_t len = 0;
+    char *text = ac_json_dump(value, &len);
+    if (!text || ac_buf_add(out, text, len) != APR_SUCCESS) {
+        out->failed = true;
+    }
+    free(text);
+}
+
+/* One line of what the agent does, as models write their thoughts. */
+static void add_reasoning(const ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    const json_t *error = json_object_get(event->data, "error");
+    const char *tool = ac_json_peek_string(event->data, "tool", "");
+    char line[160];
+    if (event->type == AC_EVENT_TRACE_END && (!error || json_is_null(error))) {
+        return;
+    }
+    snprintf(line, sizeof(line), event->type == AC_EVENT_TRACE_START ? "Calling %s.\n" : "%s failed.\n", tool);
+    add_delta(render, "reasoning_content", line, strlen(line), out);
+}
+
+/* The native event, and the status line that Open WebUI shows. */
+static void add_activity(const ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    json_t *native = json_copy(event->data), *status;
+    ac_json_put(native, "type", json_string(ac_event_name(event->type)));
+    chunk_begin(render, out);
+    LITERAL(out, "\"choices\":[],\"agentchat\":");
+    add_json(out, native);
+    json_decref(native);
+    if (event->type != AC_EVENT_TRACE_UPDATE) {
+        status = json_pack("{s:s, s:{s:s, s:b}}", "type", "status", "data", "description",
+                           ac_json_peek_string(event->data, "tool", ""), "done", event->type == AC_EVENT_TRACE_END);
+        LITERAL(out, ",\"event\":");
+        add_json(out, status);
+        json_decref(status);
+    }
+    LITERAL(out, "}\n\n");
+}
+
+static void add_trace(const ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    switch (view_of(render)->activity) {
+    case AC_V1_ACTIVITY_REASONING:
+        if (event->type != AC_EVENT_TRACE_UPDATE) {
+            add_reasoning(render, event, out);
+        }
+        break;
+    case AC_V1_ACTIVITY_EVENTS: add_activity(render, event, out); break;
+    default: break;
+    }
+}
+
+static void add_end(const ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    choice_begin(render, out);
+    choice_end(render, finish_of(event), out);
+    if (view_of(render)->with_usage) {
+        chunk_begin(render, out);
+        LITERAL(out, "\"choices\":[],");
+        add_usage(event, out);
+        LITERAL(out, "}\n\n");
+    }
+    LITERAL(out, "data: [DONE]\n\n");
+}
+
+static void add_error(const ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    ac_err_t err;
+    if (event->kind == AC_CONTENT_FILTERED) { /* the end of an answer, to clients of this API */
+        choice_begin(render, out);
+        choice_end(render, "content_filter", out);
+        LITERAL(out, "data: [DONE]\n\n");
+        return;
+    }
+    ac_err_init(&err);
+    ac_err_set(&err, event->kind, "%s", ac_json_peek_string(event->data, "message", ""));
+    json_t *error = ac_problem_v1_json(&err);
+    LITERAL(out, "data: ");
+    add_json(out, error);
+    LITERAL(out, "\n\n");
+    json_decref(error);
+}
+
+static apr_status_t v1_chunk_event(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    size_t before = out->len;
+    ac_dialect_keep_facts(render, event);
+    switch (event->type) {
+    case AC_EVENT_RUN:
+        choice_begin(render, out);
+        LITERAL(out, "\"role\":\"assistant\",\"content\":\"\"");
+        choice_end(render, NULL, out);
+        break;
+    case AC_EVENT_TOKEN: add_delta(render, "content", event->text, event->len, out); break;
+    case AC_EVENT_TRACE_START:
+    case AC_EVENT_TRACE_UPDATE:
+    case AC_EVENT_TRACE_END: add_trace(render, event, out); break;
+    case AC_EVENT_DONE: add_end(render, event, out); break;
+    case AC_EVENT_ERROR: add_error(render, event, out); break;
+    default: break;
+    }
+    return whole_or_nothing(out, before);
+}
+
+/* ---- one document ---- */
+
+static apr_status_t document_event(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    size_t before = out->len;
+    ac_dialect_keep_facts(render, event);
+    if (event->type != AC_EVENT_DONE) {
+        return APR_SUCCESS;
+    }
+    add_head(render, "chat.completion", out);
+    LITERAL(out,
+            "\"service_tier\":\"default\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":");
+    ac_buf_json(out, event->text, event->len);
+    ac_buf_printf(out, ",\"refusal\":null,\"annotations\":[]},\"logprobs\":null,\"finish_reason\":\"%s\"}],",
+                  finish_of(event));
+    add_usage(event, out);
+    LITERAL(out, "}");
+    return whole_or_nothing(out, before);
+}
+
+/* ---- the table ---- */
+
+static const ac_dialect_t document = {.name = "completion",
+                                      .media_type = "application/json",
+                                      .event = document_event,
+                                      .heartbeat = ac_dialect_no_heartbeat,
+                                      .problem = ac_problem_v1_json};
+const ac_dialect_t ac_v1_dialect_chunk = {.name = "completion-chunk",
+                                          .media_type = "text/event-stream; charset=utf-8",
+                                          .stream = true,
+                                          .next = &document,
+                                          .event = v1_chunk_event,
+                                          .heartbeat = ac_dialect_comment_heartbeat,
+                                          .problem = ac_problem_v1_json};
