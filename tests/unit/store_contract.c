@@ -14,11 +14,6 @@ const ac_store_t *contract_store(void)
     return the_store;
 }
 
-bool contract_branches_there(void)
-{
-    return the_store && strcmp(the_store->vt->name, "cosmos") != 0;
-}
-
 /* ---- documents ---- */
 
 contract_ids_t contract_ids(void)
@@ -43,9 +38,6 @@ json_t *contract_thread(const char *id, const char *title, int number)
                                ac_json_text(title), "agent_id", "helper", "status", "active", "metadata", "from",
                                "café", "pinned", 0, "message_count", 0, "leaf", "created_at", contract_time(at, number),
                                "updated_at", at);
-    if (!contract_branches_there()) {
-        json_object_del(thread, "leaf");
-    }
     return thread;
 }
 
@@ -392,5 +384,5 @@ int store_contract_run(const char *name, const ac_store_t *store)
     return _cmocka_run_group_tests(name, thread_tests, sizeof(thread_tests) / sizeof(*thread_tests), NULL, NULL) +
         contract_lists(name) + contract_turns(name) + contract_callers(name) + contract_keys(name) +
         contract_agents(name) + contract_owners(name) + contract_approvals(name) + contract_usage(name) +
-        contract_feedback(name) + (contract_branches_there() ? contract_branches(name) : 0) + contract_search(name);
+        contract_feedback(name) + contract_branches(name) + contract_search(name);
 }

@@ -23,8 +23,6 @@ int store_contract_run(const char *name, const ac_store_t *store);
 void contract_use(const ac_store_t *store);
 const ac_store_t *contract_store(void);
 
-bool contract_branches_there(void); /* the store has branches */
-
 typedef struct contract_ids_t { /* of one test: an owner of its own, and a thread */
     char owner[AC_ID_SIZE], thread[AC_ID_SIZE];
 } contract_ids_t;

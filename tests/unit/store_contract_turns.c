@@ -89,19 +89,15 @@ static void test_turn_makes_its_thread(void **state)
     json_object_set_new(thread, "message_count", json_integer(1));
     json_object_set_new(thread, "title", json_string("From the first message"));
     json_object_set(thread, "updated_at", json_object_get(message, "timestamp"));
-    if (contract_branches_there()) {
-        json_object_set_new(message, "parent_id", json_null());
-    }
+    json_object_set_new(message, "parent_id", json_null());
     contract_equal(contract_ok(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, in)),
                    json_pack("{s:O, s:O}", "thread", thread, "message", message));
     contract_equal(contract_ok(contract_call(AC_STORE_THREAD_GET, ids.owner, ids.thread, NULL)), json_incref(thread));
 
     json_t *loaded = contract_ok(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
     json_t *wanted = json_pack("{s:o, s:[O], s:s}", "thread", thread, "messages", message, "active_run", run);
-    if (contract_branches_there()) {
-        json_object_set(wanted, "parent_id", json_object_get(message, "id"));
-        json_object_set_new(wanted, "parent_seq", json_integer(1));
-    }
+    json_object_set(wanted, "parent_id", json_object_get(message, "id"));
+    json_object_set_new(wanted, "parent_seq", json_integer(1));
     json_decref(message);
     contract_equal(loaded, wanted);
 }
@@ -336,11 +332,9 @@ static void test_message_keeps_every_byte(void **state)
         wanted = json_deep_copy(json_object_get(in, "message"));
         json_object_set_new(wanted, "thread_id", json_string(ids.thread));
         json_object_set_new(wanted, "seq", json_integer((json_int_t)(2 * i + 2)));
-        if (contract_branches_there()) {
-            json_t *loaded = contract_ok(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
-            json_object_set(wanted, "parent_id", json_object_get(loaded, "parent_id"));
-            json_decref(loaded);
-        }
+        json_t *loaded = contract_ok(contract_call(AC_STORE_TURN_LOAD, ids.owner, ids.thread, NULL));
+        json_object_set(wanted, "parent_id", json_object_get(loaded, "parent_id"));
+        json_decref(loaded);
         contract_equal(contract_ok(contract_call(AC_STORE_TURN_CLOSE, ids.owner, ids.thread, in)),
                        json_pack("{s:O}", "message", wanted));
         ac_store_op_t *op = contract_op(AC_STORE_MESSAGE_LIST, ids.owner, ids.thread, NULL);

@@ -130,6 +130,7 @@ static void test_metadata_of_any_shape_comes_back(void **state)
         json_pack("{s:s}", "tool_calls", "mine"),
         json_pack("{s:s, s:s}", "no_metadata", "x", "seq", "9"),
     };
+    char parent[AC_ID_SIZE] = "";
     contract_done(contract_call(AC_STORE_THREAD_CREATE, ids.owner, NULL, contract_thread(ids.thread, "T", 1)));
     for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++) {
         for (int calls = 0; calls < 2; calls++) {
@@ -141,6 +142,8 @@ static void test_metadata_of_any_shape_comes_back(void **state)
             wanted = json_deep_copy(message);
             json_object_set_new(wanted, "thread_id", json_string(ids.thread));
             json_object_set_new(wanted, "seq", json_integer((json_int_t)(2 * i + (size_t)calls + 1)));
+            json_object_set_new(wanted, "parent_id", ac_json_text(*parent ? parent : NULL));
+            snprintf(parent, sizeof(parent), "%s", ac_json_peek_string(wanted, "id", ""));
             contract_done(contract_call(AC_STORE_TURN_CLOSE, ids.owner, ids.thread, in));
             ac_store_op_t *op = contract_op(AC_STORE_MESSAGE_LIST, ids.owner, ids.thread, NULL);
             op->page.after_seq = (int64_t)(2 * i) + calls;

@@ -98,7 +98,8 @@ static void close_check_thread(ac_cosmos_task_t *task)
     } else if (ours) {
         close_write_parts(task);
     } else {
-        ac_cosmos_turn_find_message(task, close_read_run);
+        ac_cosmos_turn_find_message(task, ac_json_peek_string(json_object_get(task->documents, "message"), "id", ""),
+                                    close_read_run);
     }
 }
 

@@ -46,7 +46,8 @@ json_t *ac_cosmos_doc_thread(const json_t *head)
 {
     static const char *const names[] = {"id",         "title",      "agent_id", "status", "metadata", "message_count",
                                         "created_at", "updated_at", NULL};
-    json_t *thread = json_object();
+    json_t *thread = json_object(),
+           *leaf = json_object_get(json_object_get(json_object_get(head, "tree"), "leaf"), "id");
     bool fine = thread != NULL;
     for (int i = 0; names[i]; i++) {
         fine = copy_member(thread, head, names[i]) && fine;
@@ -55,6 +56,10 @@ json_t *ac_cosmos_doc_thread(const json_t *head)
     if (json_is_null(json_object_get(thread, "metadata"))) {
         fine = ac_json_put(thread, "metadata", json_object()) && fine;
     }
+    if (!leaf) { /* a copy in an entry has no tree */
+        leaf = json_object_get(head, "leaf");
+    }
+    fine = ac_json_put(thread, "leaf", leaf ? json_incref(leaf) : json_null()) && fine;
     if (!fine) {
         json_decref(thread);
         return NULL;
@@ -138,7 +143,11 @@ json_t *ac_cosmos_doc_make_entry(const json_t *head)
 {
     json_t *index = index_base(head), *thread = ac_cosmos_doc_thread(head);
     size_t len = 0;
-    char *text = ac_json_dump(thread, &len);
+    char *text;
+    if (json_is_null(json_object_get(thread, "leaf"))) {
+        json_object_del(thread, "leaf"); /* of a line: as in older entries */
+    }
+    text = ac_json_dump(thread, &len);
     if (text && len <= COPY_MOST) {
         ac_json_put(index, "copy", json_deep_copy(thread));
         ac_json_put(index, "version", json_integer(ac_cosmos_doc_version(head)));
@@ -205,6 +214,9 @@ apr_status_t ac_cosmos_doc_make_message(json_t **pdoc, const json_t *message, co
     if (json_is_array(json_object_get(message, "attachments"))) {
         fine = copy_member(doc, message, "attachments") && fine;
     }
+    if (json_object_get(message, "parent_id")) {
+        fine = copy_member(doc, message, "parent_id") && fine;
+    }
     if (!fine) {
         json_decref(doc);
         return ac_err_set(err, AC_INTERNAL, "out of memory");
@@ -215,7 +227,7 @@ apr_status_t ac_cosmos_doc_make_message(json_t **pdoc, const json_t *message, co
 
 json_t *ac_cosmos_doc_message(const json_t *doc)
 {
-    static const char *const names[] = {"id", "thread_id", "seq", "role", "content", NULL};
+    static const char *const names[] = {"id", "thread_id", "parent_id", "seq", "role", "content", NULL};
     json_t *message = json_object(), *given = json_object_get(doc, "metadata"),
            *own = json_object_get(doc, "own_tool_calls");
     json_t *metadata = json_is_object(given) ? json_copy(given) : json_object();

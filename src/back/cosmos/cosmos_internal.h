@@ -5,7 +5,8 @@
  *   cosmos_doc.c                                               documents
  *   cosmos_query.c, cosmos_thread_doc.c, cosmos_entry.c,
  *   cosmos_lease.c, cosmos_run_check.c, cosmos_keys.c,
- *   cosmos_usage.c, cosmos_usage_heal.c, cosmos_turns.c        parts of verbs
+ *   cosmos_usage.c, cosmos_usage_heal.c, cosmos_turns.c,
+ *   cosmos_tree.c                                              parts of verbs
  *   cosmos_prepare.c                                           database and containers
  *   one file for each domain object with its verbs; cosmos_store.c has the table of verbs.
  * docs/cosmos.md describes the documents, docs/internals/cosmos-turn.md the steps of a turn. All functions are for the
@@ -93,7 +94,7 @@ typedef struct ac_cosmos_query_t {
 } ac_cosmos_query_t;
 struct ac_cosmos_selection_t { /* the query of a task */
     ac_cosmos_query_t query;
-    char *key, *continuation;
+    char *key, *sql, *continuation;
 };
 /* Runs a query page by page until it has `want` rows or all of them; they are in task->rows. */
 void ac_cosmos_query_run(ac_cosmos_task_t *task, const ac_cosmos_query_t *query, ac_cosmos_step_fn *fn);
@@ -102,6 +103,7 @@ static inline void ac_cosmos_query_clear(ac_cosmos_task_t *task)
     if (task->selection) {
         json_decref(task->selection->query.parameters);
         free(task->selection->key);
+        free(task->selection->sql);
         free(task->selection->continuation);
         free(task->selection);
         task->selection = NULL;
@@ -232,15 +234,35 @@ json_t *ac_cosmos_usage_row(const json_t *doc);
 
 /* Writes task->parts, one after the other. A part is invisible until its stub is written. */
 void ac_cosmos_turn_write_parts(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
-/* Reads the stored message of task->documents into task->found; NULL: it is not stored. */
-void ac_cosmos_turn_find_message(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
-/* Gives the message of task->documents the next seq, and makes the thread's document with it. run: the active run,
- * consumed. */
+/* Reads the message with this id into task->found; NULL: it is not stored. */
+void ac_cosmos_turn_find_message(ac_cosmos_task_t *task, const char *id, ac_cosmos_step_fn *fn);
+/* Gives the message of task->documents the next seq and its parent, and makes the thread's document with it. A turn
+ * that begins without a message changes the thread's document all the same. run: the active run, consumed. errors: of
+ * ac_tree_add() */
 apr_status_t ac_cosmos_turn_advance(ac_cosmos_task_t *task, json_t *run);
 /* Writes the batch of a turn: the thread's document first. fresh: it is created, not replaced. */
 void ac_cosmos_turn_commit(ac_cosmos_task_t *task, bool fresh, ac_cosmos_reply_fn *fn);
 /* Makes the committed document task->thread, and remembers it. */
 void ac_cosmos_turn_committed(ac_cosmos_task_t *task, const ac_cosmos_reply_t *reply);
+
+/* ---- cosmos_tree.c ---- */
+
+/* Reads the tree of task->thread. errors: store_error */
+apr_status_t ac_cosmos_tree_read(ac_tree_t *tree, ac_cosmos_task_t *task);
+/* Gives `message` its parent and the next seq, and adds it to `thread`, a copy of the thread's document that will
+ * replace it. errors: of ac_tree_add() */
+apr_status_t ac_cosmos_tree_add(ac_cosmos_task_t *task, json_t *thread, json_t *message);
+/* Checks that a turn which begins without a message will have room for its answer. errors: of ac_tree_add() */
+apr_status_t ac_cosmos_tree_check(ac_cosmos_task_t *task);
+/* Reads the message with the id in this member of op->in into task->found, and task->thread again if the message is
+ * newer than it. Ends the task with not_found, or as damaged. */
+void ac_cosmos_tree_find(ac_cosmos_task_t *task, const char *member, ac_cosmos_step_fn *fn);
+/* Finds the leaf to which THREAD_UPDATE moves: task->update.leaf, leaf_id. Ends the task with the errors of the
+ * verb. */
+void ac_cosmos_tree_leaf(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
+/* Completes task->found, messages in the API's shape from the documents task->rows: parents, and with `siblings` their
+ * siblings. Reads the ids that are not among the messages, if there are any. */
+void ac_cosmos_tree_show(ac_cosmos_task_t *task, bool siblings, ac_cosmos_step_fn *fn);
 
 /* ---- cosmos_list_sql.c ---- */
 

@@ -74,7 +74,7 @@ static void threads_done(ac_cosmos_task_t *task)
 
 static json_t *record_of(const json_t *head)
 {
-    static const char *const more[] = {"owner", "deleted_at", "restore_status", NULL};
+    static const char *const more[] = {"tree", "owner", "deleted_at", "restore_status", NULL};
     json_t *record = ac_cosmos_doc_thread(head);
     for (int i = 0; more[i]; i++) {
         json_t *value = json_object_get(head, more[i]);
@@ -194,6 +194,9 @@ static apr_status_t head_from(ac_cosmos_task_t *task, const json_t *record)
             if (json_is_string(value)) {
                 ac_json_put(task->thread.doc, more[i], json_incref(value));
             }
+        }
+        if (json_is_object(json_object_get(record, "tree"))) {
+            ac_json_put(task->thread.doc, "tree", json_incref(json_object_get(record, "tree")));
         }
     }
     return status;

@@ -47,9 +47,21 @@ static bool is_new_thread(const ac_cosmos_task_t *task)
     return json_is_object(json_object_get(task->op->in, "thread"));
 }
 
+/* A turn without a message answers a stored question. */
+static bool has_message(const ac_cosmos_task_t *task)
+{
+    return json_is_object(json_object_get(task->op->in, "message"));
+}
+
 static const char *open_message_id(const ac_cosmos_task_t *task)
 {
     return ac_json_peek_string(json_object_get(task->documents, "message"), "id", "");
+}
+
+/* The unique key of the run's entry. */
+static const char *open_entry_key(const ac_cosmos_task_t *task)
+{
+    return has_message(task) ? open_message_id(task) : task->run_id;
 }
 
 /* ---- endings ---- */
@@ -70,7 +82,7 @@ static void end_opened(ac_cosmos_task_t *task, const json_t *message)
 {
     json_t *out = json_object();
     bool fine = ac_json_put(out, "thread", ac_cosmos_doc_thread(task->thread.doc));
-    fine = ac_json_put(out, "message", ac_cosmos_doc_message(message)) && fine;
+    fine = ac_json_put(out, "message", message ? ac_cosmos_doc_message(message) : json_null()) && fine;
     task->op->out = out;
     ac_cosmos_lease_opened(task->store, task->run_id);
     ac_cosmos_task_end(task, fine ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
@@ -82,8 +94,11 @@ static apr_status_t open_make_documents(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
     json_t *message = NULL, *run = NULL;
-    apr_status_t status = ac_cosmos_doc_make_message(&message, json_object_get(op->in, "message"), op->id, &op->err);
+    apr_status_t status = APR_SUCCESS;
     task->parts = json_array();
+    if (!json_is_null(json_object_get(op->in, "message"))) {
+        status = ac_cosmos_doc_make_message(&message, json_object_get(op->in, "message"), op->id, &op->err);
+    }
     if (status == APR_SUCCESS) {
         status = ac_cosmos_doc_make_run(&run, json_object_get(op->in, "run"), op, &op->err);
     }
@@ -151,7 +166,7 @@ static void open_check_state(ac_cosmos_task_t *task)
     if (!ac_cosmos_thread_doc_lives(&task->thread, false)) {
         ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no thread with this id"));
     } else if (*run_id && strcmp(run_id, task->run_id) == 0) {
-        ac_cosmos_turn_find_message(task, open_check_earlier_or_busy);
+        ac_cosmos_turn_find_message(task, open_message_id(task), open_check_earlier_or_busy);
     } else if (*run_id) {
         end_busy(task);
     } else if (open_has_new_messages(task)) {
@@ -170,7 +185,7 @@ static void open_claim_entries(ac_cosmos_task_t *task)
 {
     const char *owner = task->op->owner;
     ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .container = AC_COSMOS_THREADS, .key = owner};
-    json_t *run = ac_cosmos_doc_make_run_entry(owner, task->run_id, task->op->id, open_message_id(task)), *thread;
+    json_t *run = ac_cosmos_doc_make_run_entry(owner, task->run_id, task->op->id, open_entry_key(task)), *thread;
     ac_cosmos_batch_t batch;
     ac_json_put(run, "changing", json_true()); /* until it is counted */
     ac_id_make(task->entry.change, "made_");
@@ -209,7 +224,7 @@ static void open_on_entry_read(void *baton, const ac_cosmos_reply_t *reply)
         return;
     }
     if (reply->status == 200 && strcmp(ac_json_peek_string(reply->body, "thread_id", ""), task->op->id) == 0 &&
-        strcmp(ac_json_peek_string(reply->body, "key", ""), open_message_id(task)) == 0) {
+        strcmp(ac_json_peek_string(reply->body, "key", ""), open_entry_key(task)) == 0) {
         ac_cosmos_entry_mark(task, open_claim_key);
     } else {
         end_conflict(task);
@@ -237,7 +252,8 @@ static void open_commit(ac_cosmos_task_t *task)
     bool fine = ac_json_put(run, "holder", json_incref(json_object_get(lease, "holder")));
     fine = ac_json_put(run, "lease_until", json_incref(json_object_get(lease, "lease_until"))) && fine;
     if (!fine || ac_cosmos_turn_advance(task, lease) != APR_SUCCESS) {
-        ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
+        ac_err_set(&task->op->err, AC_INTERNAL, "out of memory");
+        ac_cosmos_task_end(task, ac_err_row(task->op->err.kind)->status);
         return;
     }
     ac_cosmos_turn_commit(task, is_new_thread(task), open_on_committed);
@@ -255,7 +271,7 @@ static void open_on_committed(void *baton, const ac_cosmos_reply_t *reply)
     }
     if (reply->status == 200) {
         ac_cosmos_turn_committed(task, reply);
-        end_opened(task, task->whole ? task->whole : json_object_get(task->documents, "message"));
+        end_opened(task, task->whole);
         return;
     }
     ac_cosmos_thread_doc_retry(task, reply->status == 409 ? open_find_earlier : open_check_thread);
@@ -266,7 +282,7 @@ static void open_on_committed(void *baton, const ac_cosmos_reply_t *reply)
 static void open_find_earlier(ac_cosmos_task_t *task)
 {
     if (task->thread.doc) {
-        ac_cosmos_turn_find_message(task, open_check_earlier);
+        ac_cosmos_turn_find_message(task, open_message_id(task), open_check_earlier);
     } else {
         end_conflict(task);
     }
@@ -274,15 +290,15 @@ static void open_find_earlier(ac_cosmos_task_t *task)
 
 static void open_check_earlier_or_busy(ac_cosmos_task_t *task)
 {
-    (task->found ? open_check_earlier : end_busy)(task);
+    (task->found || !has_message(task) ? open_check_earlier : end_busy)(task);
 }
 
 /* Renews the lease. That changes the run's document, so that a task that has just read it cannot close the run as
  * dead. */
 static void open_check_earlier(ac_cosmos_task_t *task)
 {
-    const char *run_id = ac_json_peek_string(task->found, "run_id", "");
-    if (task->found && strcmp(run_id, task->run_id) == 0 && ac_cosmos_thread_doc_lives(&task->thread, false)) {
+    bool ours = !has_message(task) || strcmp(ac_json_peek_string(task->found, "run_id", ""), task->run_id) == 0;
+    if (ours && ac_cosmos_thread_doc_lives(&task->thread, false)) {
         json_t *until = ac_cosmos_lease_end(task->store);
         ac_cosmos_lease_patch(task, task->store->holder, "lease_until", until, open_on_lease_renewed);
     } else {

@@ -17,6 +17,7 @@ void ac_cosmos_query_run(ac_cosmos_task_t *task, const ac_cosmos_query_t *query,
     ac_cosmos_selection_t *selection = ac_alloc(sizeof(*selection));
     selection->query = *query;
     selection->key = query->key ? strdup(query->key) : NULL;
+    selection->query.sql = selection->sql = strdup(query->sql);
     selection->continuation = query->continuation ? strdup(query->continuation) : NULL;
     ac_cosmos_query_clear(task);
     task->selection = selection;
@@ -101,17 +102,21 @@ void ac_cosmos_query_join(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
     join_next(task);
 }
 
-/* Replaces a stub by the document that its parts contain. The stub's seq and feedback count: the parts were written
- * before them. */
+/* Replaces a stub by the document that its parts contain. The stub's seq, parent and feedback count: the parts were
+ * written before them. */
 static bool replace_stub(ac_cosmos_task_t *task)
 {
+    static const char *const names[] = {"seq", "parent_id", "feedback"};
     const json_t *stub = json_array_get(task->rows, task->row);
     const char *text = task->join.text.data ? task->join.text.data : "";
     json_t *doc = json_loadb(text, task->join.text.len, JSON_ALLOW_NUL, NULL);
-    json_t *seq = json_object_get(stub, "seq"), *feedback = json_object_get(stub, "feedback");
+    bool fine = json_is_object(doc);
     json_object_del(doc, "feedback");
-    if (!json_is_object(doc) || (seq && !ac_json_put(doc, "seq", json_incref(seq))) ||
-        (feedback && !ac_json_put(doc, "feedback", json_incref(feedback)))) {
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        json_t *value = json_object_get(stub, names[i]);
+        fine = fine && (!value || ac_json_put(doc, names[i], json_incref(value)));
+    }
+    if (!fine) {
         json_decref(doc);
         return false;
     }

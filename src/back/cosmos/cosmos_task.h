@@ -168,6 +168,12 @@ struct ac_cosmos_task_t {
         char change[AC_ID_SIZE];        /* the change that the thread's entry is marked with */
         char etag[AC_COSMOS_ETAG_SIZE]; /* of the thread's entry, as marked, or as read for a repair */
     } entry;
+    /* cosmos_tree.c */
+    struct {
+        const char *member; /* of op->in, with the id of the message that is looked for */
+        int n_tries;
+        bool siblings; /* the messages are shown with them */
+    } find;
     /* cosmos_keys.c */
     struct {
         const json_t *in;               /* the Idempotency-Key of op->in; or NULL */
@@ -194,6 +200,8 @@ struct ac_cosmos_task_t {
         } create;              /* a thread */
         struct {
             bool status_changes;
+            int64_t leaf; /* 0: it stays where it is */
+            char leaf_id[AC_ID_SIZE];
         } update; /* a thread, also hide and restore */
         struct {
             int n_open;             /* calls without a decision, with this one decided */

@@ -11,7 +11,7 @@
  * THREAD_GET: read the thread's document
  *
  * THREAD_UPDATE, THREAD_DELETE (soft), THREAD_RESTORE
- *  1  read the thread's document
+ *  1  read the thread's document; with a leaf also the message, and the last one below it
  *  2  apply the operation to a copy, and mark the thread's entry
  *  3  replace the document under its ETag
  *     - 404 or 412, the thread changed: read it. If its nonce is this task's, an earlier attempt replaced it; else 2
@@ -28,6 +28,7 @@ static void created_before(ac_cosmos_task_t *task);
 static void on_entry_removed(void *baton, const ac_cosmos_reply_t *reply);
 static void on_index_replaced(void *baton, const ac_cosmos_reply_t *reply);
 static void got(ac_cosmos_task_t *task);
+static void cosmos_threads_begin_change(ac_cosmos_task_t *task);
 static void cosmos_threads_change_from(ac_cosmos_task_t *task);
 static void cosmos_threads_write_change(ac_cosmos_task_t *task);
 static void cosmos_threads_on_changed(void *baton, const ac_cosmos_reply_t *reply);
@@ -171,7 +172,7 @@ static void got(ac_cosmos_task_t *task)
 
 void ac_cosmos_thread_update(ac_cosmos_task_t *task)
 {
-    ac_cosmos_thread_doc_read(task, false, cosmos_threads_change_from);
+    ac_cosmos_thread_doc_read(task, false, cosmos_threads_begin_change);
 }
 
 void ac_cosmos_thread_hide(ac_cosmos_task_t *task)
@@ -182,6 +183,16 @@ void ac_cosmos_thread_hide(ac_cosmos_task_t *task)
 void ac_cosmos_thread_restore(ac_cosmos_task_t *task)
 {
     ac_cosmos_thread_doc_read(task, false, cosmos_threads_change_from);
+}
+
+static void cosmos_threads_begin_change(ac_cosmos_task_t *task)
+{
+    bool moves = task->op->verb == AC_STORE_THREAD_UPDATE && json_object_get(task->op->in, "leaf");
+    if (moves && ac_cosmos_thread_doc_lives(&task->thread, false)) {
+        ac_cosmos_tree_leaf(task, cosmos_threads_change_from);
+    } else {
+        cosmos_threads_change_from(task);
+    }
 }
 
 /* ---- 2: the operation ---- */
@@ -228,6 +239,18 @@ static apr_status_t apply_restore(ac_store_op_t *op, json_t *thread)
     return status;
 }
 
+static apr_status_t apply_leaf(ac_cosmos_task_t *task, json_t *thread)
+{
+    ac_tree_t tree;
+    apr_status_t status = task->update.leaf > 0 ? ac_cosmos_tree_read(&tree, task) : APR_SUCCESS;
+    if (status == APR_SUCCESS && task->update.leaf > 0) {
+        ac_tree_leaf_set(&tree, task->update.leaf, task->update.leaf_id);
+        ac_json_put(thread, "tree", ac_tree_json(&tree));
+        ac_tree_free(&tree);
+    }
+    return status;
+}
+
 /* Applies the operation to a copy of the thread's document. errors: of the verb */
 static apr_status_t apply(ac_cosmos_task_t *task, json_t *thread)
 {
@@ -242,6 +265,7 @@ static apr_status_t apply(ac_cosmos_task_t *task, json_t *thread)
     status = ac_store_thread_check(op, ac_cosmos_doc_version(thread));
     if (status == APR_SUCCESS) {
         apply_update(op, thread);
+        status = apply_leaf(task, thread);
     }
     return status;
 }
@@ -309,7 +333,7 @@ static void changed_before(ac_cosmos_task_t *task)
     if (task->thread.doc && strcmp(ac_json_peek_string(task->thread.doc, "nonce", ""), nonce) == 0) {
         after_change(task);
     } else {
-        cosmos_threads_change_from(task);
+        cosmos_threads_begin_change(task);
     }
 }
 

@@ -68,9 +68,8 @@ static void turns_on_message(void *baton, const ac_cosmos_reply_t *reply)
     ac_cosmos_query_join(task, set_found);
 }
 
-void ac_cosmos_turn_find_message(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
+void ac_cosmos_turn_find_message(ac_cosmos_task_t *task, const char *id, ac_cosmos_step_fn *fn)
 {
-    const char *id = ac_json_peek_string(json_object_get(task->documents, "message"), "id", "");
     ac_cosmos_request_t request = {.verb = AC_COSMOS_READ,
                                    .container = AC_COSMOS_MESSAGES,
                                    .key = task->op->id,
@@ -87,30 +86,36 @@ void ac_cosmos_turn_find_message(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
 
 /* ---- the batch ---- */
 
+/* What a turn changes in the thread's document. */
+static bool put_turn(ac_cosmos_task_t *task, json_t *thread, json_t *updated_at)
+{
+    const json_t *title = json_object_get(thread, "title"), *first = json_object_get(task->op->in, "title");
+    bool fine = true;
+    if (!json_is_string(title) && json_is_string(first)) {
+        fine = ac_json_put(thread, "title", json_incref((json_t *)first));
+    }
+    fine = ac_json_put(thread, "last_run", json_string(task->run_id)) && fine;
+    fine = ac_json_put(thread, "updated_at", json_incref(updated_at)) && fine;
+    return ac_json_put(thread, "version", json_integer(ac_cosmos_doc_version(thread) + 1)) && fine;
+}
+
 apr_status_t ac_cosmos_turn_advance(ac_cosmos_task_t *task, json_t *run)
 {
     json_t *thread = json_copy(task->thread.doc), *message = json_object_get(task->documents, "message");
-    const json_t *title = json_object_get(thread, "title"), *first = json_object_get(task->op->in, "title");
+    apr_status_t status = APR_SUCCESS;
     bool fine = ac_json_put(thread, "active_run", run);
     if (*task->entry.change) {
         fine = ac_json_put(thread, "change", json_string(task->entry.change)) && fine;
     }
     if (json_is_object(message)) {
-        int64_t seq = ac_json_peek_int(thread, "message_count", 0) + 1;
-        if (!json_is_string(title) && json_is_string(first)) {
-            fine = ac_json_put(thread, "title", json_incref((json_t *)first)) && fine;
-        }
-        fine = ac_json_put(thread, "message_count", json_integer(seq)) && fine;
-        fine = ac_json_put(thread, "last_run", json_string(task->run_id)) && fine;
-        fine = ac_json_put(thread, "updated_at", json_incref(json_object_get(message, "timestamp"))) && fine;
-        fine = ac_json_put(thread, "version", json_integer(ac_cosmos_doc_version(thread) + 1)) && fine;
-        fine = ac_json_put(message, "seq", json_integer(seq)) && fine;
-        if (task->whole) {
-            fine = ac_json_put(task->whole, "seq", json_integer(seq)) && fine;
-        }
+        status = ac_cosmos_tree_add(task, thread, message);
+        fine = put_turn(task, thread, json_object_get(message, "timestamp")) && fine;
+    } else if (task->op->verb == AC_STORE_TURN_OPEN) {
+        status = ac_cosmos_tree_check(task);
+        fine = put_turn(task, thread, json_object_get(json_object_get(task->documents, "run"), "created_at")) && fine;
     }
     fine = ac_json_put(task->documents, "head", thread) && fine;
-    return fine ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory");
+    return fine || status != APR_SUCCESS ? status : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory");
 }
 
 static void add_to_batch(ac_cosmos_batch_t *batch, ac_cosmos_task_t *task, const char *name, ac_cosmos_verb_e verb)
