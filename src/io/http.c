@@ -182,8 +182,7 @@ static void http_forget_request(ac_http_t *http)
     curl_off_t sent = 0;
     curl_easy_getinfo(http->transfer.easy, CURLINFO_SIZE_UPLOAD_T, &sent);
     if (!http->copy->send_body || (size_t)sent >= http->copy->request.body_len) {
-        curl_easy_setopt(http->transfer.easy, CURLOPT_HTTPHEADER, NULL);
-        ac_http_request_free(http->copy);
+        ac_http_request_forget(http->copy, http->transfer.easy);
         http->copy = NULL;
     }
     ac_buf_free(&http->answer.head);

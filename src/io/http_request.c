@@ -339,6 +339,14 @@ bool ac_http_request_apply(const ac_http_request_copy_t *copy, void *easy)
         curl_easy_setopt(easy, CURLOPT_URL, copy->url) == CURLE_OK;
 }
 
+void ac_http_request_forget(ac_http_request_copy_t *copy, void *easy)
+{
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
+    /* curl sends every body over HTTP/2 from a buffer, and keeps it to the end; setting its size frees it. */
+    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER);
+    ac_http_request_free(copy);
+}
+
 /* ---- redirects ---- */
 
 static void keep_headers(ac_http_request_copy_t *copy, bool same_origin)

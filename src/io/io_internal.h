@@ -62,6 +62,8 @@ typedef struct ac_http_request_copy_t {
 apr_status_t ac_http_request_copy(ac_http_request_copy_t **pcopy, const ac_http_request_t *request, ac_err_t *err);
 void ac_http_request_free(ac_http_request_copy_t *copy);
 bool ac_http_request_apply(const ac_http_request_copy_t *copy, void *easy);
+/* The whole request has been sent: frees the copy, and what curl holds for it. Also inside curl's callbacks. */
+void ac_http_request_forget(ac_http_request_copy_t *copy, void *easy);
 bool ac_http_request_multiplexes(const ac_http_request_copy_t *copy); /* HTTP/2 is requested */
 /* Changes the request to the target of a 3xx: url, method, body and headers. Drops everything that may be a secret if
  * the origin changes. errors: upstream_error */
