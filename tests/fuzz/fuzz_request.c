@@ -36,6 +36,12 @@ const ac_mount_conf_t *ac_mount_conf(const request_rec *r)
     return &mount;
 }
 
+bool ac_problem_v1_is(const request_rec *r)
+{
+    (void)r;
+    return false;
+}
+
 static char *take_line(const char **ptext, const char *end, apr_pool_t *p)
 {
     const char *lf = memchr(*ptext, '\n', (size_t)(end - *ptext));
