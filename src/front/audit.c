@@ -35,6 +35,7 @@ static const char *const events[AC_N_AUDITS] = {
     [AC_AUDIT_RUN_CANCELLED] = "run.cancelled",
     [AC_AUDIT_FEEDBACK_GIVEN] = "feedback.given",
     [AC_AUDIT_FEEDBACK_REMOVED] = "feedback.removed",
+    [AC_AUDIT_EXPORTED] = "owner.exported",
 };
 
 static ac_log_file_t *audit_log; /* AgentChatAuditLog; NULL: there is none */

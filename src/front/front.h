@@ -108,7 +108,7 @@ typedef struct ac_route_t {
 #define AC_ALWAYS_STREAMS 16                /* HEAD is answered without a call of fn */
 #define AC_IS_METRICS 32                    /* no limit counts it, nor a metric; AgentChatMetrics says who may */
 #define AC_ALSO_CSV 64                      /* Accept may name text/csv */
-#define AC_IS_LINES 128                     /* the answer is JSON lines; Accept may name application/x-ndjson */
+#define AC_IS_LINES 128                     /* sent while it is made; Accept may name x-ndjson and markdown */
 #define AC_IS_V1 256                        /* 404 without AgentChatOpenAI */
 extern const ac_route_t ac_routes[];        /* ends with pattern NULL; docs are checked against it */
 int ac_route_header_parser(request_rec *r); /* the hooks of these names */
@@ -170,6 +170,7 @@ typedef enum ac_audit_e {
     AC_AUDIT_RUN_CANCELLED,
     AC_AUDIT_FEEDBACK_GIVEN,
     AC_AUDIT_FEEDBACK_REMOVED,
+    AC_AUDIT_EXPORTED,
     AC_N_AUDITS
 } ac_audit_e;
 typedef struct ac_audit_t { /* what the handler of a request is about to do */

@@ -23,6 +23,8 @@ static const char *const q_agent_threads[] = {"limit", "offset", "status", NULL}
 static const char *const q_say[] = {"message", NULL};
 static const char *const q_events[] = {"after", NULL};
 static const char *const q_usage[] = {"from", "to", "by", "agent_id", "model", "owner", "format", NULL};
+static const char *const q_export[] = {"format", "all", NULL};
+static const char *const q_me[] = {"after", NULL};
 static const char *const q_feedback[] = {"from", "to", "agent_id", "rating", "limit", "after", NULL};
 static const char *const q_none[] = {NULL};
 
@@ -62,6 +64,9 @@ const ac_route_t ac_routes[] = {
      "The same for an EventSource", q_say},
     {M_GET, "/usage", STORED | AC_ALSO_CSV, ac_api_usage_get, NULL, "Tokens, cost and runs by day and other groups",
      q_usage},
+    {M_GET, "/threads/{id}/export", STORED | AC_IS_LINES, ac_api_export_thread, NULL,
+     "A conversation as Markdown or JSON", q_export},
+    {M_GET, "/me/export", STORED | AC_IS_LINES, ac_api_export_me, NULL, "All that the caller has, as JSON lines", q_me},
     {M_PUT, "/messages/{id}/feedback", STORED, ac_api_feedback_put, NULL, "Rate an answer", NULL},
     {M_GET, "/feedback", STORED | AC_NEEDS_ADMIN | AC_IS_LINES, ac_api_feedback_list, NULL,
      "The feedback of all owners, as JSON lines", q_feedback},

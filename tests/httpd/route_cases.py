@@ -61,6 +61,8 @@ CASES = {
                        {"message": "x", "conversation_id": "{thread}"}),
     "POST /agent/stream": Case("/agent/stream", THEIRS, {"message": "x"}),
     "GET /agent/stream": Case("/agent/stream?message=x", THEIRS),
+    "GET /threads/{id}/export": Case("/threads/{thread}/export", NOT_FOUND),
+    "GET /me/export": Case("/me/export", THEIRS),
     "PUT /messages/{id}/feedback": Case("/messages/{answer}/feedback", NOT_FOUND,
                                         {"rating": "up", "thread_id": "{thread}"}, {"rating": None}),
     "GET /feedback": Case("/feedback", ADMIN),

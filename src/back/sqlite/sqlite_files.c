@@ -217,11 +217,11 @@ apr_status_t ac_sqlite_file_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     json_t *data = json_array(), *next = NULL;
     sqlite3_stmt *stmt;
     bool more = false;
-    apr_status_t status =
-        ac_sqlite_statement_start(&stmt, conn, thread_id ? sql_list_thread : sql_list,
-                                  AC_SQLITE_ARGS(ac_sqlite_text(op->owner), ac_sqlite_text(after),
-                                                 ac_sqlite_int(op->page.limit + 1), ac_sqlite_text(thread_id)),
-                                  &op->err);
+    apr_status_t status = ac_sqlite_statement_start(
+        &stmt, conn, thread_id ? sql_list_thread : sql_list,
+        AC_SQLITE_ARGS(ac_sqlite_text(op->owner), ac_sqlite_text(after), ac_sqlite_int(op->page.limit + 1),
+                       thread_id ? ac_sqlite_text(thread_id) : (ac_sqlite_arg_t){.type = AC_SQLITE_END}),
+        &op->err);
 
     if (status == APR_SUCCESS) {
         status = files_read(data, &more, conn, op, stmt);

@@ -221,7 +221,7 @@ int ac_api_feedback_list(ac_request_t *rq)
         json_decref(in);
         return ac_reply_problem(rq, NULL);
     }
-    ac_reply_lines_begin(&lines, rq);
+    ac_reply_lines_begin(&lines, rq, AC_REPLY_LINES_TYPE);
     do {
         n = send_page(&lines, in, limit - sent);
         sent += n > 0 ? n : 0;

@@ -38,6 +38,11 @@ int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *chat);
 /* The text of USAGE_SUM's answer as CSV, in p. NULL: out of memory. */
 const char *ac_usage_csv_text(apr_pool_t *p, const json_t *out, size_t *plen);
 
+/* ---- export_markdown.c ---- */
+void ac_export_markdown_begin(ac_buf_t *out, const json_t *thread);
+/* steps: those of the message's run, or NULL. */
+void ac_export_markdown_message(ac_buf_t *out, const json_t *message, const json_t *steps);
+
 /* ---- compat.c ---- */
 /* Reads the thread of rq's body: thread_id, or its older name. *pid: NULL if the body has none. errors:
  * invalid_request, also if the two differ; not_found if it is not the id of a thread. */

@@ -151,6 +151,7 @@ int ac_reply_problem(ac_request_t *rq, const ac_err_t *err)
     /* Headers that a handler set for a successful answer do not belong to a problem. */
     apr_table_unset(rq->r->headers_out, "ETag");
     apr_table_unset(rq->r->headers_out, "Location");
+    apr_table_unset(rq->r->headers_out, "Content-Disposition");
     send_body(rq->r, text, len);
     return OK;
 }
@@ -159,9 +160,9 @@ int ac_reply_problem(ac_request_t *rq, const ac_err_t *err)
 
 #define WAITING_MOST (64 * 1024) /* bytes that are collected before they are sent */
 
-void ac_reply_lines_begin(ac_reply_lines_t *lines, ac_request_t *rq)
+void ac_reply_lines_begin(ac_reply_lines_t *lines, ac_request_t *rq, const char *type)
 {
-    *lines = (ac_reply_lines_t){.rq = rq};
+    *lines = (ac_reply_lines_t){.rq = rq, .type = type};
     lines->brigade = apr_brigade_create(rq->r->pool, rq->r->connection->bucket_alloc);
 }
 
@@ -174,7 +175,7 @@ static void lines_begin_answer(ac_reply_lines_t *lines)
     lines->begun = true;
     ac_audit_done(rq);
     set_common(rq);
-    ap_set_content_type(rq->r, AC_REPLY_LINES_TYPE);
+    ap_set_content_type(rq->r, lines->type);
     apr_table_setn(rq->r->headers_out, "X-Accel-Buffering", "no");
 }
 
@@ -189,22 +190,27 @@ static void lines_pass(ac_reply_lines_t *lines, bool last)
         lines->rq->r->header_only;
 }
 
-bool ac_reply_lines_add(ac_reply_lines_t *lines, const json_t *value)
+bool ac_reply_lines_text(ac_reply_lines_t *lines, const char *text, size_t len)
 {
     apr_off_t waiting = 0;
+    apr_brigade_write(lines->brigade, NULL, NULL, text, len);
+    if (apr_brigade_length(lines->brigade, 0, &waiting) == APR_SUCCESS && waiting > WAITING_MOST) {
+        lines_pass(lines, false);
+    }
+    return !lines->gone;
+}
+
+bool ac_reply_lines_add(ac_reply_lines_t *lines, const json_t *value)
+{
     size_t len = 0;
     char *text = value ? ac_json_dump(value, &len) : NULL;
     if (!text) {
         ac_err_set(&lines->rq->err, AC_INTERNAL, "memory ran out");
         return false;
     }
-    apr_brigade_write(lines->brigade, NULL, NULL, text, len);
-    apr_brigade_write(lines->brigade, NULL, NULL, "\n", 1);
+    ac_reply_lines_text(lines, text, len);
     free(text);
-    if (apr_brigade_length(lines->brigade, 0, &waiting) == APR_SUCCESS && waiting > WAITING_MOST) {
-        lines_pass(lines, false);
-    }
-    return !lines->gone;
+    return ac_reply_lines_text(lines, "\n", 1);
 }
 
 int ac_reply_lines_end(ac_reply_lines_t *lines)

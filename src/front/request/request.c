@@ -227,7 +227,8 @@ apr_status_t ac_request_accept(ac_request_t *rq)
     }
     preferred_dialect(&stream, rq, accept, true);
     if (stream.q || ((rq->route->needs & AC_ALSO_CSV) && accept_weight(accept, "text/csv").q) ||
-        ((rq->route->needs & AC_IS_LINES) && accept_weight(accept, AC_REPLY_LINES_TYPE).q)) {
+        ((rq->route->needs & AC_IS_LINES) &&
+         (accept_weight(accept, AC_REPLY_LINES_TYPE).q || accept_weight(accept, "text/markdown").q))) {
         return APR_SUCCESS;
     }
     return ac_err_set(&rq->err, AC_NOT_ACCEPTABLE, "answers are application/json or text/event-stream");

@@ -128,13 +128,15 @@ int ac_reply_problem(ac_request_t *rq, const ac_err_t *err);
 #define AC_REPLY_LINES_TYPE "application/x-ndjson"
 typedef struct ac_reply_lines_t { /* an answer of JSON lines, of any length; callers read rq and gone only */
     ac_request_t *rq;
+    const char *type;
     apr_bucket_brigade *brigade;
     bool begun; /* the head is sent */
     bool gone;  /* the client, or the connection */
 } ac_reply_lines_t;
 /* Lines wait in memory until 64 KB are worth sending. end: also after an error in rq->err, which becomes the answer if
  * no line was sent, else a last line {object: "error", code, detail}. Returns OK. */
-void ac_reply_lines_begin(ac_reply_lines_t *lines, ac_request_t *rq);
+void ac_reply_lines_begin(ac_reply_lines_t *lines, ac_request_t *rq, const char *type);
+bool ac_reply_lines_text(ac_reply_lines_t *lines, const char *text, size_t len); /* any text, for other types */
 bool ac_reply_lines_add(ac_reply_lines_t *lines,
                         const json_t *value); /* false: the client has gone, or memory ran out */
 int ac_reply_lines_end(ac_reply_lines_t *lines);
