@@ -135,7 +135,12 @@ typedef struct ac_turn_t {
     char run_id[AC_ID_SIZE];          /* made by ac_turn_create() */
     char owner[AC_OWNER_SIZE];
     char thread_id[AC_ID_SIZE];  /* "": makes a thread, unless stateless */
-    char message_id[AC_ID_SIZE]; /* of the user's message; made by ac_turn_create() */
+    char message_id[AC_ID_SIZE]; /* of the user's message; made by ac_turn_create(). With regenerate that of the stored
+                                    question, from LOADING on */
+    char parent_id[AC_ID_SIZE];  /* with has_parent: what the user's message follows; "": nothing */
+    bool has_parent;             /* false: it follows the thread's current leaf */
+    char regenerate[AC_ID_SIZE]; /* an answer, or its question: the turn answers that question once more, and has no
+                                    message of its own; "": it has one */
     char request_id[64];
     char *key;                       /* Idempotency-Key, or NULL; on the heap */
     char key_hash[AC_KEY_HASH_SIZE]; /* of the request that came with the key */

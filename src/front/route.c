@@ -17,7 +17,7 @@
 
 static const char *const q_threads[] = {"limit", "after", "status", "agent_id", "order", "pinned", "label", NULL};
 static const char *const q_delete[] = {"hard_delete", NULL};
-static const char *const q_messages[] = {"limit", "after", "before", "order", NULL};
+static const char *const q_messages[] = {"limit", "after", "before", "order", "all", NULL};
 static const char *const q_runs[] = {"limit", "after", NULL};
 static const char *const q_agent_threads[] = {"limit", "offset", "status", NULL};
 static const char *const q_say[] = {"message", NULL};

@@ -14,6 +14,8 @@ export interface Thread {
   pinned: boolean;
   metadata: ThreadMetadata;
   message_count: number;
+  /** The message with which the current path ends; null, the newest one, in a thread that has never branched. */
+  leaf: string | null;
   created_at: string;
   updated_at: string;
 }
@@ -30,6 +32,11 @@ export interface ToolCall {
 export interface Message {
   id: string;
   thread_id: string;
+  /** The message that it follows; null if none. */
+  parent_id: string | null;
+  /** All messages with the same parent, in order, if there are several; and the place of this one among them. */
+  siblings?: string[];
+  sibling_index?: number;
   seq: number;
   role: 'user' | 'assistant' | 'tool';
   content: string;
@@ -111,6 +118,8 @@ export interface Failure {
 export interface Run {
   id: string;
   thread_id: string;
+  /** The message that it answers. */
+  parent_id?: string;
   agent_id: string | null;
   status: 'queued' | 'in_progress' | 'completed' | 'failed' | 'cancelled' | 'interrupted';
   model: string | null;
@@ -322,13 +331,16 @@ export class AgentChat {
     pinned?: boolean; label?: string },
     options?: RequestOptions): Promise<Page<Thread>>;
   thread(id: string, options?: RequestOptions): Promise<Thread>;
-  updateThread(id: string, members: { title?: string | null; status?: Thread['status']; metadata?: ThreadMetadata | null; pinned?: boolean },
+  updateThread(id: string, members: { title?: string | null; status?: Thread['status']; leaf?: string; metadata?: ThreadMetadata | null; pinned?: boolean },
     options?: RequestOptions): Promise<Thread>;
   renameThread(id: string, title: string, options?: RequestOptions): Promise<Thread>;
   /** Hides the thread, so that restoreThread can restore it; with `hard` removes it permanently. */
   deleteThread(id: string, options?: RequestOptions & { hard?: boolean }): Promise<Deleted>;
   restoreThread(id: string, options?: RequestOptions): Promise<Thread>;
-  messages(threadId: string, where?: { limit?: number; after?: number; before?: number; order?: 'asc' | 'desc' },
+  /** The current path becomes the one through this message, to the newest message below it. */
+  switchBranch(threadId: string, messageId: string, options?: RequestOptions): Promise<Thread>;
+  /** The messages of the current path, or with `all` of all branches. */
+  messages(threadId: string, where?: { limit?: number; after?: number; before?: number; order?: 'asc' | 'desc'; all?: boolean },
     options?: RequestOptions): Promise<Page<Message, number>>;
 
   runs(threadId: string, where?: { limit?: number; after?: string }, options?: RequestOptions): Promise<Page<Run>>;
@@ -347,7 +359,13 @@ export class AgentChat {
 
   /** Sends a message and yields the events of its run. With `threadId` null it creates a new thread. */
   send(threadId: string | null, content: string,
+    options?: { agent_id?: string; metadata?: Metadata; parent_id?: string | null; idempotencyKey?: string; signal?: AbortSignal }): AsyncGenerator<NativeEvent, void, undefined>;
+  /** Puts a question differently: sends a sibling of this user's message. */
+  edit(threadId: string, message: { id: string; parent_id: string | null }, content: string,
     options?: { agent_id?: string; metadata?: Metadata; idempotencyKey?: string; signal?: AbortSignal }): AsyncGenerator<NativeEvent, void, undefined>;
+  /** Has the question of this message answered once more, by another agent if `agent_id` is given. */
+  regenerate(threadId: string, messageId: string,
+    options?: { agent_id?: string; idempotencyKey?: string; signal?: AbortSignal }): AsyncGenerator<NativeEvent, void, undefined>;
   /** The events of a run from the start, or after the event with the id `after`. */
   follow(runId: string, after?: string | number, options?: { signal?: AbortSignal }): AsyncGenerator<NativeEvent, void, undefined>;
 }

@@ -254,7 +254,7 @@ export class AgentChat {
   /** @returns {Promise<Thread>} */
   thread(id, options) { return this.#json('GET', `/threads/${encodeURIComponent(id)}`, options); }
 
-  /** @param {{title?: string, status?: string, metadata?: Object<string, string>}} members @returns {Promise<Thread>} */
+  /** @param {{title?: string, status?: string, metadata?: Object<string, string>, leaf?: string}} members @returns {Promise<Thread>} */
   updateThread(id, members, options) {
     return this.#json('PATCH', `/threads/${encodeURIComponent(id)}`, { body: members, ...options });
   }
@@ -269,7 +269,13 @@ export class AgentChat {
   /** @returns {Promise<Thread>} */
   restoreThread(id, options) { return this.#json('POST', `/threads/${encodeURIComponent(id)}/restore`, options); }
 
-  /** In order. @param {{limit?: number, after?: number, before?: number, order?: 'asc'|'desc'}} [where] @returns {Promise<Page>} */
+  /** The current path becomes the one through this message, to the newest message below it. @returns {Promise<Thread>} */
+  switchBranch(threadId, messageId, options) { return this.updateThread(threadId, { leaf: messageId }, options); }
+
+  /**
+   * Those of the current path in order, or with `all` those of all branches.
+   * @param {{limit?: number, after?: number, before?: number, order?: 'asc'|'desc', all?: boolean}} [where] @returns {Promise<Page>}
+   */
   messages(threadId, where = {}, options) {
     return this.#json('GET', `/threads/${encodeURIComponent(threadId)}/messages${query(where)}`, options);
   }
@@ -316,15 +322,32 @@ export class AgentChat {
    * `done` or `error`. Leaving the loop, or aborting, ends the watching only: the run continues, `cancel` stops it.
    * @param {string?} threadId null: a new thread; the first event, `run`, has its id
    * @param {string} content
-   * @param {{agent_id?: string, metadata?: Object<string, string>, idempotencyKey?: string, signal?: AbortSignal}} [options]
+   * @param {{agent_id?: string, metadata?: Object<string, string>, parent_id?: string?, idempotencyKey?: string, signal?: AbortSignal}} [options]
    *        agent_id: the agent of the new thread, by default the default agent; metadata: of the message, in an existing
-   *        thread; a message with the same idempotencyKey is not run again
+   *        thread; parent_id: the message that it follows, by default the end of the current path, null: none; a message with
+   *        the same idempotencyKey is not run again
    * @returns {AsyncGenerator<NativeEvent>}
    */
-  async *send(threadId, content, { agent_id, metadata, idempotencyKey = newKey(), signal } = {}) {
+  async *send(threadId, content, { agent_id, metadata, parent_id, idempotencyKey = newKey(), signal } = {}) {
     if (!String(content ?? '').trim()) throw new AgentChatError({ status: 400, code: 'message_empty', detail: 'the message is empty' });
-    if (threadId || agent_id) yield* this.#send(threadId, content, { agent_id, metadata, idempotencyKey, signal });
+    if (threadId || agent_id) yield* this.#send(threadId, content, { agent_id, metadata, parent_id, idempotencyKey, signal });
     else yield* this.#sendFirst(content, { metadata, idempotencyKey, signal });
+  }
+
+  /** Puts a question differently: sends a sibling of this user's message. Options and events as of `send`. */
+  edit(threadId, message, content, options = {}) {
+    return this.send(threadId, content, { ...options, parent_id: message.parent_id });
+  }
+
+  /**
+   * Has the question of this message answered once more. The message is an answer, or the question.
+   * @param {string} threadId @param {string} messageId @param {{agent_id?: string, idempotencyKey?: string, signal?: AbortSignal}} [options]
+   *        agent_id: the agent that answers, by default the thread's
+   * @returns {AsyncGenerator<NativeEvent>} as of `send`
+   */
+  async *regenerate(threadId, messageId, { agent_id, idempotencyKey = newKey(), signal } = {}) {
+    yield* this.#run(`/threads/${encodeURIComponent(threadId)}/messages`, { regenerate: messageId, agent_id, stream: true },
+      { idempotencyKey, signal });
   }
 
   /** Sends to a new thread, and removes the thread if the message is refused. */
@@ -343,9 +366,13 @@ export class AgentChat {
     }
   }
 
-  async *#send(threadId, content, { agent_id, metadata, idempotencyKey, signal }) {
+  async *#send(threadId, content, { agent_id, metadata, parent_id, idempotencyKey, signal }) {
     const path = threadId ? `/threads/${encodeURIComponent(threadId)}/messages` : `/agents/${encodeURIComponent(agent_id)}/chat`;
-    const body = threadId ? { content, agent_id, metadata, stream: true } : { message: content, stream: true };
+    const body = threadId ? { content, agent_id, metadata, parent_id, stream: true } : { message: content, stream: true };
+    yield* this.#run(path, body, { idempotencyKey, signal });
+  }
+
+  async *#run(path, body, { idempotencyKey, signal }) {
     const first = connection => this.request('POST', path,
       { body, headers: { 'Idempotency-Key': idempotencyKey }, signal: connection.signal, stream: true });
     yield* this.#events(first, { signal });

@@ -13,7 +13,7 @@ def test_a_plain_answer(client, model):
     response = client.send(thread, "Tell me a joke")
     assert response.status == 200
     message = response.json
-    assert set(message) == {"id", "thread_id", "seq", "role", "content", "tool_calls", "run_id", "timestamp", "metadata"}
+    assert set(message) == {"id", "thread_id", "parent_id", "seq", "role", "content", "tool_calls", "run_id", "timestamp", "metadata"}
     assert (message["role"], message["content"], message["seq"]) == ("assistant", "Why did the chicken…", 2)
     assert message["tool_calls"] is None
     assert message["metadata"]["model"] == "scripted-1" and message["metadata"]["finish_reason"] == "stop"
@@ -249,7 +249,7 @@ def test_runs_of_a_thread(client, model):
     page = client.get(f"/threads/{thread}/runs").json
     assert [r["id"] for r in page["data"]] == made[::-1]
     assert set(page["data"][0]) == {
-        "id", "thread_id", "agent_id", "status", "model", "usage", "cost", "rounds", "ttft_ms", "latency_ms", "error",
+        "id", "thread_id", "agent_id", "parent_id", "status", "model", "usage", "cost", "rounds", "ttft_ms", "latency_ms", "error",
         "created_at", "started_at", "completed_at"}
 
 

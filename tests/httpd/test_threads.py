@@ -15,7 +15,7 @@ def test_create_with_nothing(client):
     assert ID.match(thread["id"])
     assert response.headers["location"].endswith("/api/threads/" + thread["id"])
     assert response.headers["etag"]
-    assert set(thread) == {"id", "title", "agent_id", "status", "pinned", "metadata", "message_count", "created_at",
+    assert set(thread) == {"id", "title", "agent_id", "status", "pinned", "metadata", "message_count", "leaf", "created_at",
                            "updated_at"}
     assert thread["status"] == "active" and thread["message_count"] == 0 and thread["metadata"] == {}
     assert TIME.match(thread["created_at"]) and TIME.match(thread["updated_at"])

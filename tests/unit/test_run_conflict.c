@@ -11,7 +11,8 @@ static void load_seen(int n)
                                         "seq", i));
     }
     expect_op(AC_STORE_TURN_LOAD);
-    answer_op(json_pack("{s:{s:s}, s:o, s:n}", "thread", "agent_id", "assistant", "messages", messages, "active_run"),
+    answer_op(json_pack("{s:{s:s, s:i}, s:o, s:n}", "thread", "agent_id", "assistant", "message_count", n, "messages",
+                        messages, "active_run"),
               AC_OK);
 }
 

@@ -129,6 +129,16 @@ ac_event_log_t *ac_event_log_create(ac_event_dir_t *dir, const ac_event_log_head
     return log;
 }
 
+void ac_event_log_set_place(ac_event_log_t *log, const ac_log_place_t *place)
+{
+    log->file->place = *place;
+}
+
+ac_log_place_t ac_event_log_place(const ac_event_log_t *log)
+{
+    return log->file->place;
+}
+
 void ac_event_log_set_trace(ac_event_log_t *log, const ac_trace_t *trace)
 {
     ac_trace_format(trace, log->file->trace);

@@ -106,6 +106,11 @@ typedef struct ac_event_log_header_t {
     char run_id[AC_ID_SIZE], thread_id[AC_ID_SIZE], message_id[AC_ID_SIZE], owner[AC_OWNER_SIZE];
 } ac_event_log_header_t;
 
+/* Where the answer of a run is stored: as TURN_CLOSE has parent_seq and after. 0: not known. */
+typedef struct ac_log_place_t {
+    int64_t parent_seq, after;
+} ac_log_place_t;
+
 /* Makes a log in the directory of this child. NULL: *pstatus has the error; APR_ENOENT: the child directory is gone;
  * AC_EVENT_TOTAL_EXCEEDED. Loop thread. */
 ac_event_log_t *ac_event_log_create(ac_event_dir_t *dir, const ac_event_log_header_t *header, apr_status_t *pstatus);
@@ -141,6 +146,9 @@ void ac_event_log_position(const ac_event_log_t *log, ac_event_cursor_t *cursor)
 /* The event at the cursor, a new reference; moves the cursor behind it. NULL: none yet. *pclosing, if pclosing is
  * not NULL, is replaced by the last closing write passed, a new reference. */
 ac_event_t *ac_event_log_next(ac_event_log_t *log, ac_event_cursor_t *cursor, json_t **pclosing);
+
+void ac_event_log_set_place(ac_event_log_t *log, const ac_log_place_t *place); /* the owner's, before the first event */
+ac_log_place_t ac_event_log_place(const ac_event_log_t *log);
 
 /* The owner writes the context of the run's span, for those that link to it. */
 void ac_event_log_set_trace(ac_event_log_t *log, const ac_trace_t *trace);

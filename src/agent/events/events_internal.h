@@ -40,6 +40,7 @@ typedef struct ac_event_file_t { /* the mapped header */
     _Atomic uint32_t outcome;              /* ac_log_outcome_e */
     uint64_t mirror_attempt, mirror_token; /* the name of the log's writer at the mirror; the owner's. Token 0: none */
     char trace[AC_TRACEPARENT_SIZE];       /* the context of the run's span; "": none */
+    ac_log_place_t place;
 } ac_event_file_t;
 _Static_assert(sizeof(ac_event_file_t) <= AC_EVENT_FILE_HEADER, "the header has room");
 

@@ -89,6 +89,8 @@ void ac_recover_turn_read(ac_recover_turn_t *turn, ac_event_log_t *log)
     ac_buf_init(&turn->text, AC_MAX_ANSWER);
     turn->tool_calls = json_array();
     turn->steps = json_array();
+    turn->place = ac_event_log_place(log);
+    apr_cpystrn(turn->message_id, ac_event_log_header(log)->message_id, sizeof turn->message_id);
     while (!turn->ended && (event = ac_event_log_next(log, &cursor, &turn->closing)) != NULL) {
         turn->seq = event->seq;
         if (event->type == AC_EVENT_TOKEN) {
@@ -141,6 +143,7 @@ static json_t *make_message(const ac_recover_turn_t *turn, const json_t *run, co
     ac_json_put(metadata, "usage", guess_usage(turn, run));
     ac_json_put(message, "id", message_id(run_id));
     recover_turn_copy(message, "thread_id", run, "thread_id");
+    ac_json_put(message, "parent_id", ac_json_text(turn->message_id));
     ac_json_put(message, "role", json_string("assistant"));
     ac_json_put(message, "content", ac_json_text(turn->text.len ? turn->text.data : ""));
     ac_json_put(message, "tool_calls", n_calls ? json_incref(turn->tool_calls) : json_null());
@@ -189,6 +192,10 @@ json_t *ac_recover_turn_closing(ac_recover_turn_t *turn, const json_t *run, bool
     json_array_foreach(turn->steps, i, step) recover_turn_copy(step, "run_id", run, "id");
     ac_json_put(closing, "message", make_message(turn, run, cancelled ? "cancelled" : "interrupted"));
     ac_json_put(closing, "run", after);
+    if (turn->place.parent_seq > 0) { /* the log of an older version does not have it */
+        ac_json_put(closing, "parent_seq", json_integer(turn->place.parent_seq));
+        ac_json_put(closing, "after", json_integer(turn->place.after));
+    }
     ac_json_put(closing, "steps", json_incref(turn->steps));
     return closing;
 }

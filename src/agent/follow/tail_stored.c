@@ -55,7 +55,11 @@ static void tail_stored_add_run(ac_tail_t *tail)
     tail_stored_copy(data, "run_id", tail->run, "id");
     tail_stored_copy(data, "thread_id", tail->run, "thread_id");
     tail_stored_copy(data, "agent_id", tail->run, "agent_id");
-    tail_stored_copy(data, "message_id", tail->user_message, "id");
+    if (json_object_get(tail->run, "parent_id")) {
+        tail_stored_copy(data, "message_id", tail->run, "parent_id");
+    } else { /* a run of an older version */
+        tail_stored_copy(data, "message_id", tail->user_message, "id");
+    }
     tail_stored_add(tail, ac_event_create(AC_EVENT_RUN, data, NULL, 0), ac_stored_event_time(tail->run, "created_at"));
 }
 
@@ -273,14 +277,17 @@ static void on_messages(ac_store_op_t *op)
     ac_tail_t *tail = answered(op);
     size_t i;
     json_t *message;
+    bool found = false; /* the question: a run's answer is newer */
     if (!tail) {
         return;
     }
+    const char *question = ac_json_peek_string(tail->run, "parent_id", "");
     json_array_foreach(json_object_get(op->out, "data"), i, message)
     {
         json_t **pkept = strcmp(ac_json_peek_string(message, "role", ""), "user") == 0 ? &tail->user_message
                                                                                        : &tail->message;
         tail->before_seq = ac_json_peek_int(message, "seq", tail->before_seq);
+        found = found || strcmp(ac_json_peek_string(message, "id", ""), question) == 0;
         if (strcmp(ac_json_peek_string(message, "run_id", ""), tail->run_id) != 0 || *pkept) {
             continue;
         }
@@ -289,7 +296,7 @@ static void on_messages(ac_store_op_t *op)
     bool more = i && json_is_true(json_object_get(op->out, "has_more"));
     ac_store_op_free(op);
     /* Messages come from the newest on; the user's message is the first of its turn. */
-    if (more && !tail->user_message) {
+    if (more && !tail->user_message && !found) {
         ask_messages(tail);
         return;
     }
@@ -304,6 +311,7 @@ static void ask_messages(ac_tail_t *tail)
     ac_store_op_t *op =
         ac_store_op_create(AC_STORE_MESSAGE_LIST, tail->owner, ac_json_peek_string(tail->run, "thread_id", ""));
     if (op) {
+        op->in = json_pack("{s:b}", "all", 1);
         op->page.limit = AC_MAX_PAGE;
         op->page.descending = true;
         op->page.before_seq = tail->before_seq;

@@ -168,7 +168,8 @@ json_t *ac_history_messages(const ac_agent_t *agent, const json_t *stored, const
     if (agent->instructions && *agent->instructions) {
         history_add_text(messages, "system", agent->instructions);
     }
-    size_t n = json_array_size(stored), first = agent->history_messages > 0 ? first_turn(agent, stored) : n;
+    size_t n = json_array_size(stored), none = !content && n ? n - 1 : n;
+    size_t first = agent->history_messages > 0 ? first_turn(agent, stored) : none;
     for (size_t end = first; first < n; first = end) {
         for (end = first + 1; end < n; end++) {
             if (strcmp(ac_json_peek_string(json_array_get(stored, end), "role", ""), "user") == 0) {
@@ -177,7 +178,9 @@ json_t *ac_history_messages(const ac_agent_t *agent, const json_t *stored, const
         }
         add_turn(messages, agent, stored, first, end);
     }
-    history_add_text(messages, "user", content);
+    if (content) {
+        history_add_text(messages, "user", content);
+    }
     return messages;
 }
 

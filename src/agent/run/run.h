@@ -61,11 +61,13 @@ typedef struct ac_run_times_t {
     apr_time_t in_state;               /* ac_clock() when it entered its state */
 } ac_run_times_t;
 
-typedef struct ac_run_load_t { /* LOADING */
-    bool fresh;                /* reads the thread past a cache */
-    bool is_stale;             /* two conflicts after the same message: the store's read is behind its write */
-    apr_time_t wait_until;     /* for the closing write of the thread's earlier turn; 0: does not wait */
-    int64_t last_seq;          /* of the thread's last message when it was read */
+typedef struct ac_run_load_t {  /* LOADING */
+    bool fresh;                 /* reads the thread past a cache */
+    bool is_stale;              /* two conflicts after the same message: the store's read is behind its write */
+    apr_time_t wait_until;      /* for the closing write of the thread's earlier turn; 0: does not wait */
+    int64_t last_seq;           /* the thread's message_count when it was read */
+    char parent_id[AC_ID_SIZE]; /* of the last message that the model was shown; "": none */
+    int64_t parent_seq;
 } ac_run_load_t;
 
 typedef enum ac_run_open_e {
@@ -86,7 +88,8 @@ typedef struct ac_run_open_t { /* the opening write */
     bool new_thread;
     bool requested;
     ac_run_open_e state;
-    json_t *document; /* the `in` of TURN_OPEN */
+    json_t *document;     /* the `in` of TURN_OPEN */
+    ac_log_place_t place; /* of the answer */
     int n_retries;
     bool had_conflict;     /* the thread was changed concurrently */
     int64_t refused_after; /* `after` of the last write that was refused */

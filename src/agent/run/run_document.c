@@ -24,6 +24,7 @@ json_t *ac_run_document_user_message(const ac_run_t *run)
     json_t *message = json_object();
     ac_json_put(message, "id", ac_json_text(turn->message_id));
     ac_json_put(message, "thread_id", ac_json_text(turn->thread_id));
+    ac_json_put(message, "parent_id", ac_json_text(run->load.parent_id[0] ? run->load.parent_id : NULL));
     ac_json_put(message, "role", json_string("user"));
     ac_json_put(message, "content", ac_json_text(turn->content));
     ac_json_put(message, "tool_calls", json_null());
@@ -63,6 +64,7 @@ json_t *ac_run_document_run(const ac_run_t *run)
     ac_json_put(json, "id", ac_json_text(run->turn->run_id));
     ac_json_put(json, "thread_id", ac_json_text(run->turn->thread_id));
     ac_json_put(json, "agent_id", ac_json_text(run->agent->id));
+    ac_json_put(json, "parent_id", ac_json_text(run->turn->message_id));
     ac_json_put(json, "status", json_string(ac_run_document_status(run)));
     ac_json_put(json, "model", ac_json_text(ac_run_document_model(run)));
     ac_json_put(json, "usage", ac_record_usage(&run->cost.usage));
@@ -147,6 +149,7 @@ json_t *ac_run_document_answer(const ac_run_t *run)
     message = json_object();
     ac_json_put(message, "id", ac_json_text(id));
     ac_json_put(message, "thread_id", ac_json_text(run->turn->thread_id));
+    ac_json_put(message, "parent_id", ac_json_text(run->turn->message_id));
     ac_json_put(message, "role", json_string("assistant"));
     ac_json_put(message, "content", ac_json_text(run->answer.text.len ? run->answer.text.data : ""));
     ac_json_put(message, "tool_calls", run->answer.tool_calls ? json_incref(run->answer.tool_calls) : json_null());

@@ -106,6 +106,9 @@ static ac_event_t *error_event(const ac_run_t *run)
     json_t *data = json_object();
     ac_json_put(data, "code", ac_json_text(ac_err_row(run->err.kind)->code));
     ac_json_put(data, "message", ac_json_text(run->err.detail));
+    if (run->err.pointer[0]) {
+        ac_json_put(data, "pointer", ac_json_text(run->err.pointer));
+    }
     if (run->err.retry_after) {
         ac_json_put(data, "retry_after_ms", json_integer(apr_time_as_msec(run->err.retry_after)));
     }

@@ -184,7 +184,8 @@ void ac_quota_publish(ac_quota_t *quota, const ac_reservation_t *started, const 
 /* ---- history.c: the model's conversation ---- */
 /* The messages of a model call: the instructions as the system message, then whole turns of `stored` (oldest first,
  * as the API shows them), then the user's new message. Takes the newest turns that fit both budgets; the newest turn
- * is kept even if it does not fit. NULL: out of memory. New reference. */
+ * is kept even if it does not fit. content NULL: the new message is the last one of `stored`. NULL: out of memory. New
+ * reference. */
 json_t *ac_history_messages(const ac_agent_t *agent, const json_t *stored, const char *content);
 /* Adds a system message with this text, after the agent's instructions. */
 void ac_history_instruct(json_t *messages, const char *text);

@@ -42,19 +42,39 @@ static void choose_agent(ac_run_t *run, const json_t *thread, ac_err_t *err)
     }
 }
 
-/* The seq of the last message in the model's conversation. */
-static int64_t last_seen(const json_t *loaded)
+/* Notes where the thread was when it was read, and where the turn is stored. */
+static void note_place(ac_run_t *run, const json_t *loaded)
 {
-    const json_t *messages = json_object_get(loaded, "messages");
-    const json_t *last = json_array_get(messages, json_array_size(messages) - 1);
-    return last ? ac_json_peek_int(last, "seq", 0)
-                : ac_json_peek_int(json_object_get(loaded, "thread"), "message_count", 0);
+    run->load.last_seq = ac_json_peek_int(json_object_get(loaded, "thread"), "message_count", 0);
+    run->load.parent_seq = ac_json_peek_int(loaded, "parent_seq", run->load.last_seq);
+    apr_cpystrn(run->load.parent_id, ac_json_peek_string(loaded, "parent_id", ""), sizeof run->load.parent_id);
+    if (run->turn->regenerate[0]) {
+        apr_cpystrn(run->turn->message_id, run->load.parent_id, sizeof run->turn->message_id);
+    }
+}
+
+/* The `in` of TURN_LOAD; NULL: the current path, as a cache may have it. */
+static json_t *load_in(const ac_run_t *run)
+{
+    const ac_turn_t *turn = run->turn;
+    bool fresh = run->load.fresh || run->open.had_conflict;
+    if (!fresh && !turn->has_parent && !turn->regenerate[0]) {
+        return NULL;
+    }
+    json_t *in = json_pack("{s:b}", "fresh", fresh);
+    if (turn->regenerate[0]) {
+        ac_json_put(in, "regenerate", ac_json_text(turn->regenerate));
+    } else if (turn->has_parent) {
+        ac_json_put(in, "parent_id", ac_json_text(turn->parent_id[0] ? turn->parent_id : NULL));
+    }
+    return in;
 }
 
 static void run_load_ask(ac_run_t *run, const json_t *stored, const char *cause)
 {
     json_decref(run->ask.messages);
-    run->ask.messages = ac_history_messages(run->agent, stored, run->turn->content);
+    const ac_turn_t *turn = run->turn;
+    run->ask.messages = ac_history_messages(run->agent, stored, turn->regenerate[0] ? NULL : turn->content);
     if (!run->ask.messages) {
         abort();
     }
@@ -187,7 +207,7 @@ static void run_load_on_loaded(ac_store_op_t *op)
     if (op->status != APR_SUCCESS && !err.kind) {
         ac_err_set(&err, AC_STORE_ERROR, "the store failed");
     }
-    run->load.last_seq = last_seen(op->out);
+    note_place(run, op->out);
     if (err.kind) {
         ac_run_finish(run, AC_RUN_FAILED, &err, "thread not read");
     } else {
@@ -216,9 +236,7 @@ void ac_run_load_enter(ac_run_t *run)
         const ac_agent_t *agent = turn->agent ? turn->agent : turn->fallback_agent;
         /* The thread's own agent is known only after this read, and may want more messages than the fallback agent. */
         op->page.limit = agent && agent->history_messages > AC_MAX_PAGE ? agent->history_messages : AC_MAX_PAGE;
-        if (run->load.fresh || run->open.had_conflict) {
-            op->in = json_pack("{s:b}", "fresh", 1);
-        }
+        op->in = load_in(run);
         ac_run_store_call(run, op, run_load_on_loaded);
         return;
     }

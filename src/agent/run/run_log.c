@@ -49,6 +49,9 @@ void ac_run_log_begin(ac_run_t *run)
     run->events.mirror = ac_mirror_writer_create(&run->engine->writers, run->events.log, ac_channel_seq(run->channel));
     ac_channel_set_log(run->channel, run->events.log);
     note_trace(run);
+    if (run->events.log) {
+        ac_event_log_set_place(run->events.log, &run->open.place);
+    }
     if (run->events.log && run->open.document) {
         ac_event_log_write_stored(run->events.log, json_object_get(run->open.document, "run"));
     }

@@ -134,10 +134,14 @@ static void write_opening(ac_run_t *run)
 
 void ac_run_open_write(ac_run_t *run)
 {
+    bool answers = run->turn->regenerate[0] != '\0'; /* a stored question */
     json_t *in = run->open.document = json_object();
-    ac_json_put(in, "message", ac_run_document_user_message(run));
+    ac_json_put(in, "message", answers ? json_null() : ac_run_document_user_message(run));
     ac_json_put(in, "run", ac_run_document_run(run));
-    ac_json_put(in, "title", ac_record_title(run->turn->content));
+    ac_json_put(in, "title", answers ? json_null() : ac_record_title(run->turn->content));
+    ac_json_put(in, "parent_seq", json_integer(run->load.parent_seq));
+    run->open.place.after = run->load.last_seq + !answers;
+    run->open.place.parent_seq = answers ? run->load.parent_seq : run->open.place.after;
     if (run->open.new_thread) {
         ac_json_put(in, "thread", ac_run_document_thread(run));
     } else {

@@ -49,6 +49,8 @@ json_t *ac_run_suspended_make(ac_run_t *run, json_t *events)
     ac_json_put(state, "version", json_integer(VERSION));
     ac_json_put(state, "agent_id", ac_json_text(run->agent->id));
     ac_json_put(state, "message_id", ac_json_text(turn->message_id));
+    ac_json_put(state, "parent_seq", json_integer(run->open.place.parent_seq));
+    ac_json_put(state, "after", json_integer(run->open.place.after));
     ac_json_put(state, "request_id", ac_json_text(turn->request_id));
     ac_json_put(state, "created_at", json_integer(run->times.created_at));
     ac_json_put(state, "started_at", json_integer(run->times.started_at));
@@ -167,6 +169,7 @@ static void read_identity(ac_run_t *run, const json_t *state)
     ac_channel_set_seq(run->channel, (uint64_t)number(state, "seq"));
     run->open.requested = true;
     run->open.state = AC_RUN_OPEN_DONE;
+    run->open.place = (ac_log_place_t){number(state, "parent_seq"), number(state, "after")};
     run->ask.finish = AC_FINISH_TOOL_CALLS;
     ac_run_trace_read(run, state);
 }

@@ -23,6 +23,7 @@ typedef struct ac_chat_request_t {
     const char *content, *thread_id; /* thread_id NULL: a new thread */
     const ac_agent_t *agent;         /* NULL: none was named */
     const json_t *metadata;
+    const char *parent_id, *regenerate; /* NULL: not given; parent_id "": null */
     bool stream, stateless;
 } ac_chat_request_t;
 /* Reads rq's body. errors: those of ac_request_body, invalid_request, message_empty, not_found (agent or thread). */

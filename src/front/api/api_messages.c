@@ -16,7 +16,7 @@ static apr_status_t check_thread_id(ac_request_t *rq)
 
 int ac_api_messages_send(ac_request_t *rq)
 {
-    static const char *const members[] = {"content", "stream", "agent_id", "metadata", NULL};
+    static const char *const members[] = {"content", "parent_id", "regenerate", "stream", "agent_id", "metadata", NULL};
     static const ac_chat_request_form_t form = {members, "content", false};
     ac_chat_request_t chat;
     if (check_thread_id(rq) != APR_SUCCESS || ac_chat_request_read(rq, &chat, &form) != APR_SUCCESS) {
@@ -48,12 +48,15 @@ int ac_api_messages_list(ac_request_t *rq)
     ac_page_t page = {.limit = 0};
     ac_store_op_t *result;
     rq->doing = "reading the conversation";
-    if (check_thread_id(rq) != APR_SUCCESS || api_messages_read_page(rq, &page) != APR_SUCCESS) {
+    bool all;
+    if (check_thread_id(rq) != APR_SUCCESS || api_messages_read_page(rq, &page) != APR_SUCCESS ||
+        ac_query_bool(rq, &all, "all", false) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
     ac_store_op_t *op = ac_store_op_create(AC_STORE_MESSAGE_LIST, rq->owner, rq->args[0]);
     if (op) {
         op->page = page;
+        op->in = all ? json_pack("{s:b}", "all", 1) : NULL;
     }
     if (ac_request_store(rq, op, &result) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);

@@ -271,11 +271,20 @@ static apr_status_t refuse_null(ac_request_t *rq, const char *name)
     return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, pointer, "%s must not be null", name);
 }
 
+/* *pleaf: the message through which the current path is to lead; NULL: not given. */
+static apr_status_t read_leaf(ac_request_t *rq, const char **pleaf)
+{
+    apr_status_t status = ac_json_string(pleaf, rq->body, "leaf", false, &rq->err);
+    return status != APR_SUCCESS || !*pleaf || ac_id_valid(*pleaf, "msg_")
+        ? status
+        : ac_err_set_at(&rq->err, AC_NOT_FOUND, "/leaf", "the thread has no message with this id");
+}
+
 /* *pchange: the members to change; metadata null empties it. */
 static apr_status_t read_change(ac_request_t *rq, json_t **pchange)
 {
-    static const char *const members[] = {"title", "status", "metadata", "pinned", NULL};
-    const char *title = NULL, *wanted = NULL;
+    static const char *const members[] = {"title", "status", "leaf", "metadata", "pinned", NULL};
+    const char *title = NULL, *wanted = NULL, *leaf = NULL;
     json_t *metadata = NULL;
     bool pins = false;
     apr_status_t status = ac_request_body(rq, true);
@@ -283,9 +292,10 @@ static apr_status_t read_change(ac_request_t *rq, json_t **pchange)
         status = ac_json_only(rq->body, members, &rq->err);
     }
     if (status == APR_SUCCESS && !json_object_size(rq->body)) {
-        status = ac_err_set(&rq->err, AC_INVALID_REQUEST, "nothing to change: give title, status, metadata or pinned");
+        status =
+            ac_err_set(&rq->err, AC_INVALID_REQUEST, "nothing to change: give title, status, leaf, metadata or pinned");
     }
-    for (int i = 0; status == APR_SUCCESS && i < 2; i++) {
+    for (int i = 0; status == APR_SUCCESS && i < 3; i++) {
         status = refuse_null(rq, members[i]);
     }
     if (status == APR_SUCCESS) {
@@ -293,6 +303,9 @@ static apr_status_t read_change(ac_request_t *rq, json_t **pchange)
     }
     if (status == APR_SUCCESS) {
         status = read_status(rq, &wanted);
+    }
+    if (status == APR_SUCCESS) {
+        status = read_leaf(rq, &leaf);
     }
     if (status == APR_SUCCESS) {
         status = read_pinned(rq, &pins);
@@ -309,6 +322,9 @@ static apr_status_t read_change(ac_request_t *rq, json_t **pchange)
     }
     if (wanted) {
         ac_json_put(*pchange, "status", json_string(wanted));
+    }
+    if (leaf) {
+        ac_json_put(*pchange, "leaf", json_string(leaf));
     }
     if (metadata) {
         ac_json_put(*pchange, "metadata", json_is_object(metadata) ? json_incref(metadata) : json_object());

@@ -57,6 +57,54 @@ apr_status_t ac_chat_request_check(ac_request_t *rq, const char *content, const 
     return APR_SUCCESS;
 }
 
+/* A turn that answers a stored question has neither a message nor a place of its own. */
+static apr_status_t check_regenerate(ac_request_t *rq, const char *content)
+{
+    const char *const refused[] = {content, "parent_id", "metadata"};
+    for (size_t i = 0; i < sizeof(refused) / sizeof(*refused); i++) {
+        char pointer[AC_ERR_POINTER_SIZE] = "";
+        if (json_object_get(rq->body, refused[i])) {
+            ac_json_pointer_add(pointer, refused[i]);
+            return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, pointer, "%s cannot be given with regenerate",
+                                 refused[i]);
+        }
+    }
+    return APR_SUCCESS;
+}
+
+/* On which branch the turn is. The ids' messages are looked up when the thread is read. */
+static apr_status_t read_branch(ac_request_t *rq, ac_chat_request_t *chat, const ac_chat_request_form_t *form)
+{
+    const json_t *parent = json_object_get(rq->body, "parent_id");
+    apr_status_t status = ac_json_string(&chat->regenerate, rq->body, "regenerate", false, &rq->err);
+    if (status == APR_SUCCESS && chat->regenerate) {
+        status = check_regenerate(rq, form->content);
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_json_string(&chat->parent_id, rq->body, "parent_id", false, &rq->err);
+    }
+    if (status == APR_SUCCESS && chat->parent_id && !ac_id_valid(chat->parent_id, "msg_")) {
+        status = ac_err_set_at(&rq->err, AC_NOT_FOUND, "/parent_id", "the thread has no message with this id");
+    }
+    if (status == APR_SUCCESS && chat->regenerate && !ac_id_valid(chat->regenerate, "msg_")) {
+        status = ac_err_set_at(&rq->err, AC_NOT_FOUND, "/regenerate", "the thread has no message with this id");
+    }
+    if (json_is_null(parent)) {
+        chat->parent_id = "";
+    }
+    return status;
+}
+
+/* A message is named that only a thread can have. */
+static apr_status_t check_thread(ac_request_t *rq, const ac_chat_request_t *chat)
+{
+    bool named = chat->regenerate || (chat->parent_id && *chat->parent_id);
+    return !named || chat->thread_id
+        ? APR_SUCCESS
+        : ac_err_set_at(&rq->err, AC_INVALID_REQUEST, chat->regenerate ? "/regenerate" : "/parent_id",
+                        "%s needs the thread of its message", chat->regenerate ? "regenerate" : "parent_id");
+}
+
 static apr_status_t read_options(ac_request_t *rq, ac_chat_request_t *chat, const ac_chat_request_form_t *form)
 {
     const char *agent_id = NULL;
@@ -86,9 +134,12 @@ apr_status_t ac_chat_request_read(ac_request_t *rq, ac_chat_request_t *chat, con
         status = ac_json_only(rq->body, form->members, &rq->err);
     }
     if (status == APR_SUCCESS) {
+        status = read_branch(rq, chat, form);
+    }
+    if (status == APR_SUCCESS && !chat->regenerate) {
         status = ac_json_string(&chat->content, rq->body, form->content, true, &rq->err);
     }
-    if (status == APR_SUCCESS) {
+    if (status == APR_SUCCESS && !chat->regenerate) {
         status = ac_chat_request_check(rq, chat->content, form->content, false);
     }
     return status == APR_SUCCESS ? read_options(rq, chat, form) : status;
@@ -206,7 +257,10 @@ static apr_status_t read_earlier(ac_request_t *rq, ac_turn_t *turn, const char *
 
 int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *chat)
 {
-    ac_turn_t *turn = ac_turn_create(chat->agent, rq->owner, chat->content);
+    if (check_thread(rq, chat) != APR_SUCCESS) {
+        return ac_reply_problem(rq, NULL);
+    }
+    ac_turn_t *turn = ac_turn_create(chat->agent, rq->owner, chat->content ? chat->content : "");
     if (!turn) {
         ac_err_set(&rq->err, AC_INTERNAL, "memory ran out");
         return ac_reply_problem(rq, NULL);
@@ -218,6 +272,9 @@ int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *chat)
     turn->fallback_agent = ac_request_agents_default(rq);
     turn->stateless = chat->stateless;
     apr_cpystrn(turn->thread_id, chat->thread_id ? chat->thread_id : "", sizeof(turn->thread_id));
+    turn->has_parent = chat->parent_id != NULL && chat->thread_id;
+    apr_cpystrn(turn->parent_id, turn->has_parent ? chat->parent_id : "", sizeof(turn->parent_id));
+    apr_cpystrn(turn->regenerate, chat->regenerate ? chat->regenerate : "", sizeof(turn->regenerate));
     apr_cpystrn(turn->request_id, rq->request_id, sizeof(turn->request_id));
     if (chat->metadata && !json_is_null(chat->metadata)) {
         /* A copy for the loop thread: the body is freed with the request. */

@@ -147,7 +147,8 @@ static void open_stream(ac_stream_t *stream)
 static void render_problem(ac_stream_t *stream, const ac_event_t *event)
 {
     ac_err_t *err = ac_alloc(sizeof(*err));
-    ac_err_set(err, event->kind, "%s", ac_json_peek_string(event->data, "message", ""));
+    ac_err_set_at(err, event->kind, ac_json_peek_string(event->data, "pointer", ""), "%s",
+                  ac_json_peek_string(event->data, "message", ""));
     err->retry_after = event->retry_after;
     const ac_dialect_t *dialect = stream->render.dialect;
     json_t *problem = dialect->problem ? dialect->problem(err) : ac_problem_json(err, stream->request_id);
