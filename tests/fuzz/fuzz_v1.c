@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The messages of a chat completion: any JSON gives a conversation that ends with the user's words, or one error that
+ * says where. */
+#include <stdlib.h>
+#include <string.h>
+
+/* clang-format off: the code under test, with what it needs before it */
+#include "front/v1/v1_messages.c"
+#include "front/request/problem_v1.c"
+#include "fuzz_pool.h"
+/* clang-format on */
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+const char *ac_config_mount_prefix(const request_rec *r)
+{
+    return r->uri;
+}
+
+AP_DECLARE(void) ap_set_content_type(request_rec *r, const char *type)
+{
+    r->content_type = type;
+}
+
+static void must(bool holds)
+{
+    if (!holds) {
+        abort();
+    }
+}
+
+/* As the run gets it: roles and texts, the newest message apart. */
+static void check_conversation(const ac_v1_messages_t *messages)
+{
+    const json_t *message;
+    size_t i;
+    must(messages->content && ac_utf8_valid(messages->content, strlen(messages->content)));
+    json_array_foreach(messages->history, i, message)
+    {
+        const char *role = ac_json_peek_string(message, "role", "");
+        must(strcmp(role, "user") == 0 || strcmp(role, "assistant") == 0);
+        must(json_is_string(json_object_get(message, "content")));
+    }
+}
+
+static void check_error(const ac_err_t *err)
+{
+    json_t *error = ac_problem_v1_json(err);
+    const json_t *inner = json_object_get(error, "error");
+    must(err->kind == AC_INVALID_REQUEST && strncmp(err->pointer, "/messages", 9) == 0);
+    must(json_object_size(inner) == 4 && strncmp(ac_json_peek_string(inner, "param", ""), "messages", 8) == 0);
+    json_decref(error);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    apr_pool_t *p = fuzz_pool();
+    request_rec r = {.pool = p};
+    ac_request_t rq = {.r = &r};
+    ac_v1_messages_t messages;
+    ac_err_t err;
+    ac_err_init(&err);
+    if (ac_json_parse(&rq.body, (const char *)data, size, &err) == APR_SUCCESS) {
+        if (ac_v1_messages_read(&messages, &rq) == APR_SUCCESS) {
+            check_conversation(&messages);
+        } else {
+            check_error(&rq.err);
+        }
+        ac_v1_messages_free(&messages);
+    }
+    json_decref(rq.body);
+    apr_pool_destroy(p);
+    return 0;
+}
