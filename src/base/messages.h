@@ -271,6 +271,15 @@ AC_MESSAGE(610, AC_INFO,
 AC_MESSAGE(612, AC_INFO,
            "Live streams were ended because their process had to end at once.",
            "Use a graceful restart or stop, which lets streams end by themselves.")
+AC_MESSAGE(613, AC_WARNING,
+           "Files could not be removed, or leftovers of files not be looked for; the next sweep tries again.",
+           "The line contains the cause. The user of httpd's children must be able to write in the folder files of "
+           "AgentChatStateDir.")
+AC_MESSAGE(614, AC_INFO,
+           "Files that belong to no conversation, and bytes that belong to no file, were removed.", "Nothing to do.")
+AC_MESSAGE(615, AC_ERROR,
+           "The store has a file whose bytes are not there; it was answered 404.",
+           "Restore the folder files of AgentChatStateDir from the same backup as the store.")
 AC_MESSAGE(651, AC_ERROR,
            "A request failed for a reason that the operator has to correct, usually the store.",
            "The detail contains the failed operation. Check the store's own messages (02xx) and /ready.")

@@ -49,6 +49,14 @@ AC_METRIC(REQUEST_DURATION, "agentchat_request_duration_seconds", HISTOGRAM, 1, 
 AC_METRIC(LIMITS_REFUSED, "agentchat_limits_refused_total", COUNTER, 1, NONE, 0, LIMIT, LIMIT_BY, NONE, "0.1.0",
           "Requests and runs that a limit of AgentChatLimit refused")
 
+/* files */
+AC_METRIC(FILES, "agentchat_files_total", COUNTER, 1, NONE, 0, NONE, NONE, NONE, "0.1.0",
+          "Files that were uploaded and stored")
+AC_METRIC(FILE_BYTES, "agentchat_file_bytes_total", COUNTER, 1, NONE, 0, NONE, NONE, NONE, "0.1.0",
+          "Bytes of the files that were uploaded and stored")
+AC_METRIC(FILES_REFUSED, "agentchat_files_refused_total", COUNTER, 1, NONE, 0, CAUSE, NONE, NONE, "0.1.0",
+          "Uploads that failed, by the code of the error")
+
 /* streams */
 AC_METRIC(STREAMS, "agentchat_streams_total", COUNTER, 1, NONE, 0, DELIVERY, STREAM_OUTCOME, NONE, "0.1.0",
           "Answers of runs that have ended, streams and documents, by outcome")

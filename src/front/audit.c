@@ -36,6 +36,8 @@ static const char *const events[AC_N_AUDITS] = {
     [AC_AUDIT_FEEDBACK_GIVEN] = "feedback.given",
     [AC_AUDIT_FEEDBACK_REMOVED] = "feedback.removed",
     [AC_AUDIT_EXPORTED] = "owner.exported",
+    [AC_AUDIT_FILE_UPLOADED] = "file.uploaded",
+    [AC_AUDIT_FILE_DELETED] = "file.deleted",
 };
 
 static ac_log_file_t *audit_log; /* AgentChatAuditLog; NULL: there is none */

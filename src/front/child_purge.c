@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Threads that were deleted longer ago than AgentChatPurgeAfter are removed permanently, and old idempotency keys with
- * them. */
+ * them. Files that belong to nothing follow. */
 #include "front_internal.h"
+
+#include "apr_atomic.h"
 
 #define PURGE_EVERY apr_time_from_sec(3600)
 #define PURGE_FIRST apr_time_from_sec(60)
@@ -17,6 +19,13 @@ static void child_purge_set(ac_child_life_t *self, apr_interval_time_t at_least)
                  child_purge_begin, self);
 }
 
+static void child_purge_swept(ac_child_life_t *self)
+{
+    if (!apr_atomic_read32(&self->child.stopping)) {
+        child_purge_set(self, PURGE_EVERY);
+    }
+}
+
 static void child_purge_done(ac_store_op_t *op)
 {
     ac_child_life_t *self = op->baton;
@@ -28,8 +37,9 @@ static void child_purge_done(ac_store_op_t *op)
         ac_log(AC_M605, APR_SUCCESS, "store[%s]: %" APR_INT64_T_FMT " deleted threads purged",
                self->child.conf->store.vt->name, n);
     }
+    json_t *files = json_incref(json_object_get(op->out, "files"));
     ac_store_op_free(op);
-    child_purge_set(self, PURGE_EVERY);
+    ac_file_sweep_start(self, files, child_purge_swept);
 }
 
 static void child_purge_begin(void *baton)

@@ -101,6 +101,11 @@ void ac_child_set(ac_child_life_t *life);
 void ac_child_purge_start(ac_child_life_t *life);
 void ac_child_purge_cancel(ac_child_life_t *life);
 
+/* file_sweep.c. Removes the bytes of these files (ids: consumed, may be NULL), and all files and bytes that belong to
+ * nothing; then calls done(life). Loop thread. */
+typedef void ac_file_sweep_fn(ac_child_life_t *life);
+void ac_file_sweep_start(ac_child_life_t *life, json_t *ids, ac_file_sweep_fn *done);
+
 /* child_stop.c. The cleanup of the child's pool, before the connections go. */
 apr_status_t ac_child_stop_at_exit(void *life);
 /* Ends everything that was started, in the reverse order. The thread that ends the child. */

@@ -26,6 +26,9 @@ static const char *const q_usage[] = {"from", "to", "by", "agent_id", "model", "
 static const char *const q_export[] = {"format", "all", NULL};
 static const char *const q_me[] = {"after", NULL};
 static const char *const q_feedback[] = {"from", "to", "agent_id", "rating", "limit", "after", NULL};
+static const char *const q_upload[] = {"thread_id", NULL};
+static const char *const q_files[] = {"limit", "after", "thread_id", NULL};
+static const char *const q_content[] = {"inline", NULL};
 static const char *const q_none[] = {NULL};
 
 const ac_route_t ac_routes[] = {
@@ -76,6 +79,11 @@ const ac_route_t ac_routes[] = {
      "Answer a conversation that the client keeps", NULL},
     {M_POST, "/openai/deployments/{agent}/chat/completions", STORED | AC_IS_V1, ac_v1_chat_send, &ac_v1_dialect_chunk,
      "Answer a conversation (Azure's path)", NULL},
+    {M_POST, "/files", STORED, ac_api_upload_create, NULL, "Upload a file", q_upload},
+    {M_GET, "/files", STORED, ac_api_files_list, NULL, "List the caller's files", q_files},
+    {M_GET, "/files/{id}", STORED, ac_api_files_get, NULL, "Show what is known about a file", NULL},
+    {M_GET, "/files/{id}/content", STORED | AC_IS_FILE, ac_api_files_content, NULL, "The bytes of a file", q_content},
+    {M_DELETE, "/files/{id}", STORED, ac_api_files_delete, NULL, "Delete a file", NULL},
     {M_GET, "/health", AC_MAY_BE_MOUNT, ac_api_health_live, NULL, "Liveness", NULL},
     {M_GET, "/ready", AC_MAY_BE_MOUNT, ac_api_health_ready, NULL, "Readiness of store and models", NULL},
     {M_GET, "/debug/config", AC_NEEDS_OWNER | AC_NEEDS_ADMIN, ac_api_config_get, NULL, "The configuration in force",
@@ -254,7 +262,7 @@ static apr_status_t check_request(ac_request_t *rq)
     if (status == APR_SUCCESS) {
         status = check_role(rq);
     }
-    if (status == APR_SUCCESS && (route->needs & AC_NEEDS_OWNER)) {
+    if (status == APR_SUCCESS && (route->needs & AC_NEEDS_OWNER) && !(route->needs & AC_IS_FILE)) {
         status = ac_request_accept(rq);
     }
     if (status == APR_SUCCESS) {
@@ -301,9 +309,12 @@ int ac_route_map_to_storage(request_rec *r)
     return apr_table_get(r->notes, NOTE_ROUTE) ? OK : DECLINED;
 }
 
-/* A range of a document that is generated for each request is useless. Without this httpd would cut one out. */
-static void no_ranges(request_rec *r)
+/* A range of a document that is generated for each request is useless. Without this httpd would cut one out. A range of
+ * a file is cut out by the handler. */
+static void no_ranges(ac_request_t *rq)
 {
+    request_rec *r = rq->r;
+    rq->range = apr_table_get(r->headers_in, "Range");
     apr_table_unset(r->headers_in, "Range");
     apr_table_unset(r->headers_in, "Request-Range");
 }
@@ -350,7 +361,7 @@ int ac_route_handle(request_rec *r)
         return DECLINED;
     }
     ac_request_t *rq = ac_request_create(r);
-    no_ranges(r);
+    no_ranges(rq);
     rq->path = path_below_mount(r);
     match_t match = metrics ? find_metrics(r) : find_route(r, rq->path, rq->args);
     rq->route = match.route;

@@ -5,6 +5,7 @@
 #define AC_WIRE_H
 
 #include "base/base.h"
+#include "wire/upload.h"
 
 /* ---- sse.c: event streams in both directions ---- */
 typedef struct ac_sse_reader_t {

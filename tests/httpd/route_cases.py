@@ -18,7 +18,7 @@ PUBLIC = "the same for everybody"
 
 
 class Case:
-    """path: {thread}, {run} and {agent} are ids of the owner's; an agent is the server's. good: the answer to the
+    """path: {thread}, {run}, {file} and {agent} are ids of the owner's; an agent is the server's. good: the answer to the
     owner, or to a user with the role. head: requested without the body, which takes time."""
 
     def __init__(self, path, others, *bodies, good=(200,), head=False):
@@ -71,6 +71,11 @@ CASES = {
     "GET /v1/models/{id}": Case("/v1/models/assistant", THEIRS),
     "POST /v1/chat/completions": Case("/v1/chat/completions", THEIRS, ASK, {**ASK, "stream": True}),
     "POST /openai/deployments/{agent}/chat/completions": Case("/openai/deployments/assistant/chat/completions", THEIRS, ASK),
+    "POST /files": Case("/files?thread_id={thread}", NOT_FOUND, {"text": "of a file"}, good=(201,)),
+    "GET /files": Case("/files?limit=100", THEIRS),
+    "GET /files/{id}": Case("/files/{file}", NOT_FOUND),
+    "GET /files/{id}/content": Case("/files/{file}/content", NOT_FOUND),
+    "DELETE /files/{id}": Case("/files/{file}", NOT_FOUND),
     "GET /health": Case("/health", PUBLIC),
     "GET /ready": Case("/ready", PUBLIC),
     "GET /debug/config": Case("/debug/config", ADMIN),

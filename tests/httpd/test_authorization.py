@@ -18,7 +18,9 @@ from runs import holding, wait_until
 from server import AGENT, MODEL, MOUNT, Server
 
 SECRET = "words that are private"
-NOBODYS = {"thread": "thread_" + "0" * 26, "run": "run_" + "0" * 26, "answer": "msg_" + "0" * 26, "agent": "made"}
+NOBODYS = {"thread": "thread_" + "0" * 26, "run": "run_" + "0" * 26,
+           "answer": "msg_" + "0" * 26, "file": "file_" + "0" * 26, "agent": "made"}
+FILES = "AgentChatFiles on reserve=0\n"
 MOUNTS = """
 <Location "/bare">
     SetHandler agentchat
@@ -31,7 +33,7 @@ class World:
 
     def __init__(self, model, directives="", **options):
         self.model = model
-        self.server = Server(MODEL.format(url=model.url) + AGENT + MOUNT + directives, modules=MODULES, **options)
+        self.server = Server(MODEL.format(url=model.url) + AGENT + FILES + MOUNT + directives, modules=MODULES, **options)
         keys = KeyFile(self.server.root / "keys")
         self.keys = {name: keys.make(name, f"owner={owner}", *more) for name, owner, *more in [
             ("ann", "ann"), ("bob", "bob"), ("root", "root", "roles=admin"), ("revoked", "ann"), ("expired", "ann", "expires=2020-01-01")]}
@@ -50,13 +52,16 @@ class World:
         self.model.play(answer(SECRET))
         made = self.client.post("/agents/assistant/chat", {"message": SECRET, "stream": False}, headers=self.as_(who))
         assert made.status == 200, made
-        return {"thread": made.json["thread_id"], "run": made.json["run_id"], "answer": made.json["id"], "agent": "made"}
+        file = self.client.post("/files", SECRET.encode(), headers=self.as_(who))
+        assert file.status == 201, file
+        return {"thread": made.json["thread_id"], "run": made.json["run_id"], "answer": made.json["id"], "file": file.json["id"],
+                "agent": "made"}
 
     def state(self, ids):
         """All that its owner sees of it."""
         return [self.client.get(path.format(**ids), headers=self.as_("ann")).json
                 for path in ("/threads/{thread}", "/threads/{thread}/messages", "/threads/{thread}/runs", "/runs/{run}",
-                             "/runs/{run}/steps")]
+                             "/runs/{run}/steps", "/files/{file}")]
 
     def calls(self, name, ids):
         """(method, path, body) of each way to call a route about these."""
@@ -162,7 +167,7 @@ def test_with_the_right_key(world, name):
         response = world.ask(who, call)
         assert response.status in case.good, (call, response)
         # A shared cache must not keep it.
-        assert response.headers["cache-control"] in ("no-store", "no-cache, no-transform"), response.headers
+        assert response.headers["cache-control"] in ("no-store", "no-cache, no-transform", "private, no-cache"), response.headers
         if "json" in response.headers.get("content-type", ""):
             assert response.headers["x-content-type-options"] == "nosniff"
 
@@ -180,7 +185,8 @@ def test_a_run_under_way_is_not_there_for_others(world):
     world.model.play(holding(gate))
     stream = world.client.stream("/agents/assistant/chat", {"message": SECRET}, headers=world.as_("ann"))
     first = stream.next().json
-    ids = {"thread": first["thread_id"], "run": first["run_id"], "answer": first["message_id"], "agent": "made"}
+    file = world.client.post("/files", SECRET.encode(), headers=world.as_("ann")).json["id"]
+    ids = {"thread": first["thread_id"], "run": first["run_id"], "answer": first["message_id"], "file": file, "agent": "made"}
     stream.until("token")
     try:
         for name, case in CASES.items():

@@ -29,6 +29,7 @@ CONF = """
     AgentChatTools calculate
 </AgentChatAgent>
 AgentChatDefaultAgent support-triage
+AgentChatFiles on reserve=0
 <Location "/api">
     SetHandler agentchat
     AgentChatAnonymous on

@@ -94,7 +94,7 @@ class Contract:
 
 @pytest.fixture
 def contract(model, make_server):
-    server = make_server(MODEL.format(url=model.url) + AGENT + ADMIN, standard=False, start=False,
+    server = make_server(MODEL.format(url=model.url) + AGENT + "AgentChatFiles on reserve=0\n" + ADMIN, standard=False, start=False,
                          modules=("authn_core", "authn_file", "auth_basic", "authz_user"))
     (server.root / "users").write_text("ann:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n")
     return Contract(server.start())
@@ -169,6 +169,16 @@ def test_every_example_is_taken_and_every_answer_is_as_described(contract, model
     call("listAgents", status=200)
     for query in ("", "?by=day,owner&format=csv"):
         call("readUsage", query=query, status=200)
+    file = call("uploadFile", send=b"words", query=f"?thread_id={thread}", status=201).json["id"]
+    call("uploadFile", send=b"\0\1", status=415)
+    call("listFiles", query="?limit=1", status=200)
+    call("getFile", id=file, status=200)
+    content = call("readFile", id=file, status=200)
+    call("readFile", id=file, headers={"Range": "bytes=1-2"}, status=206)
+    call("readFile", id=file, headers={"If-None-Match": content.headers["etag"]}, status=304)
+    call("readFile", id=file, headers={"Range": "bytes=9-"}, status=416)
+    call("deleteFile", id=file, status=200)
+    call("getFile", id=file, status=404)
     call("getAgent", id="assistant", status=200)
     call("v1Models", status=200)
     call("v1Model", id="assistant", status=200)

@@ -17,10 +17,11 @@ static const char sql_insert[] =
     " ON CONFLICT (id) DO UPDATE SET name = excluded.name, type = excluded.type, size = excluded.size,"
     " sha256 = excluded.sha256, created_at = excluded.created_at, thread_id = excluded.thread_id,"
     " status = excluded.status, loose = excluded.loose, owner = excluded.owner";
-static const char sql_sum_owner[] = "SELECT count(*), total(size) FROM files WHERE owner = ?1";
+static const char sql_sum_owner[] = "SELECT count(*), total(size) FROM files WHERE owner = ?1 AND ?2 IS NULL";
 static const char sql_sum_thread[] = "SELECT count(*), total(size) FROM files WHERE thread_id = ?2 AND owner = ?1";
 static const char sql_thread[] = "SELECT 1 FROM threads WHERE id = ?1 AND owner = ?2 AND deleted_at IS NULL";
-static const char sql_list[] = "SELECT " COLUMNS " FROM files WHERE owner = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
+static const char sql_list[] = "SELECT " COLUMNS " FROM files WHERE owner = ?1 AND ?4 IS NULL AND id < ?2"
+                               " ORDER BY id DESC LIMIT ?3";
 static const char sql_list_thread[] = "SELECT " COLUMNS " FROM files WHERE thread_id = ?4 AND owner = ?1 AND id < ?2"
                                       " ORDER BY id DESC LIMIT ?3";
 static const char sql_delete[] = "DELETE FROM files WHERE id = ?1 AND owner = ?2";

@@ -13,6 +13,12 @@ apr_status_t ac_api_threads_remove(ac_request_t *rq, const char *id);
 /* Puts the filter `status` into page; NULL: none. errors: invalid_request. */
 apr_status_t ac_api_threads_read_status(ac_request_t *rq, ac_page_t *page, const char *status);
 
+/* ---- api_files.c, for api_upload.c too ---- */
+json_t *ac_api_files_shown(const json_t *file); /* in the form of the API; new reference */
+/* Removes the bytes of files whose documents are gone; ids: NULL or an array. A failure is logged; the sweep tries
+ * again. */
+void ac_api_files_remove_bytes(ac_request_t *rq, const json_t *ids);
+
 /* ---- chat_request.c: a request that runs an agent ---- */
 typedef struct ac_chat_request_form_t { /* the form of a route's body */
     const char *const *members;         /* NULL-terminated */

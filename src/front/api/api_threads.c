@@ -403,7 +403,11 @@ apr_status_t ac_api_threads_remove(ac_request_t *rq, const char *id)
         op->in = json_object();
         ac_json_put(op->in, "deleted_at", ac_time_json(apr_time_now()));
     }
-    return ac_request_store(rq, op, &result);
+    status = ac_request_store(rq, op, &result);
+    if (status == APR_SUCCESS) {
+        ac_api_files_remove_bytes(rq, json_object_get(result->out, "files"));
+    }
+    return status;
 }
 
 int ac_api_threads_restore(ac_request_t *rq)

@@ -37,13 +37,15 @@ struct ac_conf_t {          /* one per configuration; the directives of all virt
         const char *check;       /* "auto", "on", "off" */
         ac_cache_redis_t *redis; /* made by post_config; NULL: the cache is elsewhere */
     } cache;
-    const char *state_dir;              /* absolute; the directory of the embedded store and of indexes */
-    struct {                            /* AgentChatFiles */
-        bool on;                        /* clients may upload files */
-        apr_int64_t max, thread, owner; /* bytes of a file, and of all files of a thread and of an owner */
-        int thread_files, owner_files;  /* their number */
-        apr_int64_t reserve;            /* bytes of the file system that files leave free */
-        ac_files_t store;               /* of their bytes, set by the check; vt NULL: files are off */
+    const char *state_dir;               /* absolute; the directory of the embedded store and of indexes */
+    struct {                             /* AgentChatFiles */
+        bool on;                         /* clients may upload files */
+        apr_int64_t max, thread, owner;  /* bytes of a file, and of all files of a thread and of an owner */
+        int thread_files, owner_files;   /* their number */
+        apr_int64_t reserve;             /* bytes of the file system that files leave free */
+        const char *types_text;          /* "text/plain,image/png"; NULL: all */
+        const apr_array_header_t *types; /* the same, of const char * */
+        ac_files_t store;                /* of their bytes, set by the check; vt NULL: files are off */
     } files;
     ac_registry_t registry;
     ac_engine_conf_t engine;

@@ -3,6 +3,7 @@
 #include "config_internal.h"
 
 #include "back/tools/tools.h"
+#include "wire/wire.h"
 
 #include <errno.h>
 #include <sys/stat.h>
@@ -52,9 +53,32 @@ void ac_config_store_create(ac_config_check_t *check, bool open)
     }
 }
 
+/* types=image/png,text/plain */
+static void read_file_types(ac_config_check_t *check)
+{
+    apr_array_header_t *types = apr_array_make(check->p, 8, sizeof(const char *));
+    char *state = NULL, *text = apr_pstrdup(check->p, check->conf->files.types_text);
+    for (char *word = apr_strtok(text, ",", &state); word; word = apr_strtok(NULL, ",", &state)) {
+        int i = 0;
+        while (ac_file_type_names[i] && strcmp(ac_file_type_names[i], word) != 0) {
+            i++;
+        }
+        if (!ac_file_type_names[i]) {
+            ac_config_check_problem(check, ac_config_check_server_at(check, "AgentChatFiles"),
+                                    "AgentChatFiles: types: '%s' is not a type of files; docs/files.md lists them",
+                                    word);
+        }
+        APR_ARRAY_PUSH(types, const char *) = word;
+    }
+    check->conf->files.types = types;
+}
+
 void ac_config_store_create_files(ac_config_check_t *check)
 {
     ac_conf_t *conf = check->conf;
+    if (conf->files.types_text) {
+        read_file_types(check);
+    }
     if (conf->files.on) {
         const char *dir = apr_pstrcat(check->p, conf->state_dir, "/files", NULL);
         conf->files.store.vt = &ac_files_disk;

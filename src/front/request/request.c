@@ -273,10 +273,9 @@ static int64_t body_max(const ac_request_t *rq)
     return rq->mount->max_body > 0 ? rq->mount->max_body : AC_MAX_BODY_DEFAULT;
 }
 
-static apr_status_t too_large(ac_request_t *rq)
+static apr_status_t too_large(ac_request_t *rq, int64_t max)
 {
-    return ac_err_set(&rq->err, AC_BODY_TOO_LARGE, "the body may have at most %" APR_INT64_T_FMT " bytes",
-                      body_max(rq));
+    return ac_err_set(&rq->err, AC_BODY_TOO_LARGE, "the body may have at most %" APR_INT64_T_FMT " bytes", max);
 }
 
 /* Reading the body failed. 413 gets our own text. The rest is between httpd and the client: a timeout, a broken
@@ -295,8 +294,9 @@ static apr_status_t unreadable(ac_request_t *rq, apr_status_t status)
 }
 
 typedef struct reading_t {
-    ac_buf_t *body; /* NULL: what comes is dropped */
-    int64_t total;
+    ac_request_piece_fn *piece; /* NULL: what comes is dropped */
+    void *baton;
+    int64_t total, max;
     bool end;
 } reading_t;
 
@@ -315,11 +315,12 @@ static apr_status_t take_buckets(ac_request_t *rq, reading_t *reading, apr_bucke
                 return unreadable(rq, status);
             }
             reading->total += (int64_t)len;
-            if (reading->total > body_max(rq)) {
-                return too_large(rq);
+            if (reading->total > reading->max) {
+                return too_large(rq, reading->max);
             }
-            if (reading->body && ac_buf_add(reading->body, bytes, len) != APR_SUCCESS) {
-                return ac_err_set(&rq->err, AC_INTERNAL, "memory ran out");
+            status = reading->piece ? reading->piece(reading->baton, bytes, len, &rq->err) : APR_SUCCESS;
+            if (status != APR_SUCCESS) {
+                return status;
             }
         }
         apr_bucket_delete(bucket);
@@ -327,19 +328,18 @@ static apr_status_t take_buckets(ac_request_t *rq, reading_t *reading, apr_bucke
     return APR_SUCCESS;
 }
 
-/* Reads to the end of the body. The input filters handle Content-Length, chunks and Expect. */
-static apr_status_t read_body(ac_request_t *rq, ac_buf_t *body)
+apr_status_t ac_request_body_pieces(ac_request_t *rq, int64_t max, ac_request_piece_fn *piece, void *baton)
 {
     request_rec *r = rq->r;
     const char *declared = apr_table_get(r->headers_in, "Content-Length");
     if (rq->body_read) {
         return APR_SUCCESS;
     }
-    if (declared && apr_atoi64(declared) > body_max(rq)) {
-        return too_large(rq);
+    if (declared && apr_atoi64(declared) > max) {
+        return too_large(rq, max);
     }
     apr_bucket_brigade *brigade = apr_brigade_create(r->pool, r->connection->bucket_alloc);
-    reading_t reading = {.body = body};
+    reading_t reading = {.piece = piece, .baton = baton, .max = max};
     apr_status_t status = APR_SUCCESS;
     while (status == APR_SUCCESS && !reading.end) {
         status = ap_get_brigade(r->input_filters, brigade, AP_MODE_READBYTES, APR_BLOCK_READ, READ_SIZE);
@@ -356,7 +356,12 @@ static apr_status_t read_body(ac_request_t *rq, ac_buf_t *body)
 
 apr_status_t ac_request_body_drop(ac_request_t *rq)
 {
-    return read_body(rq, NULL);
+    return ac_request_body_pieces(rq, body_max(rq), NULL, NULL);
+}
+
+static apr_status_t add_to_buf(void *buf, const char *bytes, size_t len, ac_err_t *err)
+{
+    return ac_buf_add(buf, bytes, len) == APR_SUCCESS ? APR_SUCCESS : ac_err_set(err, AC_INTERNAL, "memory ran out");
 }
 
 /* A body without a type is accepted as JSON, except from a browser, which sends its page's Origin with each POST:
@@ -390,7 +395,7 @@ apr_status_t ac_request_body(ac_request_t *rq, bool required)
 {
     ac_buf_t body;
     ac_buf_init(&body, (size_t)body_max(rq));
-    apr_status_t status = read_body(rq, &body);
+    apr_status_t status = ac_request_body_pieces(rq, body_max(rq), add_to_buf, &body);
     if (status == APR_SUCCESS) {
         status = check_media(rq, !body.len);
     }

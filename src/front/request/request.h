@@ -30,6 +30,7 @@ struct ac_request_t { /* in r->pool; used by the thread that handles r, or by th
     ac_agents_t *agents;             /* set by ac_request_agents_load(); freed with the pool */
     ac_trace_t trace;                /* its own span, else that of the client or of mod_otel, or empty */
     ac_span_t *span;                 /* ends when the request is logged; NULL: none */
+    const char *range;               /* Range, which httpd does not see; NULL: none */
     bool has_otel_span;              /* mod_otel makes a span of the request */
     bool streams;                    /* the answer is a stream of events */
     void *view;                      /* ac_request_view_make(); NULL: none */
@@ -52,6 +53,11 @@ bool ac_request_prefers_csv(const ac_request_t *rq);
 /* The route's dialect that Accept prefers, of those that stream or of the documents; the first of them where Accept
  * does not say, and the route's first one where it has none of the kind. For routes with a dialect. */
 const ac_dialect_t *ac_request_dialect(const ac_request_t *rq, bool stream);
+/* Takes the next bytes of a body; an error ends the reading. */
+typedef apr_status_t ac_request_piece_fn(void *baton, const char *bytes, size_t len, ac_err_t *err);
+/* Reads a body of at most max bytes to its end, piece by piece; the input filters handle Content-Length, chunks and
+ * Expect. errors: body_too_large, invalid_request, those of piece(). */
+apr_status_t ac_request_body_pieces(ac_request_t *rq, int64_t max, ac_request_piece_fn *piece, void *baton);
 /* Reads and drops a body that the route does not use. errors: body_too_large. */
 apr_status_t ac_request_body_drop(ac_request_t *rq);
 /* Reads the body, at most mount->max_body bytes, and parses it as a JSON object into rq->body. An empty body is an
