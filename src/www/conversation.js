@@ -10,6 +10,7 @@ const PAGE = 30, AGAIN_MS = 3000;
 const NEAR = 64;                        // pixels from the end that still count as the end
 const EARLY = 400;                      // distance in pixels from the start at which earlier turns are loaded
 const ENDED = new Set(['completed', 'failed', 'cancelled', 'interrupted']);
+const turnOf = new WeakMap();            // of its element
 const LEFT = new DOMException('the conversation was left', 'AbortError');
 
 export class Conversation {
@@ -53,40 +54,47 @@ export class Conversation {
   }
 
   // ---- turns ----
-  #answer(agentId, question) {
-    return new AnswerTurn(this.#app.agentName(agentId), {
-      retry: () => { if (!this.busy) this.send(question(), agentId); },
+  #answer(agentId) {
+    const answer = new AnswerTurn(this.#app.agentName(agentId), {
+      retry: () => this.#again(answer, agentId),
+      choose: id => this.#choose(id),
       decide: (callId, approve) => this.#app.client.approve(this.#active?.runId, callId, approve),
       grown: () => this.#toEnd(),
       client: this.#app.client,
     });
+    turnOf.set(answer.node, answer);
+    return answer;
   }
 
-  #user(text, timestamp) { return new UserTurn(text, { edit: words => this.#app.composer.putBack(words) }, timestamp); }
+  #user(text, timestamp) {
+    const user = new UserTurn(text, { edit: words => this.#edit(user, words), choose: id => this.#choose(id) }, timestamp);
+    turnOf.set(user.node, user);
+    return user;
+  }
 
   /** Shows stored messages as turns, without those that are shown already. */
   #turnsOf(messages, runs) {
     const found = [], answers = [...messages.filter(one => one.role === 'assistant'), ...this.#answers()];
     const answered = new Set(answers.map(one => one.run_id ?? one.runId));
-    let question = '';
-    for (const message of messages) {
-      if (message.role === 'user') question = message.content;
+    for (const [i, message] of messages.entries()) {
       this.#lastSeq = Math.max(this.#lastSeq, message.seq);
       if (this.#isShown(message)) continue;
-      const run = runs.find(one => one.id === message.run_id), asked = question;
+      const run = runs.find(one => one.id === message.run_id);
       let turn;
       if (message.role === 'user') {
         turn = this.#user(message.content, message.timestamp);
       } else {
-        turn = this.#answer(run?.agent_id ?? this.#app.agentId, () => asked || this.#lastQuestion());
+        turn = this.#answer(run?.agent_id ?? this.#app.agentId);
         turn.runId = message.run_id;
         turn.show(message, run);
       }
       turn.runId = message.run_id;
+      turn.place(message);
       this.#known.set(message.id, turn);
       found.push(turn);
-      if (message.role === 'user' && run && ENDED.has(run.status) && run.status !== 'completed' && !answered.has(run.id)) {
-        found.push(this.#unanswered(run, message.content));
+      if (message.role === 'user' && run && ENDED.has(run.status) && run.status !== 'completed' && !answered.has(run.id) &&
+          messages[i + 1]?.role !== 'assistant') {
+        found.push(this.#unanswered(run));
       }
     }
     return found;
@@ -101,8 +109,8 @@ export class Conversation {
   #answers() { return [...this.#known.values()].filter(turn => turn instanceof AnswerTurn); }
 
   /** Shows why a run has no answer. */
-  #unanswered(run, question) {
-    const answer = this.#answer(run.agent_id, () => question);
+  #unanswered(run) {
+    const answer = this.#answer(run.agent_id);
     answer.runId = run.id;
     this.#known.set(run.id, answer);
     if (run.status === 'failed') answer.fail(run.error ?? {});
@@ -110,25 +118,94 @@ export class Conversation {
     return answer;
   }
 
-  #lastQuestion() { return [...this.#known.values()].filter(turn => turn instanceof UserTurn).at(-1)?.text ?? ''; }
+  // ---- branches ----
+  /** The last stored message before this element. */
+  #before(node) {
+    for (let one = node.previousElementSibling; one; one = one.previousElementSibling) {
+      const turn = turnOf.get(one);
+      if (turn?.message) return turn;
+    }
+    return null;
+  }
+
+  /** Removes the turns from this element on: the conversation continues in another way. */
+  #cut(node) {
+    for (let next; node; node = next) {
+      next = node.nextElementSibling;
+      node.remove();
+    }
+    for (const [id, turn] of this.#known) if (!turn.node.isConnected) this.#known.delete(id);
+  }
+
+  /** Sends a question in other words, beside the one that was sent. */
+  #edit(user, text) {
+    if (this.busy) return;
+    if (!user.message) { this.#app.composer.putBack(text); return; }
+    const { parent_id: parent = this.#before(user.node)?.message.id ?? null } = user.message;
+    this.#cut(user.node);
+    this.send(text, this.#app.agentId, parent);
+  }
+
+  /** Asks for another answer to the same question. */
+  #again(answer, agentId) {
+    const asked = answer.message ?? this.#before(answer.node)?.message;
+    if (this.busy || !asked) return;
+    this.#cut(answer.node);
+    const next = this.#answer(agentId);
+    this.#turns.append(next.node);
+    this.#sticks = true;
+    this.#toEnd();
+    this.#watch(next, signal => this.#app.client.regenerate(this.threadId, asked.id, { agent_id: agentId, signal }),
+      null, { branched: true });
+  }
+
+  /** Shows the branch with this message. */
+  async #choose(id) {
+    if (this.busy) return;
+    const { threadId } = this;
+    try {
+      this.#app.threadChanged(await this.#app.client.updateThread(threadId, { leaf: id }));
+      await this.open(threadId, id);
+    } catch (error) {
+      this.#app.failed(error);
+    }
+  }
+
+  /** Shows the places of the messages among their siblings, after an answer. */
+  async #places() {
+    const load = this.#load, { signal } = load;
+    try {
+      const { data } = await this.#app.client.messages(this.threadId, { order: 'desc', limit: PAGE }, { signal });
+      for (const message of data) this.#known.get(message.id)?.place(message);
+      // Another tab asked for this answer: it takes the place of the one that is shown here.
+      const ids = new Set(data.map(({ id }) => id)), first = data.at(-1)?.seq;
+      if (!this.busy && [...this.#known.values()].some(({ message }) => message?.seq >= first && !ids.has(message.id))) {
+        this.open(this.threadId, data[0].id);
+      }
+    } catch { /* at the next refresh */ }
+  }
 
   // ---- opening ----
-  /** Shows a thread, or with null an empty page for a new one. */
-  async open(threadId) {
+  /**
+   * Shows a thread, or with null an empty page for a new one.
+   * @param {string} [id] of the message with which another branch begins: it stays in view
+   */
+  async open(threadId, id = null) {
+    const at = this.#box.scrollTop;
     this.#leave();
     const load = this.#load = new AbortController(), { client } = this.#app, { signal } = load;
     this.threadId = threadId;
     this.#sticks = true;
     $('latest').hidden = true;
     this.#app.announcer.clear();
-    this.#turns.replaceChildren();
+    if (!id) this.#turns.replaceChildren();
     this.#app.changed();
     if (threadId === null) {
       this.#turns.append(this.#app.welcome());
       return;
     }
     load.refreshing = true;
-    this.#turns.append(el('p.loading', { text: t('loading') }));
+    if (!id) this.#turns.append(el('p.loading', { text: t('loading') }));
     try {
       const [page, runs, thread] = await Promise.all([client.messages(threadId, { order: 'desc', limit: PAGE }, { signal }),
         client.runs(threadId, { limit: PAGE }, { signal }), client.thread(threadId, { signal })]);
@@ -138,7 +215,8 @@ export class Conversation {
       this.#firstSeq = messages[0]?.seq ?? 0;
       this.#turns.replaceChildren(this.#top, ...this.#turnsOf(messages, runs.data).map(turn => turn.node));
       if (page.has_more) this.#observer.observe(this.#top);
-      this.#toEnd();
+      if (id) this.#stay(id, at);
+      else this.#toEnd();
       this.#goOn(runs.data[0]);
       load.refreshing = false;
       this.#catchUp();
@@ -152,6 +230,15 @@ export class Conversation {
       this.#turns.replaceChildren();
       this.#app.failed(error);
     }
+  }
+
+  /** Leaves the view where it was; the focus returns to the switch. */
+  #stay(id, at) {
+    const { node } = this.#known.get(id) ?? {};
+    this.#sticks = false;
+    this.#box.scrollTop = at;
+    node?.scrollIntoView({ block: 'nearest' });
+    node?.querySelector('.branches button:enabled')?.focus();
   }
 
   /** Keeps a message that did not reach the server as the draft of its conversation. */
@@ -192,7 +279,7 @@ export class Conversation {
     }
   }
 
-  /** Shows what another tab or machine has added: now, or after the answer of this tab. */
+  /** Shows what another tab or machine has added or chosen: now, or after the answer of this tab. */
   async refresh() {
     const load = this.#load, { signal } = load, { client } = this.#app;
     if (!this.threadId) return;
@@ -200,10 +287,11 @@ export class Conversation {
     if (load.stale) return;
     load.refreshing = true;
     try {
-      const [page, runs] = await Promise.all([client.messages(this.threadId, { after: this.#lastSeq, limit: 100 }, { signal }),
-        client.runs(this.threadId, { limit: PAGE }, { signal })]);
+      const [page, runs, thread] = await Promise.all([client.messages(this.threadId, { after: this.#lastSeq, limit: 100 }, { signal }),
+        client.runs(this.threadId, { limit: PAGE }, { signal }), client.thread(this.threadId, { signal })]);
       load.stale ||= this.busy || page.has_more;
       if (this.busy) return;
+      if (this.#isElsewhere(thread.leaf, page.data)) { this.open(this.threadId, thread.leaf); return; }
       this.#turns.append(...this.#turnsOf(page.data, runs.data).map(turn => turn.node));
       this.#toEnd();
       this.#goOn(runs.data[0]);
@@ -215,28 +303,38 @@ export class Conversation {
     }
   }
 
+  /** Whether another branch than the one on this page is the current one. */
+  #isElsewhere(leaf, added) {
+    const last = this.#before({ previousElementSibling: this.#turns.lastElementChild })?.message.id;
+    return Boolean(leaf) && leaf !== last && !(added.at(-1)?.id === leaf && added.some(one => (one.parent_id ?? last) === last));
+  }
+
   #catchUp() { if (this.#load.stale && !this.busy) this.refresh(); }
 
   /** Follows the newest run if it is active. */
   #goOn(run) {
     if (!run || ENDED.has(run.status) || this.#answers().some(turn => turn.runId === run.id)) return;
-    const answer = this.#answer(run.agent_id, () => this.#lastQuestion());
+    const answer = this.#answer(run.agent_id);
     this.#turns.append(answer.node);
     this.#watch(answer, signal => this.#app.client.follow(run.id, '', { signal }), run.id);
     this.#toEnd();
   }
 
   // ---- sending ----
-  /** Sends a message and shows its answer. */
-  async send(text, agentId) {
+  /**
+   * Sends a message and shows its answer.
+   * @param {?string} [parent] the message that it continues, in another branch; else the last one
+   */
+  async send(text, agentId, parent) {
     if (this.busy || !text) return;
     if (!this.threadId) this.#turns.replaceChildren(this.#top);
-    const user = this.#user(text), answer = this.#answer(agentId, () => text);
+    const user = this.#user(text), answer = this.#answer(agentId);
     user.node.classList.add('sending');
     this.#turns.append(user.node, answer.node);
     this.#sticks = true;
     this.#toEnd();
-    await this.#watch(answer, signal => this.#app.client.send(this.threadId, text, { agent_id: agentId, signal }), null, user);
+    await this.#watch(answer, signal => this.#app.client.send(this.threadId, text, { agent_id: agentId, parent_id: parent, signal }),
+      null, { user, branched: parent !== undefined });
   }
 
   /** Stops the run, as soon as its id is known. */
@@ -266,20 +364,21 @@ export class Conversation {
   }
 
   /** A message that may not have been sent at all goes back into the box. */
-  #takeBack({ abort, user, answer }) {
+  #takeBack({ abort, user, answer, branched }) {
     abort.abort(LEFT);
     this.#unsent(user, answer);
+    if (branched) this.open(this.threadId);
   }
 
   #unsent(user, answer) {
-    user.node.remove();
+    user?.node.remove();
     answer.node.remove();
     if (!this.threadId) this.#turns.replaceChildren(this.#app.welcome());
-    this.#app.composer.putBack(user.text);
+    if (user) this.#app.composer.putBack(user.text);
   }
 
-  async #watch(answer, begin, runId, user = null) {
-    const active = this.#active = { abort: new AbortController(), runId, user, answer, stopping: false, lost: false };
+  async #watch(answer, begin, runId, { user = null, branched = false } = {}) {
+    const active = this.#active = { abort: new AbortController(), runId, user, answer, branched, stopping: false, lost: false };
     answer.begin();
     this.#app.changed();
     try {
@@ -310,6 +409,8 @@ export class Conversation {
       case 'done':
         answer.end(event);
         this.#known.set(event.message_id ?? event.run_id, answer);
+        if (event.message_id) answer.place({ id: event.message_id });
+        this.#places();
         announcer.end(t(event.status === 'cancelled' ? 'said.stopped' : 'said.complete'));
         this.#app.runChanged(this.threadId, active.runId, true);
         this.#figures(event.run_id, answer);
@@ -330,10 +431,11 @@ export class Conversation {
       user.runId = event.run_id;
       user.node.classList.remove('sending');
       this.#known.set(event.message_id, user);
+      user.place({ id: event.message_id });
     }
     const fresh = this.threadId !== event.thread_id;
     this.threadId = event.thread_id;
-    if (user) this.#app.runChanged(event.thread_id, event.run_id, false, fresh);
+    if (user || active.branched) this.#app.runChanged(event.thread_id, event.run_id, false, fresh);
     if (active.stopping) this.stop();
     this.#app.changed();
   }
@@ -346,11 +448,12 @@ export class Conversation {
   }
 
   #broke(error, active, answer, user) {
-    if (user && !active.runId && error instanceof AgentChatError) {
+    if (!active.runId && error instanceof AgentChatError) {
       this.#unsent(user, answer);
       this.#app.refused(error);
       this.#active = null;
-      this.refresh();                   // it shows a run of another client
+      if (active.branched) this.open(this.threadId);
+      else this.refresh();              // either shows a run of another client
       return;
     }
     if (error.code === 'events_gone' && this.#active === active) {

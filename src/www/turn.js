@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One message of a conversation on the page: the user's, or an answer that grows.
+import { Branches, editor } from './branches.js';
 import { copyText, el, icon, iconButton } from './dom.js';
 import { Rendered } from './render.js';
 import { has, locale, number, t } from './strings.js';
@@ -30,17 +31,36 @@ function figures({ usage, cost, latency_ms, model }) {
 const noteOf = reason => (has(`note.${reason}`) ? t(`note.${reason}`) : '');
 
 export class UserTurn {
-  /** @param {{edit: function(string): void}} actions */
+  /** @param {{edit: function(string): void, choose: function(string): void}} actions */
   constructor(text, actions, timestamp = null) {
     this.text = text;
-    this.state = el('span.turn-state');
+    this.message = null;                // as it is stored
+    this.branches = new Branches(actions.choose);
+    this.editing = iconButton('edit', t('editMessage'), () => this.#edit(actions));
     this.node = el('article.turn.mine', {},
       el('h2.offscreen', { text: t('youWrote') }),
       el('div.bubble', { text, dir: 'auto' }),
-      el('div.turn-foot', {}, this.state,
+      el('div.turn-foot', {}, this.branches.node,
         iconButton('copy', t('copyMessage'), event => copyText(event.currentTarget, text)),
-        iconButton('edit', t('editMessage'), () => actions.edit(text))));
+        this.editing));
     if (timestamp) this.node.querySelector('.bubble').title = clock.format(new Date(timestamp));
+  }
+
+  /** @param {Object} message as it is stored, with its place among its siblings */
+  place(message) {
+    this.message = message;
+    this.branches.show(message);
+  }
+
+  #edit(actions) {
+    const bubble = this.node.querySelector('.bubble'), foot = this.node.querySelector('.turn-foot');
+    const form = editor(this.text, actions.edit, () => {
+      form.remove();
+      bubble.hidden = foot.hidden = false;
+      this.editing.focus();
+    });
+    bubble.hidden = foot.hidden = true;
+    bubble.before(form);
   }
 }
 
@@ -49,16 +69,19 @@ export class AnswerTurn {
 
   /**
    * @param {string} name whose answer
-   * @param {{retry: function(): void, decide: function(string, boolean): Promise, grown: function(): void, client: Object}} actions
+   * @param {{retry: function(): void, choose: function(string): void, decide: function(string, boolean): Promise,
+   *          grown: function(): void, client: Object}} actions
    */
   constructor(name, actions) {
     this.text = '';
     this.actions = actions;
+    this.message = null;                // as it is stored
+    this.branches = new Branches(actions.choose);
     this.trace = new Trace(actions.decide, () => this.#place());
     this.#figures = el('span.figures');
     this.#copying = [iconButton('copy', t('copyAnswer'), event => copyText(event.currentTarget, this.text)),
       iconButton('retry', t('askAgain'), () => actions.retry())];
-    this.#foot = el('div.turn-foot', { hidden: true }, this.#figures, ...this.#copying,
+    this.#foot = el('div.turn-foot', { hidden: true }, this.branches.node, this.#figures, ...this.#copying,
       iconButton('steps', t('steps'), event => this.#showSteps(event.currentTarget), { 'aria-expanded': 'false' }));
     this.node = el('article.turn.answer', {}, el('h2.speaker', { text: name }), this.#foot);
     this.#stretch(this.node.firstElementChild);
@@ -119,6 +142,12 @@ export class AnswerTurn {
     this.#pending = '';
     if (text || whole) this.#rendered.append(text, whole);
     this.actions.grown();
+  }
+
+  /** @param {Object} message as it is stored, with its place among its siblings */
+  place(message) {
+    this.message = message;
+    this.branches.show(message);
   }
 
   /** Shows a stored message. @param {Object} message @param {Object} [run] */

@@ -277,8 +277,11 @@ def test_edit_keeps_a_newer_draft(page, model):
     page.ended()
     page.write("half a thought")
     page.find(".mine").hover()
-    page.button("Edit and send again").click()
-    assert page.find("#text").inputValue() == "A question\n\nhalf a thought"
+    page.button("Edit message").click()
+    page.wait(".editor textarea")
+    assert page.find(".editor textarea").inputValue() == "A question"
+    page.find(".editor").getByRole("button", {"name": "Cancel"}).click()
+    assert page.find("#text").inputValue() == "half a thought" and page.texts(".bubble") == ["A question"]
 
 
 def test_offline_notices_name_the_effect(page, model, browser):
