@@ -306,7 +306,7 @@ export class Conversation {
   /** Whether another branch than the one on this page is the current one. */
   #isElsewhere(leaf, added) {
     const last = this.#before({ previousElementSibling: this.#turns.lastElementChild })?.message.id;
-    return Boolean(leaf) && leaf !== last && !(added.at(-1)?.id === leaf && added.some(one => (one.parent_id ?? last) === last));
+    return Boolean(leaf) && leaf !== last && !(added.at(-1)?.id === leaf && added.some(one => one.parent_id === undefined || one.parent_id === last));
   }
 
   #catchUp() { if (this.#load.stale && !this.busy) this.refresh(); }

@@ -95,6 +95,7 @@ class Call {
     this.settled();
     this.arguments(given ?? this.written);
     const failed = error !== undefined && error !== null;
+    this.result = result;
     this.node.classList.add(failed ? 'failed' : 'ended');
     this.part(failed ? 'error' : 'result', failed ? error : result ?? null);
     this.time.textContent = failed ? t('call.failed', { time: duration(latency_ms) }) : duration(latency_ms);
@@ -144,6 +145,9 @@ export class Trace {
   show(calls) {
     for (const call of calls) this.#add(call.id, call.tool, call.id).end(call);
   }
+
+  /** The results of the calls, in their order. */
+  get results() { return [...this.#calls.values()].map(({ result }) => result); }
 
   /** The run has ended: calls without a result stay without one. */
   cut() { for (const call of this.#calls.values()) call.cut(); }

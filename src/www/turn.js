@@ -2,7 +2,9 @@
 // One message of a conversation on the page: the user's, or an answer that grows.
 import { Branches, editor } from './branches.js';
 import { copyText, el, icon, iconButton } from './dom.js';
+import { Feedback } from './feedback.js';
 import { Rendered } from './render.js';
+import { notes, sourcesOf } from './sources.js';
 import { has, locale, number, t } from './strings.js';
 import { Trace, callList, duration } from './trace.js';
 import { detailOf, wordsOf } from './words.js';
@@ -65,7 +67,7 @@ export class UserTurn {
 }
 
 export class AnswerTurn {
-  #pending = ''; #frame = 0; #rests = 0; #said = ''; #calls; #rendered; #prose; #foot; #figures; #note = null; #copying; #steps = null;
+  #pending = ''; #frame = 0; #rests = 0; #said = ''; #calls; #rendered; #prose; #foot; #figures; #note = null; #copying; #steps = null; #sources = null;
 
   /**
    * @param {string} name whose answer
@@ -79,9 +81,10 @@ export class AnswerTurn {
     this.branches = new Branches(actions.choose);
     this.trace = new Trace(actions.decide, () => this.#place());
     this.#figures = el('span.figures');
+    this.feedback = new Feedback(actions.client, actions.grown);
     this.#copying = [iconButton('copy', t('copyAnswer'), event => copyText(event.currentTarget, this.text)),
       iconButton('retry', t('askAgain'), () => actions.retry())];
-    this.#foot = el('div.turn-foot', { hidden: true }, this.branches.node, this.#figures, ...this.#copying,
+    this.#foot = el('div.turn-foot', { hidden: true }, this.branches.node, this.#figures, ...this.#copying, ...this.feedback.buttons,
       iconButton('steps', t('steps'), event => this.#showSteps(event.currentTarget), { 'aria-expanded': 'false' }));
     this.node = el('article.turn.answer', {}, el('h2.speaker', { text: name }), this.#foot);
     this.#stretch(this.node.firstElementChild);
@@ -148,6 +151,7 @@ export class AnswerTurn {
   place(message) {
     this.message = message;
     this.branches.show(message);
+    this.feedback.show(message);
   }
 
   /** Shows a stored message. @param {Object} message @param {Object} [run] */
@@ -217,5 +221,8 @@ export class AnswerTurn {
     this.node.classList.remove('writing');
     this.node.removeAttribute('aria-busy');
     this.#foot.hidden = false;
+    if (this.#sources) return;
+    this.#sources = notes(sourcesOf(this.trace.results), [...this.node.querySelectorAll('.prose')]);
+    if (this.#sources) this.#foot.before(this.#sources);
   }
 }
