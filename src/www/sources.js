@@ -22,7 +22,7 @@ export function sourcesOf(results) {
   for (const result of results) {
     for (const list of LISTS) {
       for (const item of Array.isArray(result?.[list]) ? result[list] : []) {
-        const source = sourceOf(item), key = source && `${source.address || source.place} ${source.name}`;
+        const source = sourceOf(item), key = source && [source.address || source.place, source.name].join(' ');
         if (source && !found.has(key) && found.size < MOST) found.set(key, source);
       }
     }
@@ -33,7 +33,7 @@ export function sourcesOf(results) {
 /** Makes links of the numbers in the text of an answer, outside of code. */
 function link(node, sources, id) {
   const walker = document.createTreeWalker(node, NodeFilter.SHOW_TEXT), texts = [];
-  while (walker.nextNode()) if (!walker.currentNode.parentElement.closest('a, code, pre, math, .formula')) texts.push(walker.currentNode);
+  while (walker.nextNode()) if (!walker.currentNode.parentElement.closest('a,code,pre,math,.formula')) texts.push(walker.currentNode);
   for (const text of texts) {
     const parts = text.data.split(/\[(\d{1,2})\]/);
     if (parts.length === 1) continue;

@@ -7,12 +7,6 @@ from page import Page
 from runs import holding
 
 
-def texts(page):
-    """Questions and answers in their order."""
-    return page.evaluate("[...document.querySelectorAll('.turn')].map(turn => "
-                         "(turn.querySelector('.bubble') ?? [...turn.querySelectorAll('.prose')].at(-1)).textContent.trim())")
-
-
 def places(page):
     return page.evaluate("[...document.querySelectorAll('.branches:not([hidden]) .branches-place')].map(node => node.textContent)")
 
@@ -31,8 +25,9 @@ def edit(page, n, text):
 
 
 def until_texts(page, *wanted):
-    page.until(f"JSON.stringify([...document.querySelectorAll('.turn')].map(turn => (turn.querySelector('.bubble') ?? "
-               f"[...turn.querySelectorAll('.prose')].at(-1)).textContent.trim())) === {json.dumps(json.dumps(wanted, separators=(',', ':')))}")
+    whole = json.dumps(json.dumps(wanted, separators=(",", ":")))
+    page.until("JSON.stringify([...document.querySelectorAll('.turn')].map(turn => (turn.querySelector('.bubble') ?? "
+               f"[...turn.querySelectorAll('.prose')].at(-1)).textContent.trim())) === {whole}")
 
 
 def test_a_question_is_edited(page, model):

@@ -99,7 +99,10 @@ def test_sources_are_numbered_notes(browser, model, tmp_path):
 
 def test_sources_of_other_tools(page):
     """Addresses that are safe only; each source once; whatever else a tool answers."""
-    found = page.evaluate("""import('./sources.js').then(({ sourcesOf }) => sourcesOf([null, 'text', 7, [], { results: 'x' }, { results: [null, 1, {}] },
-      { sources: [{ url: 'https://a.example/x', title: 'A' }, { url: 'https://a.example/x', title: 'A' }, { url: 'javascript:alert(1)' }] },
-      { citations: [{ document: 'b.md', snippet: 'y'.repeat(9999) }] }]).map(one => [one.address, one.name, one.place, one.snippet.length]))""")
+    found = page.evaluate("""import('./sources.js').then(({ sourcesOf }) => sourcesOf([null, 'text', 7, [],
+      { results: 'x' }, { results: [null, 1, {}] },
+      { sources: [{ url: 'https://a.example/x', title: 'A' }, { url: 'https://a.example/x', title: 'A' },
+        { url: 'javascript:alert(1)' }] },
+      { citations: [{ document: 'b.md', snippet: 'y'.repeat(9999) }] }])
+      .map(one => [one.address, one.name, one.place, one.snippet.length]))""")
     assert found == [["https://a.example/x", "A", "a.example", 0], [False, "b.md", "b.md", 300]], found
