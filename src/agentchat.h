@@ -222,6 +222,7 @@ typedef enum ac_store_verb_e {
     AC_STORE_IMPORT_FILES,
     AC_STORE_FEEDBACK_PUT,
     AC_STORE_FEEDBACK_LIST,
+    AC_STORE_OWNER_ERASE,
     AC_STORE_N_VERBS
 } ac_store_verb_e;
 
@@ -418,6 +419,11 @@ struct ac_store_op_t {
  *                  own id are ignored.
  *
  * Feedback on messages: back/feedback.h describes FEEDBACK_PUT and FEEDBACK_LIST.
+ *
+ * OWNER_ERASE      id -       in {id, at}    out {threads: [id], messages: n, runs: n, active: [id], files: [id]}
+ *                  Hides all threads of the owner, ends its active runs (`active`), and removes its Idempotency-Keys,
+ *                  suspended runs and files. Sums of usage lose the owner's name. The next PURGE removes the contents
+ *                  of the hidden threads, whatever its `before`. The same operation again continues an interrupted one.
  *
  * Files: what is known about the bytes that clients upload (back/files/files.h has the bytes). A file is {id, name,
  * type, size, sha256, created_at, thread_id|null, status}; status: "uploaded", or "attached" to a message of the

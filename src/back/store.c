@@ -55,6 +55,7 @@ static const struct {
     [AC_STORE_IMPORT_FILES] = {"import files", false},
     [AC_STORE_FEEDBACK_PUT] = {"feedback put", true},
     [AC_STORE_FEEDBACK_LIST] = {"feedback list", false},
+    [AC_STORE_OWNER_ERASE] = {"owner erase", true},
 };
 
 const char *ac_store_verb_name(ac_store_verb_e verb)

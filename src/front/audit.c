@@ -38,6 +38,7 @@ static const char *const events[AC_N_AUDITS] = {
     [AC_AUDIT_EXPORTED] = "owner.exported",
     [AC_AUDIT_FILE_UPLOADED] = "file.uploaded",
     [AC_AUDIT_FILE_DELETED] = "file.deleted",
+    [AC_AUDIT_OWNER_ERASED] = "owner.erased",
 };
 
 static ac_log_file_t *audit_log; /* AgentChatAuditLog; NULL: there is none */

@@ -111,6 +111,7 @@ typedef struct ac_route_t {
 #define AC_IS_LINES 128                     /* sent while it is made; Accept may name x-ndjson and markdown */
 #define AC_IS_V1 256                        /* 404 without AgentChatOpenAI */
 #define AC_IS_FILE 512                      /* the answer is a file of any type; Range is read */
+#define AC_TAKES_BODY 1024                  /* a DELETE with a body */
 extern const ac_route_t ac_routes[];        /* ends with pattern NULL; docs are checked against it */
 int ac_route_header_parser(request_rec *r); /* the hooks of these names */
 int ac_route_handle(request_rec *r);        /* the hook handler */
@@ -174,6 +175,7 @@ typedef enum ac_audit_e {
     AC_AUDIT_EXPORTED,
     AC_AUDIT_FILE_UPLOADED,
     AC_AUDIT_FILE_DELETED,
+    AC_AUDIT_OWNER_ERASED,
     AC_N_AUDITS
 } ac_audit_e;
 typedef struct ac_audit_t { /* what the handler of a request is about to do */

@@ -352,6 +352,8 @@ export class AgentChat {
   approve(runId: string, callId: string, approve: boolean, reason?: string, options?: RequestOptions): Promise<Run>;
 
   /** What runs have used; days are UTC. `by` has day, agent, model and owner, separated by commas. */
+  forget(options?: RequestOptions): Promise<{ object: 'erasure'; id: string; at: string; status: 'done' | 'continuing'; threads: number;
+    messages: number; runs: number; files: number }>;
   rate(messageId: string, feedback: { rating: 'up' | 'down' | null; reason?: string; comment?: string; thread_id?: string },
     options?: RequestOptions): Promise<Omit<Feedback, 'rating'> & { message_id: string; thread_id: string; rating: 'up' | 'down' | null }>;
   usage(where?: { from?: string; to?: string; by?: string; agent_id?: string; model?: string; owner?: string },

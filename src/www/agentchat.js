@@ -300,6 +300,9 @@ export class AgentChat {
     return this.#json('POST', `/runs/${encodeURIComponent(runId)}/approvals`, { body, ...options });
   }
 
+  /** Forgets all that the caller has. @returns {Promise<Object>} the receipt */
+  forget(options) { return this.#json('DELETE', '/me', { body: { confirm: 'delete everything' }, ...options }); }
+
   // ---- feedback ----
   /**
    * Rates an answer; a null rating takes it back.

@@ -63,6 +63,7 @@ CASES = {
     "GET /agent/stream": Case("/agent/stream?message=x", THEIRS),
     "GET /threads/{id}/export": Case("/threads/{thread}/export", NOT_FOUND),
     "GET /me/export": Case("/me/export", THEIRS),
+    "DELETE /me": Case("/me", THEIRS, {"confirm": "no"}, good=(400,)),
     "PUT /messages/{id}/feedback": Case("/messages/{answer}/feedback", NOT_FOUND,
                                         {"rating": "up", "thread_id": "{thread}"}, {"rating": None}),
     "GET /feedback": Case("/feedback", ADMIN),

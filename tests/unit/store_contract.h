@@ -66,6 +66,7 @@ int contract_owners(const char *name);
 int contract_approvals(const char *name);
 int contract_usage(const char *name);
 int contract_feedback(const char *name);
+int contract_erase(const char *name);
 int contract_branches(const char *name);
 int contract_search(const char *name);
 

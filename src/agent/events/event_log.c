@@ -312,6 +312,14 @@ ac_event_log_t *ac_event_log_adopt(ac_event_dir_t *dir, ac_child_key_t from, con
     return log;
 }
 
+bool ac_event_log_peek_owner(int fd, const char *owner)
+{
+    ac_event_file_t header;
+    return pread(fd, &header, sizeof header, 0) == (ssize_t)sizeof header &&
+        memcmp(header.magic, MAGIC, sizeof header.magic) == 0 &&
+        strncmp(header.header.owner, owner, sizeof header.header.owner) == 0;
+}
+
 apr_time_t ac_event_log_peek_ended(int fd)
 {
     ac_event_file_t header;

@@ -154,6 +154,39 @@ void ac_event_scan_trim(ac_event_total_t *total, const char *path)
     free(ended.list);
 }
 
+/* ---- what an owner has ---- */
+
+typedef struct erasure_t {
+    const char *owner;
+    int n_left;
+} erasure_t;
+
+static void erase_log(void *baton, int dir_fd, const found_t *found)
+{
+    erasure_t *erasure = baton;
+    int fd = openat(dir_fd, found->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    bool theirs = fd >= 0 && ac_event_log_peek_owner(fd, erasure->owner);
+    if (theirs && found->ended) {
+        unlinkat(dir_fd, found->name, 0);
+    } else {
+        erasure->n_left += theirs;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+int ac_event_scan_erase(const ac_event_dir_t *dir, const char *owner)
+{
+    erasure_t erasure = {owner, 0};
+    int top_fd = open_top(ac_event_dir_path(dir));
+    if (top_fd >= 0) {
+        scan_all(top_fd, erase_log, &erasure);
+        close(top_fd);
+    }
+    return erasure.n_left;
+}
+
 /* ---- after the end of httpd ---- */
 
 static void remove_ended(void *baton, int dir_fd, const found_t *found)

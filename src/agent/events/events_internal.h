@@ -16,6 +16,7 @@ bool ac_event_total_reserve(ac_event_total_t *total, size_t bytes); /* false: to
 void ac_event_total_release(ac_event_total_t *total, size_t bytes); /* any thread */
 /* The time of the end in a log's file. 0: the run is active or suspended, or the file is not a log. */
 apr_time_t ac_event_log_peek_ended(int fd);
+bool ac_event_log_peek_owner(int fd, const char *owner); /* whether the log is this owner's */
 
 /* ---- the file ---- */
 

@@ -388,6 +388,20 @@ static void start_change(ac_store_cache_t *cache, ac_store_op_t *op)
     cache->store.vt->start_post(cache->store.self, op);
 }
 
+static void store_cache_on_erased(ac_store_op_t *op)
+{
+    call_t *call = op->baton;
+    const json_t *id;
+    size_t i;
+    json_array_foreach(json_object_get(op->out, "threads"), i, id)
+    {
+        store_cache_make_key(call->key, call->cache, op->owner, json_string_value(id));
+        store_cache_write_entry(call, AC_CACHE_DROP, NULL, NULL);
+    }
+    unwatch(call);
+    op->done(op);
+}
+
 /* ---- counts ---- */
 
 static void store_cache_on_pinged(ac_store_op_t *op)
@@ -423,6 +437,7 @@ static void store_cache_start_post(void *self, ac_store_op_t *op)
 {
     ac_store_cache_t *cache = self;
     switch (op->verb) {
+    case AC_STORE_OWNER_ERASE: store_cache_watch(cache, op, store_cache_on_erased); break;
     case AC_STORE_TURN_LOAD:
         if ((op->home || cache->loop) && !is_elsewhere(op)) {
             start_load(cache, op);

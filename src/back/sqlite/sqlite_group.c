@@ -81,6 +81,7 @@ static const struct {
     [AC_STORE_IMPORT_FILES] = {ac_sqlite_file_import, true},
     [AC_STORE_FEEDBACK_PUT] = {ac_sqlite_feedback_put, true},
     [AC_STORE_FEEDBACK_LIST] = {ac_sqlite_feedback_list, false},
+    [AC_STORE_OWNER_ERASE] = {ac_sqlite_erase_owner, true},
 };
 
 bool ac_sqlite_group_verb_writes(ac_store_verb_e verb)
@@ -421,17 +422,21 @@ void ac_sqlite_group_run(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
 /* Runs after the answers, because no caller needs to wait for it. A later commit repeats it if it fails now. */
 void ac_sqlite_group_checkpoint(ac_sqlite_conn_t *conn)
 {
-    int mode = conn->wal_pages >= CHECKPOINT_FORCED ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, code;
+    int mode = conn->truncates                 ? SQLITE_CHECKPOINT_TRUNCATE
+        : conn->wal_pages >= CHECKPOINT_FORCED ? SQLITE_CHECKPOINT_RESTART
+                                               : SQLITE_CHECKPOINT_PASSIVE;
+    int code;
 
     if (conn->wal_pages < conn->wal_checkpointed) {
         conn->wal_checkpointed = 0;
     }
-    if (conn->wal_pages - conn->wal_checkpointed < CHECKPOINT_PAGES) {
+    if (!conn->truncates && conn->wal_pages - conn->wal_checkpointed < CHECKPOINT_PAGES) {
         return;
     }
     conn->patience = ac_clock() + LOCK_SLICE;
     code = sqlite3_wal_checkpoint_v2(conn->db, NULL, mode, NULL, NULL);
     conn->wal_checkpointed = conn->wal_pages;
+    conn->truncates = conn->truncates && code != SQLITE_OK;
     if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY && (code & 0xff) != SQLITE_LOCKED) {
         ac_sqlite_conn_fail(conn, code, NULL);
     }

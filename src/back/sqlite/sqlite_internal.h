@@ -88,6 +88,7 @@ typedef struct ac_sqlite_conn_t {
     bool lock_failed;     /* a lock was not in the state that SQLite assumes; the operation can be repeated */
     ac_err_t open_err;    /* why it is not open */
     int wal_pages, wal_checkpointed;
+    bool truncates; /* the log has words of an owner who is forgotten: the next checkpoint empties it */
     struct {
         const char *sql; /* the key is the address: statements are constants */
         sqlite3_stmt *stmt;
@@ -328,6 +329,9 @@ apr_status_t ac_sqlite_file_remove_all(json_t *removed, ac_sqlite_conn_t *conn, 
 
 /* sqlite_feedback.c */
 ac_sqlite_verb_fn ac_sqlite_feedback_put, ac_sqlite_feedback_list;
+
+/* sqlite_erase.c */
+ac_sqlite_verb_fn ac_sqlite_erase_owner;
 
 /* sqlite_runs.c */
 ac_sqlite_verb_fn ac_sqlite_run_get, ac_sqlite_run_list, ac_sqlite_run_step_list;

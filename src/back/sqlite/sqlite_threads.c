@@ -373,6 +373,7 @@ apr_status_t ac_sqlite_thread_purge(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         status = purge_thread(&rows, &gone, conn, &thread, &op->err);
         n_rows += rows;
         n_purged += status == APR_SUCCESS && gone;
+        conn->truncates = true;
     }
     const char *keys_before = ac_json_peek_string(op->in, "keys_before", NULL);
     if (status == APR_SUCCESS && keys_before) {

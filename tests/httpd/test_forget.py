@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DELETE /me: nothing that an owner had is left, also when the server is killed in between; others keep theirs."""
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from client import WAIT, Client
+from key_file import MODULES as KEY_MODULES
+from key_file import KeyFile
+from model_server import Gate, answer
+from runs import begun, wait_until
+
+KEYED = """
+<Location "/keys">
+    SetHandler agentchat
+    AuthType AgentChat
+    AuthName keys
+    AgentChatKeys keys
+    Require valid-user
+</Location>
+AgentChatEventLogKeep 1d
+AgentChatCache memory check=off
+"""
+SECRET = "Gänseblümchen-7391"
+CONFIRM = {"confirm": "delete everything"}
+
+
+class Caller:
+    def __init__(self, server, key):
+        self.client, self.headers = Client(server.port, "/keys"), {"X-API-Key": key}
+
+    def __call__(self, method, path, body=None, **headers):
+        return self.client.request(method, path, body, headers={**self.headers, **headers})
+
+    def say(self, text=SECRET, thread=None, **headers):
+        path = f"/threads/{thread}/messages" if thread else "/agents/assistant/chat"
+        response = self("POST", path, {"content" if thread else "message": text, "stream": False}, **headers)
+        assert response.status == 200, response
+        return response.json
+
+    def threads(self, query=""):
+        return self("GET", "/threads?limit=100" + query).json["data"]
+
+    def forget(self):
+        return self("DELETE", "/me", CONFIRM)
+
+
+@pytest.fixture
+def keyed(make_server, model):
+    def make(directives="", **options):
+        server = make_server(KEYED + directives, start=False, modules=KEY_MODULES, **options)
+        keys = KeyFile(server.root / "keys")
+        for name, fields in (("ann", ()), ("bob", ()), ("chief", ("roles=admin",))):
+            setattr(server, name, Caller(server, keys.make(f"{name}-1", f"owner={name}", *fields)))
+        return server.start()
+    return make
+
+
+def fill(server, model):
+    """Three threads of ann's with words in each place, one of them deleted; one thread of bob's."""
+    made = []
+    for _ in range(3):
+        model.play(answer(f"Answer {SECRET}"))
+        message = server.ann.say(**{"Idempotency-Key": f"key-{len(made)}"})
+        server.ann("PUT", f"/messages/{message['id']}/feedback", {"rating": "down", "comment": SECRET})
+        server.ann("PATCH", f"/threads/{message['thread_id']}", {"title": SECRET, "metadata": {"word": SECRET}})
+        made.append(message)
+    server.ann("DELETE", f"/threads/{made[0]['thread_id']}")
+    model.play(answer("For bob"))
+    server.bob.say("A question of bob's")
+    return made
+
+
+def is_empty(server, made):
+    """Whether ann sees nothing of what she had."""
+    return not server.ann.threads() and not server.ann.threads("&status=deleted") and all(
+        server.ann("GET", path).status == 404 for message in made for path in (
+            f"/threads/{message['thread_id']}", f"/threads/{message['thread_id']}/messages", f"/runs/{message['run_id']}",
+            f"/runs/{message['run_id']}/steps", f"/runs/{message['run_id']}/events", f"/threads/{message['thread_id']}/export")) and \
+        server.ann("POST", f"/threads/{made[0]['thread_id']}/restore").status == 404 and \
+        server.ann("GET", "/usage").json["totals"]["runs"] == 0
+
+
+def holders(*places):
+    """Files below these that have the word."""
+    found = []
+    for place in places:
+        for path in [place] if place.is_file() else sorted(place.rglob("*")):
+            if path.is_file() and SECRET.encode() in path.read_bytes():
+                found.append(path.name)
+    return found
+
+
+def test_it_asks_for_a_confirmation(server):
+    for body in ({}, {"confirm": "yes"}, {"confirm": True}, {**CONFIRM, "more": 1}):
+        response = server.client.request("DELETE", "/me", body)
+        assert (response.status, response.json["code"]) == (400, "invalid_request"), (body, response)
+
+
+def test_nothing_is_left(keyed, model):
+    server = keyed('AgentChatAuditLog logs/audit.log')
+    made = fill(server, model)
+    state = server.root / "state"
+    assert holders(state)
+    response = server.ann.forget()
+    receipt = response.json
+    assert response.status == 200 and receipt["id"].startswith("erasure_"), response
+    assert {k: receipt[k] for k in ("object", "status", "threads", "messages", "runs", "files")} == {
+        "object": "erasure", "status": "done", "threads": 3, "messages": 6, "runs": 3, "files": 0}
+    assert is_empty(server, made)
+    # The write-ahead log is emptied by the checkpoint behind the answer.
+    wait_until(lambda: not holders(state), "no file has the word")
+    with sqlite3.connect(f"file:{state / 'agentchat.db'}?mode=ro", uri=True) as db:
+        for table, in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'usage'").fetchall():
+            assert not any("ann" == value for row in db.execute(f"SELECT * FROM {table}") for value in row), table
+        assert {owner for owner, in db.execute("SELECT owner FROM usage")} == {" erased", "bob"}
+    assert [thread["title"] for thread in server.bob.threads()] == ["A question of bob's"]
+    assert server.chief("GET", "/usage?by=owner").json["totals"]["runs"] == 4
+    assert server.chief("GET", "/feedback").body.count(b'"object":"feedback"') == 0
+    audit = (server.root / "logs/audit.log").read_text()
+    assert '"owner.erased"' in audit and receipt["id"] in audit and SECRET not in audit + server.log()
+    fresh = server.ann.say("A new beginning", **{"Idempotency-Key": "key-0"})           # the key leads nowhere any more
+    assert fresh["thread_id"] not in {message["thread_id"] for message in made}
+    assert [thread["id"] for thread in server.ann.threads()] == [fresh["thread_id"]]
+    assert server.ann.forget().json["threads"] == 1 and server.ann.forget().json["threads"] == 0
+
+
+def test_an_active_run_is_cancelled(make_server, model):
+    server, gate = make_server("AgentChatEventLogKeep 1d\n"), Gate()
+    stream, run = begun(server.client, model, gate, (f"{SECRET} ",))
+    receipt = server.client.request("DELETE", "/me", CONFIRM).json
+    assert (receipt["status"], receipt["threads"], receipt["runs"], receipt["messages"]) == ("done", 1, 1, 1)
+    assert stream.rest()[-1].type in ("done", "error")
+    gate.open()
+    for path in (f"/threads/{run['thread_id']}", f"/runs/{run['run_id']}", f"/runs/{run['run_id']}/events"):
+        assert server.client.get(path).status == 404
+    wait_until(lambda: not holders(server.root / "state"), "no file has the word")
+    logs = [path for path in Path("/dev/shm").rglob(f"{run['run_id']}.log")]
+    assert not logs
+
+
+def test_killed_in_between(keyed, model):
+    """The contents cannot be removed, and the server is killed: the owner sees nothing, and the next purge continues."""
+    server = keyed()
+    made = fill(server, model)
+    path = server.root / "state/agentchat.db"
+    with sqlite3.connect(path, timeout=WAIT) as db:
+        db.execute("CREATE TRIGGER gate BEFORE DELETE ON messages BEGIN SELECT RAISE(ABORT, 'gate'); END")
+    server.expect_log("AC02", "AC0651", "AH00098")
+    response = server.ann.forget()
+    assert (response.status, response.json["status"], response.json["threads"]) == (202, "continuing", 3), response
+    assert is_empty(server, made)
+    server.kill()
+    assert holders(server.root / "state")
+    server.start()
+    assert is_empty(server, made)
+    kept = server.ann.say("A new beginning")["thread_id"]
+    with sqlite3.connect(path, timeout=WAIT) as db:
+        db.execute("DROP TRIGGER gate")
+    assert server.bob.forget().json["status"] == "done"             # its purge removes what is hidden, of all owners
+    wait_until(lambda: not holders(server.root / "state"), "no file has the word")
+    assert [thread["id"] for thread in server.ann.threads()] == [kept]
