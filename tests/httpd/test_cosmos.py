@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Cosmos DB store in a real httpd, on the scripted Cosmos DB: configuration, outages, several processes, moving."""
+import os
 import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -213,6 +214,50 @@ def test_moving_from_sqlite_to_cosmos_and_back(make_server, model, cosmos, tmp_p
     other = Cosmos()
     assert table(copy(back, f"cosmos:{other.url} create=on credential=env:COSMOS_KEY")) == table(done)
     other.stop()
+
+
+def branches_of(client, threads):
+    return {thread: (client.get(f"/threads/{thread}").json, client.messages(thread), client.messages(thread, "?all=true&limit=100"))
+            for thread in threads}
+
+
+def test_moving_branches_to_cosmos_and_back(make_server, model, cosmos):
+    first = make_server()
+    threads = []
+    for leaf in (0, 1, -1):
+        thread = first.client.thread()
+        for question in ("one", "two"):
+            assert first.client.send(thread, question).status == 200
+        one, answer_one, two, _ = first.client.messages(thread)
+        assert first.client.send(thread, "two, put differently", parent_id=answer_one["id"]).status == 200
+        assert first.client.send(thread, "another beginning", parent_id=None).status == 200
+        again = first.client.post(f"/threads/{thread}/messages", {"regenerate": answer_one["id"], "stream": False})
+        assert again.status == 200, again
+        if leaf >= 0:
+            assert first.client.patch(f"/threads/{thread}", {"leaf": (one, two)[leaf]["id"]}).status == 200
+        threads.append(thread)
+    wanted = branches_of(first.client, threads)
+    assert [len(path) for _, path, _ in wanted.values()] == [2, 4, 2] and wanted[threads[0]][0]["leaf"]
+    assert all(len(messages) == 9 for _, _, messages in wanted.values())
+    first.stop()
+    there = f"cosmos:{cosmos.url} database=moved create=on credential=env:COSMOS_KEY"
+    for n in (4, 9):
+        cosmos.behave(stop_after=n)
+        copy(f"sqlite:{first.root}/state/agentchat.db", there, ok=False)
+        cosmos.behave(stop_after=None)
+    assert table(copy(f"sqlite:{first.root}/state/agentchat.db", there))["messages"] == [27, 27]
+
+    second = make_server(f"AgentChatStore {there}\n", env=ENV)
+    assert branches_of(second.client, threads) == wanted
+    second.stop()
+    back = f"{first.root}/state/back.db"
+    assert table(copy(there, f"sqlite:{back}"))["messages"] == [27, 27]
+    was = os.stat(f"{first.root}/state/agentchat.db")
+    os.chown(back, was.st_uid, was.st_gid)
+    third = make_server(f"AgentChatStore sqlite:{back}\n")
+    assert branches_of(third.client, threads) == wanted
+    assert third.client.send(threads[1], "three").status == 200     # and on from there
+    assert [message["seq"] for message in third.client.messages(threads[1])] == [1, 2, 3, 4, 10, 11]
 
 
 def test_errors_of_moving(tmp_path, cosmos, unused_port):
