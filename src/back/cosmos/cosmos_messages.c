@@ -307,6 +307,7 @@ static json_t *messages_of(const ac_cosmos_task_t *task)
 
 static void show_page(ac_cosmos_task_t *task)
 {
+    json_decref(task->found);
     task->found = messages_of(task);
     if (task->found) {
         ac_cosmos_tree_show(task, task->op->verb == AC_STORE_MESSAGE_LIST, end_page);
