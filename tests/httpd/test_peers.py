@@ -43,7 +43,7 @@ def test_signatures_agree_with_the_vendors_package():
 # file to write into (the same in test_cosmos_api.py).
 SUITES = {
     "store_contract": (), "resume": (), "cancel": ("test_while_the_answer_waits_for_the_store[HeldSqlite]",), "recovery": (),
-    "conversation": (), "threads": (), "steps": (), "idempotency": ("test_after_a_day",)}
+    "conversation": (), "branches": (), "threads": (), "steps": (), "idempotency": ("test_after_a_day",)}
 # Suites that are about requests, streams and models, and make the same calls of the store as those above.
 LONG_SUITES = {"delivery": (), "stream": (), "demo_http": (), "model_quirks": (), "mission": (), "limits": (), "bad_input": ()}
 
