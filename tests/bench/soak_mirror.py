@@ -35,6 +35,7 @@ MINUTES = soak.MINUTES
 CLIENTS = int(os.environ.get("SOAK_STREAMS", "40"))
 WARMUP = float(os.environ.get("SOAK_WARMUP", MINUTES * 2 / 3))
 KEEP, RUN_TIMEOUT = 10, 60                      # seconds
+REMEMBERED = 3000                               # threads; three for each document of a thread that a child may keep
 LEASE = 60                                      # of a run in Cosmos DB
 STALL = 5                                       # longer than the module waits for Cosmos DB
 CALM, OUTAGE = 15, 6
@@ -158,6 +159,21 @@ class Soak:
         now = round(time.monotonic() - began, 1)
         return [(now, pid, *soak.sample_child(pid, self.heap), 0, counts["live"]) for server in self.machines for pid in server.children()]
 
+    async def fill(self, ports, counts):
+        """Fills what is meant to fill: each child keeps documents of threads that it has seen, which would take hours otherwise."""
+        async def each(first):
+            visitors = [soak_clients.Visitor(port, None, counts, None) for port in ports]
+            for i in range(first, REMEMBERED, CLIENTS):
+                maker, *readers = visitors[i % 3:] + visitors[:i % 3]
+                thread = (await maker.plain("POST", "/threads", {}, (201,)))[1]["id"]
+                for reader in readers:
+                    await reader.plain("GET", f"/threads/{thread}")
+            for visitor in visitors:
+                visitor.connection.close()
+        began = time.monotonic()
+        await asyncio.gather(*(each(i) for i in range(CLIENTS)))
+        print(f"{REMEMBERED} threads known to all in {time.monotonic() - began:.0f} s", flush=True)
+
     async def run(self):
         stop, calm, began = asyncio.Event(), asyncio.Event(), time.monotonic()
         counts, ports = soak_clients.Counts(), [server.port for server in self.machines]
@@ -168,6 +184,7 @@ class Soak:
         async def visit(i):
             await asyncio.sleep(i * 10 / CLIENTS)
             await Visitor(ports, stop, counts, pace).run()
+        await self.fill(ports, counts)
         clients = asyncio.gather(*(visit(i) for i in range(CLIENTS)), return_exceptions=True)
         chaos = asyncio.create_task(self.disturb(calm))
         while time.monotonic() - began < MINUTES * 60 and not clients.done():
