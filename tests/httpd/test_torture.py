@@ -41,11 +41,11 @@ AgentChatEventLog events
 STATUS = {"completed": ("completed",), "cancelled": ("cancelled",), "interrupted": ("interrupted",), "stopping": ("interrupted",)}
 
 
-def whole(client, path):
+def whole(client, path, query=""):
     """All pages of a list."""
     found, after = [], ""
     while True:
-        page = client.get(f"{path}?limit=100{after}").json
+        page = client.get(f"{path}?limit=100{query}{after}").json
         found += page["data"]
         if not page["has_more"]:
             return found
@@ -57,18 +57,27 @@ def account(client, threads, visitors):
     wrong, counts = [], collections.Counter()
     for visitor in visitors:
         wrong += visitor.problems
-    stored = {thread: whole(client, f"/threads/{thread}/messages") for thread in threads}
+    stored = {thread: whole(client, f"/threads/{thread}/messages", "&all=true") for thread in threads}
+    again = collections.Counter(seen.thread for visitor in visitors for seen in visitor.messages if seen.regenerates)
     said = collections.Counter(m["content"] for messages in stored.values() for m in messages if m["role"] == "user")
     wrong += [f"'{content}' is stored {n} times" for content, n in said.items() if n > 1 and content.startswith("message")]
     answers = collections.defaultdict(list)
     for thread, messages in stored.items():
         if [m["seq"] for m in messages] != list(range(1, len(messages) + 1)):
             wrong.append(f"{thread}: seq has gaps")
-        for before, message in zip([None, *messages], messages):
+        by_id = {m["id"]: m for m in messages}
+        questions = {m["run_id"]: m for m in messages if m["role"] == "user"}
+        runs = whole(client, f"/threads/{thread}/runs")
+        wrong += check_tree(client, thread, messages, by_id)
+        parents = {run["id"]: questions.get(run["id"], by_id.get(run.get("parent_id"))) for run in runs}
+        n_again = sum(run["id"] not in questions for run in runs)
+        counts["answers asked for again"] += n_again
+        if n_again > again[thread]:
+            wrong.append(f"{thread}: {n_again} further answers for {again[thread]} requests")
+        for message in messages:
             if message["role"] == "assistant":
                 answers[message["run_id"]].append(message)
-                if not before or before["role"] != "user" or before["run_id"] != message["run_id"]:
-                    wrong.append(f"{thread}: answer {message['seq']} does not follow its message")
+                wrong += check_place(thread, message, parents.get(message["run_id"]))
     wrong += [f"{run_id} has {len(a)} answers" for run_id, a in answers.items() if len(a) > 1]
     for seen in (seen for visitor in visitors for seen in visitor.messages):
         counts["sent"] += 1
@@ -76,6 +85,7 @@ def account(client, threads, visitors):
         if seen.key and seen.n_repeated > 1:
             counts["sent again"] += 1
         counts[f"end {seen.end}"] += 1
+        counts["in a branch"] += len(seen.body) > 1 or seen.regenerates
         if seen.accepted:
             wrong += check_run(client, seen, said, answers)
             counts["accepted"] += 1
@@ -84,9 +94,29 @@ def account(client, threads, visitors):
     return wrong, counts
 
 
+def check_place(thread, message, question):
+    """An answer follows its question. What is left of one whose process died comes to the end of a thread that was used meanwhile."""
+    late = message["metadata"]["finish_reason"] in ("interrupted", "cancelled")
+    fine = question and question["role"] == "user" and (late or question["id"] == message["parent_id"])
+    return [] if fine else [f"{thread}: answer {message['seq']} does not follow its message"]
+
+
+def check_tree(client, thread, messages, by_id):
+    """The current path leads from the leaf up to a root."""
+    wrong, path, at = [], [], client.get(f"/threads/{thread}").json["leaf"] or (messages[-1]["id"] if messages else None)
+    wrong += [f"{thread}: the parent of {m['seq']} is not before it" for m in messages
+              if m["parent_id"] and by_id[m["parent_id"]]["seq"] >= m["seq"]]
+    while at and not wrong:
+        path.append(at)
+        at = by_id[at]["parent_id"]
+    if not wrong and path[::-1] != [m["id"] for m in whole(client, f"/threads/{thread}/messages")]:
+        wrong.append(f"{thread}: the path is not that of the leaf")
+    return wrong
+
+
 def check_run(client, seen, said, answers):
     run = client.get("/runs/" + seen.run_id).json
-    wrong = [] if said[seen.content] == 1 else [f"'{seen.content}' is stored {said[seen.content]} times"]
+    wrong = [] if said[seen.content] == (not seen.regenerates) else [f"'{seen.content}' is stored {said[seen.content]} times"]
     if run["status"] not in STATUS.get(seen.end, ("failed",)):
         wrong.append(f"{seen.run_id}: the client saw {seen.end}, the store has {run['status']}")
     kept = "".join(m["content"] for m in answers[seen.run_id])

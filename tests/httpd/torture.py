@@ -52,10 +52,12 @@ def pause(seconds):
 
 class Seen:
     """One client's view of one message. Every other message has an Idempotency-Key, and is sent again if its outcome
-    is unknown; one without a key must not be."""
+    is unknown; one without a key must not be. body: what is sent; without content it asks for a further answer."""
 
-    def __init__(self, thread, content, keyed):
+    def __init__(self, thread, content, keyed, branch=None):
         self.thread, self.content, self.key = thread, content, str(uuid.uuid4()) if keyed else None
+        self.regenerates = "regenerate" in (branch or {})
+        self.body = branch if self.regenerates else {"content": content, **(branch or {})}
         self.run_id = None
         self.numbers, self.text, self.end = [], "", None
         self.accepted = self.in_part = False
@@ -78,13 +80,22 @@ class Visitor(threading.Thread):
     def run(self):
         n = 0
         while not self.stop.is_set():
-            seen = Seen(self.thread, f"message {self.number}.{n}", n % 2 == 0)
+            seen = Seen(self.thread, f"message {self.number}.{n}", n % 2 == 0, self.branch() if n % 4 == 3 or n % 8 == 4 else None)
             n += 1
             try:
                 self.follow(seen)
             except Exception as problem:        # a thread's own would be lost
                 self.problems.append(f"{seen.content}: {problem!r}")
             self.messages.append(seen)
+
+    def branch(self):
+        """The place of a turn that does not follow the current path; None: the thread is empty or cannot be read now."""
+        try:
+            response = self.client.get(f"/threads/{self.thread}/messages?limit=100&all=true&order=desc")
+            message = random.choice(response.json["data"])["id"]
+        except (OSError, EOFError, ValueError, IndexError, KeyError):
+            return None
+        return {"regenerate": message} if random.random() < 0.5 else {"parent_id": message}
 
     def follow(self, seen):
         deadline = None
@@ -116,7 +127,7 @@ class Visitor(threading.Thread):
             stream = self.client.stream(f"/runs/{seen.run_id}/events", method="GET", headers=headers)
         else:
             seen.n_repeated += 1
-            stream = self.client.stream(f"/threads/{seen.thread}/messages", {"content": seen.content, "stream": True},
+            stream = self.client.stream(f"/threads/{seen.thread}/messages", {**seen.body, "stream": True},
                                         headers={**headers, "Idempotency-Key": seen.key})
         try:
             if stream.status != 200:
