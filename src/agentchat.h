@@ -344,8 +344,8 @@ struct ac_store_op_t {
  *                  One transaction stores the message, the whole final run and its steps, and moves the leaf to the
  *                  message. It also ends a suspension.
  *                  parent_seq: as in TURN_OPEN. after: the thread's message_count after the opening write. If the
- *                  thread has newer messages, or without parent_seq, the message follows the current leaf, and the
- *                  store sets its parent_id.
+ *                  thread has newer messages, the leaf stays; but if parent_seq is `after` and above the leaf, the
+ *                  message follows the leaf, and the store sets its parent_id.
  *                  If the thread was hard-deleted meanwhile, the answer is success with message null, and nothing is
  *                  written.
  *                  late: true closes a run in the place of its dead process. Such a close may add a partial answer

@@ -212,6 +212,24 @@ int ac_tree_path(ac_tree_range_t **pranges, bool *pmore, const ac_tree_t *tree, 
 
 /* ---- changes ---- */
 
+static bool tree_is_above(const ac_tree_t *tree, int64_t seq)
+{
+    int64_t at = tree->leaf;
+    while (at > seq) {
+        int i = stretch_of(tree, at);
+        at = stretch_first(tree, i) <= seq ? seq : stretch_parent(tree, i);
+    }
+    return at == seq;
+}
+
+int64_t ac_tree_place(bool *pmove, const ac_tree_t *tree, int64_t parent_seq, int64_t after)
+{
+    bool newer = after >= 0 && after != tree->count;
+    bool follows = parent_seq < 0 || (newer && parent_seq == after && tree_is_above(tree, parent_seq));
+    *pmove = follows || !newer;
+    return follows ? tree->leaf : parent_seq;
+}
+
 void ac_tree_leaf_set(ac_tree_t *tree, int64_t leaf, const char *id)
 {
     tree->leaf = leaf;

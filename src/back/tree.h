@@ -32,6 +32,11 @@ int64_t ac_tree_parent(const ac_tree_t *tree, int64_t seq); /* 0: none */
 /* Adds the next message, a child of parent. move: the leaf moves to it; if not, leaf_id must be set. errors:
  * invalid_request: too many branches. */
 apr_status_t ac_tree_add(ac_tree_t *tree, int64_t parent, const char *id, bool move, ac_err_t *err);
+/* Where TURN_OPEN and TURN_CLOSE add their message, by their parent_seq and after; -1: not given. *pmove: the leaf
+ * moves to it. Without parent_seq it follows the leaf. If the thread has newer messages than `after`, an answer stays
+ * below its question, and the leaf where it is; but one whose question is above the leaf, and was the newest message,
+ * follows the leaf, as in a line. */
+int64_t ac_tree_place(bool *pmove, const ac_tree_t *tree, int64_t parent_seq, int64_t after);
 /* The greatest seq below the message, or the message itself: always a leaf. */
 int64_t ac_tree_newest_leaf(const ac_tree_t *tree, int64_t seq);
 void ac_tree_leaf_set(ac_tree_t *tree, int64_t leaf, const char *id);

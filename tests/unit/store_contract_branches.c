@@ -269,7 +269,7 @@ static void test_load_of_another_path(void **state)
 }
 
 /* A process died. Before its answer is stored, it has newer messages. */
-static void test_a_late_answer_follows_the_current_leaf(void **state)
+static void test_a_late_answer_stays_below_its_question(void **state)
 {
     (void)state;
     world_t world = line(2);
@@ -283,8 +283,11 @@ static void test_a_late_answer_follows_the_current_leaf(void **state)
     json_object_set_new(in, "late", json_true());
     json_object_set_new(json_object_get(in, "run"), "status", json_string("interrupted"));
     json_object_set_new(json_object_get(in, "run"), "completed_at", json_string(contract_time(at, 40)));
-    note(&world, contract_ok(contract_call(AC_STORE_TURN_CLOSE, world.ids.owner, world.ids.thread, in)), 6);
-    assert_path(&world, "1 2 3 4 5 6 7");
+    note(&world, contract_ok(contract_call(AC_STORE_TURN_CLOSE, world.ids.owner, world.ids.thread, in)), 1);
+    assert_path(&world, "1 2 3 4 5 6");
+    assert_leaf(&world, 6);
+    contract_done(switches(&world, world.message[7]));
+    assert_path(&world, "1 7");
 }
 
 static void test_branches_are_moved(void **state)
@@ -375,7 +378,7 @@ int contract_branches(const char *name)
         cmocka_unit_test(test_no_switch_while_a_run_is_active),
         cmocka_unit_test(test_pages_of_a_path),
         cmocka_unit_test(test_load_of_another_path),
-        cmocka_unit_test(test_a_late_answer_follows_the_current_leaf),
+        cmocka_unit_test(test_a_late_answer_stays_below_its_question),
         cmocka_unit_test(test_branches_are_moved),
         cmocka_unit_test(test_branches_are_deleted_with_their_thread),
     };

@@ -24,12 +24,15 @@ apr_status_t ac_cosmos_tree_read(ac_tree_t *tree, ac_cosmos_task_t *task)
 
 /* ---- a new message ---- */
 
-/* The seq of the parent that the operation names; -1: none, or the thread has messages that its caller did not know. */
-static int64_t parent_named(const ac_cosmos_task_t *task, const ac_tree_t *tree)
+/* The seq of the parent that the operation names; -1: none. */
+static int64_t parent_named(const ac_cosmos_task_t *task)
 {
-    const json_t *parent = json_object_get(task->op->in, "parent_seq"), *after = json_object_get(task->op->in, "after");
-    bool newer = json_is_integer(after) && json_integer_value(after) != tree->count;
-    return json_is_integer(parent) && !newer ? json_integer_value(parent) : -1;
+    return ac_json_peek_int(task->op->in, "parent_seq", -1);
+}
+
+static int64_t parent_of(bool *pmove, const ac_cosmos_task_t *task, const ac_tree_t *tree)
+{
+    return ac_tree_place(pmove, tree, parent_named(task), ac_json_peek_int(task->op->in, "after", -1));
 }
 
 /* The parent's id, a new reference; NULL: it is not known. */
@@ -40,7 +43,7 @@ static json_t *parent_id(const ac_cosmos_task_t *task, const ac_tree_t *tree, in
     if (parent == 0) {
         return json_null();
     }
-    if (parent == parent_named(task, tree) && json_is_string(given)) {
+    if (parent == parent_named(task) && json_is_string(given)) {
         return json_incref(given);
     }
     if (parent == tree->leaf && *tree->leaf_id) {
@@ -79,13 +82,17 @@ apr_status_t ac_cosmos_tree_add(ac_cosmos_task_t *task, json_t *thread, json_t *
     if (status != APR_SUCCESS) {
         return status;
     }
-    int64_t parent = parent_named(task, &tree);
-    parent = parent < 0 ? tree.leaf : parent;
+    bool move;
+    int64_t parent = parent_of(&move, task, &tree);
     if (task->op->verb == AC_STORE_TURN_CLOSE && parent != tree.count && tree.n_jumps >= AC_MAX_BRANCHES) {
         parent = tree.count; /* there is no room for a branch, but an answer is not lost */
+        move = true;
+    }
+    if (!move && !*tree.leaf_id) {
+        ac_tree_leaf_set(&tree, tree.leaf, ac_json_peek_string(task->thread.doc, "last_message", ""));
     }
     json_t *above = parent_id(task, &tree, parent);
-    status = ac_tree_add(&tree, parent, id, true, &task->op->err);
+    status = ac_tree_add(&tree, parent, id, move, &task->op->err);
     if (status == APR_SUCCESS &&
         (!put_tree(thread, &tree, id) || !put_place(message, tree.count, above) ||
          (task->whole && !put_place(task->whole, tree.count, above)))) {
@@ -101,8 +108,8 @@ apr_status_t ac_cosmos_tree_check(ac_cosmos_task_t *task)
     ac_tree_t tree;
     apr_status_t status = ac_cosmos_tree_read(&tree, task);
     if (status == APR_SUCCESS) {
-        int64_t parent = parent_named(task, &tree);
-        status = ac_tree_add(&tree, parent < 0 ? tree.leaf : parent, "", true, &task->op->err);
+        bool move;
+        status = ac_tree_add(&tree, parent_of(&move, task, &tree), "", true, &task->op->err);
         ac_tree_free(&tree);
     }
     return status;

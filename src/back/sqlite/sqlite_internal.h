@@ -278,6 +278,8 @@ apr_status_t ac_sqlite_message_end(int64_t *pend, ac_sqlite_conn_t *conn, ac_sto
 apr_status_t ac_sqlite_message_switch(ac_tree_t *tree, ac_sqlite_conn_t *conn, ac_store_op_t *op);
 /* Inserts op's message, and adds it to the tree as its leaf, where op's `parent_seq` and `after` say. */
 apr_status_t ac_sqlite_message_add(json_t **pmessage, ac_tree_t *tree, ac_sqlite_conn_t *conn, ac_store_op_t *op);
+/* Whether there is room for the answer of a turn without a message. errors: invalid_request. */
+apr_status_t ac_sqlite_message_check(const ac_tree_t *tree, ac_store_op_t *op);
 typedef struct ac_sqlite_path_t {
     const ac_tree_t *tree;
     int64_t end;

@@ -250,24 +250,46 @@ apr_status_t ac_sqlite_message_switch(ac_tree_t *tree, ac_sqlite_conn_t *conn, a
     return status;
 }
 
-/* Where the operation's message goes: in->parent_seq, unless the thread has messages that are newer than in->after.
- * Else it follows the current leaf. *pgiven: the operation's message has the right parent_id. */
-static int64_t message_parent(bool *pgiven, const ac_store_op_t *op, const ac_tree_t *tree)
+/* Adds op's message to the tree. *pparent: the seq of its parent. An answer is not lost if there is no room for a
+ * branch. */
+static apr_status_t tree_add(int64_t *pparent, ac_tree_t *tree, ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
-    const json_t *parent = json_object_get(op->in, "parent_seq"), *after = json_object_get(op->in, "after");
-    bool newer = json_is_integer(after) && json_integer_value(after) != tree->count;
+    char leaf_id[AC_ID_SIZE];
+    bool move;
+    int64_t parent =
+        ac_tree_place(&move, tree, ac_json_peek_int(op->in, "parent_seq", -1), ac_json_peek_int(op->in, "after", -1));
+    apr_status_t status = APR_SUCCESS;
 
-    *pgiven = json_is_integer(parent) && !newer && json_object_get(json_object_get(op->in, "message"), "parent_id");
-    return json_is_integer(parent) && !newer ? json_integer_value(parent) : tree->leaf;
+    if (op->verb == AC_STORE_TURN_CLOSE && parent != tree->count && tree->n_jumps >= AC_MAX_BRANCHES) {
+        parent = tree->count;
+        move = true;
+    }
+    if (!move && !*tree->leaf_id) {
+        status = id_at(leaf_id, NULL, conn, op, tree->leaf);
+        if (status == APR_SUCCESS) {
+            ac_tree_leaf_set(tree, tree->leaf, leaf_id);
+        }
+    }
+    *pparent = parent;
+    return status == APR_SUCCESS
+        ? ac_tree_add(tree, parent, ac_json_peek_string(json_object_get(op->in, "message"), "id", ""), move, &op->err)
+        : status;
+}
+
+apr_status_t ac_sqlite_message_check(const ac_tree_t *tree, ac_store_op_t *op)
+{
+    return ac_json_peek_int(op->in, "parent_seq", tree->count) == tree->count || tree->n_jumps < AC_MAX_BRANCHES
+        ? APR_SUCCESS
+        : ac_err_set(&op->err, AC_INVALID_REQUEST, "the thread has too many branches (at most %d)", AC_MAX_BRANCHES);
 }
 
 apr_status_t ac_sqlite_message_add(json_t **pmessage, ac_tree_t *tree, ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     const json_t *in = json_object_get(op->in, "message");
     char parent_id[AC_ID_SIZE] = ROOT;
-    bool given;
-    int64_t parent = message_parent(&given, op, tree);
-    apr_status_t status = ac_tree_add(tree, parent, ac_json_peek_string(in, "id", ""), true, &op->err);
+    int64_t parent = 0;
+    apr_status_t status = tree_add(&parent, tree, conn, op);
+    bool given = parent == ac_json_peek_int(op->in, "parent_seq", -1) && json_object_get(in, "parent_id");
 
     *pmessage = NULL;
     if (status == APR_SUCCESS && given) {

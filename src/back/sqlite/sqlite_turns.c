@@ -191,6 +191,8 @@ static apr_status_t turn_write(json_t **pmessage, ac_sqlite_thread_t *thread, ac
 
     if (status == APR_SUCCESS && has_message) {
         status = ac_sqlite_message_add(pmessage, &tree, conn, op);
+    } else if (status == APR_SUCCESS) {
+        status = ac_sqlite_message_check(&tree, op);
     }
     if (status == APR_SUCCESS) {
         status = run_write(conn, op, false);
