@@ -257,7 +257,7 @@ apr_status_t ac_tree_add(ac_tree_t *tree, int64_t parent, const char *id, bool m
         tree->jumps = jumps;
     }
     tree->count = seq;
-    if (move) {
+    if (move || !*tree->leaf_id) { /* a leaf without an id cannot be stored */
         ac_tree_leaf_set(tree, seq, tree->n_jumps > 0 ? id : "");
     }
     return APR_SUCCESS;

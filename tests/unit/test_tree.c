@@ -172,6 +172,20 @@ static void test_a_branch_of_a_line(void **state)
     ac_tree_free(&tree);
 }
 
+static void test_a_leaf_without_an_id_moves(void **state)
+{
+    (void)state;
+    ac_tree_t tree, copy;
+    assert_int_equal(ac_tree_read(&tree, NULL, 4, NULL), APR_SUCCESS);
+    assert_int_equal(ac_tree_add(&tree, 2, "msg_5", false, NULL), APR_SUCCESS);
+    assert_string_equal(tree.leaf_id, "msg_5");
+    json_t *json = ac_tree_json(&tree);
+    assert_int_equal(ac_tree_read(&copy, json, 5, NULL), APR_SUCCESS);
+    json_decref(json);
+    ac_tree_free(&copy);
+    ac_tree_free(&tree);
+}
+
 static void test_a_parent_that_does_not_exist(void **state)
 {
     (void)state;
@@ -391,6 +405,7 @@ int main(void)
         cmocka_unit_test(test_branches),
         cmocka_unit_test(test_pages_of_a_path),
         cmocka_unit_test(test_a_branch_of_a_line),
+        cmocka_unit_test(test_a_leaf_without_an_id_moves),
         cmocka_unit_test(test_a_parent_that_does_not_exist),
         cmocka_unit_test(test_too_many_branches),
         cmocka_unit_test(test_damaged_trees),
