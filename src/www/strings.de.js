@@ -64,6 +64,17 @@ export default {
   'rename': '„{title}“ umbenennen',
   'delete': '„{title}“ löschen',
   'deleted': '„{title}“ wurde gelöscht.',
+  'list.pinned': 'Angeheftet',
+  'list.archive.none': 'Das Archiv ist leer.',
+  'more': 'Mehr zu „{title}“',
+  'pin': 'Anheften',
+  'unpin': 'Lösen',
+  'archive': 'Archiv',
+  'archive.put': 'Ins Archiv legen',
+  'archive.take': 'Aus dem Archiv nehmen',
+  'archived': '„{title}“ ist im Archiv.',
+  'save.markdown': 'Als Markdown speichern',
+  'save.json': 'Als JSON speichern',
 
   // ---- a conversation ----
   'youWrote': 'Sie haben geschrieben',

@@ -64,6 +64,17 @@ export default {
   'rename': 'Rename “{title}”',
   'delete': 'Delete “{title}”',
   'deleted': '“{title}” was deleted.',
+  'list.pinned': 'Pinned',
+  'list.archive.none': 'The archive is empty.',
+  'more': 'More about “{title}”',
+  'pin': 'Pin',
+  'unpin': 'Unpin',
+  'archive': 'Archive',
+  'archive.put': 'Move to the archive',
+  'archive.take': 'Take out of the archive',
+  'archived': '“{title}” is in the archive.',
+  'save.markdown': 'Save as Markdown',
+  'save.json': 'Save as JSON',
 
   // ---- a conversation ----
   'youWrote': 'You wrote',

@@ -3,23 +3,26 @@
 import { $, composing, el, iconButton, visible } from './dom.js';
 import { toast } from './notices.js';
 import { t } from './strings.js';
+import { save, showMenu } from './thread-menu.js';
 
 const PAGE = 30, ALL = 100, AGAIN_MS = 5000;
 const DAY = 86_400_000;
 
 function ageOf(thread) {
+  if (thread.pinned) return 'list.pinned';
   const days = Math.floor((new Date().setHours(24, 0, 0, 0) - Date.parse(thread.updated_at)) / DAY);
   return `list.${days < 1 ? 'today' : days < 2 ? 'yesterday' : days < 8 ? 'week' : days < 31 ? 'month' : 'earlier'}`;
 }
 
-/** The most recently changed come first. */
+/** Those that are pinned come first, then the most recently changed. */
 function byUse(a, b) {
+  if (a.pinned !== b.pinned) return a.pinned ? -1 : 1;
   if (a.updated_at === b.updated_at) return a.id < b.id ? 1 : -1;
   return a.updated_at < b.updated_at ? 1 : -1;
 }
 
 export class ThreadList {
-  #app; #list; #search; #end; #threads = []; #nodes = new Map(); #next = null; #more = true; #loading = null; #active = null;
+  #app; #list; #search; #end; #threads = []; #nodes = new Map(); #next = null; #more = true; #loading = null; #active = null; #status = 'active';
 
   constructor(app) {
     this.#app = app;
@@ -27,6 +30,7 @@ export class ThreadList {
     this.#search = $('search');
     this.#end = $('threads-end');
     this.#search.addEventListener('input', () => { this.#show(); this.#fill(); });
+    $('archive').addEventListener('click', () => this.#archived());
     new IntersectionObserver(entries => entries.some(entry => entry.isIntersecting) && this.more(),
       { root: $('threads-box'), rootMargin: '300px' }).observe(this.#end);
   }
@@ -35,12 +39,16 @@ export class ThreadList {
 
   #matches(thread) { return (thread.title || '').toLowerCase().includes(this.#words); }
 
-  clear() {
+  /** Changes between the list and the archive. */
+  #archived() {
+    this.#status = this.#status === 'active' ? 'archived' : 'active';
+    $('archive').setAttribute('aria-pressed', String(this.#status === 'archived'));
     this.#threads = [];
-    this.#nodes.clear();
     this.#next = null;
     this.#more = true;
+    this.#loading = null;
     this.#show();
+    this.more();
   }
 
   /** The next page. */
@@ -58,9 +66,12 @@ export class ThreadList {
   }
 
   async #load(where, first) {
+    const status = this.#status, list = more => this.#app.client.threads({ order: 'updated', status, ...more });
     try {
-      const page = await this.#app.client.threads({ order: 'updated', ...where });
+      const [page, pinned] = await Promise.all([list(where), where.after ? null : list({ pinned: true, limit: ALL })]);
       this.#app.connected();
+      if (status !== this.#status) return;
+      if (pinned) page.data = [...new Map([...pinned.data, ...page.data].map(thread => [thread.id, thread])).values()];
       const known = new Set(page.data.map(thread => thread.id));
       const others = this.#threads.filter(thread => !known.has(thread.id));
       if (!first || !this.#threads.length) {
@@ -87,6 +98,7 @@ export class ThreadList {
 
   /** Shows a thread that is new or has changed. */
   put(thread) {
+    if (thread.status !== this.#status) { this.remove(thread.id); return; }
     const at = this.#threads.findIndex(one => one.id === thread.id);
     if (at >= 0) this.#threads[at] = thread;
     else this.#threads.push(thread);
@@ -125,7 +137,7 @@ export class ThreadList {
     this.#list.replaceChildren(...groups.map(({ age, nodes }) => el('section', {}, el('h3', { text: t(age) }), el('ul', {}, ...nodes))));
     if (this.#list.contains(focus)) focus.focus();
     $('threads-none').hidden = found.length > 0 || this.#more;
-    $('threads-none').textContent = t(this.#words ? 'search.none' : 'list.none');
+    $('threads-none').textContent = t(this.#words ? 'search.none' : this.#status === 'active' ? 'list.none' : 'list.archive.none');
   }
 
   #node(thread) {
@@ -137,7 +149,9 @@ export class ThreadList {
       el('a', { href: `#/${thread.id}`, text: title, title, dir: 'auto' }),
       el('div.thread-actions', {},
         iconButton('edit', t('rename', { title }), () => this.#rename(thread.id)),
-        iconButton('trash', t('delete', { title }), () => this.#delete(thread.id))));
+        iconButton('trash', t('delete', { title }), () => this.#delete(thread.id)),
+        iconButton('more', t('more', { title }), event => this.#menu(event.currentTarget, thread.id),
+          { 'aria-haspopup': 'menu', 'aria-expanded': 'false' })));
     fresh.dataset.title = title;
     node?.replaceWith(fresh);
     this.#nodes.set(thread.id, fresh);
@@ -174,6 +188,33 @@ export class ThreadList {
     field.addEventListener('blur', () => end(true));
     node.replaceChildren(field);
     field.select();
+  }
+
+  #menu(button, id) {
+    const thread = this.#threads.find(one => one.id === id), { client } = this.#app;
+    const file = format => save(client, `/threads/${id}/export?format=${format}`, `${id}.${format === 'json' ? 'json' : 'md'}`)
+      .catch(error => this.#app.failed(error));
+    showMenu(button, [
+      { name: 'pin', label: t(thread.pinned ? 'unpin' : 'pin'), does: () => this.#change(id, { pinned: !thread.pinned }) },
+      this.#status === 'active' ? { name: 'archive', label: t('archive.put'), does: () => this.#change(id, { status: 'archived' }) }
+        : { name: 'archive', label: t('archive.take'), does: () => this.#change(id, { status: 'active' }) },
+      { name: 'save', label: t('save.markdown'), does: () => file('markdown') },
+      { name: 'save', label: t('save.json'), does: () => file('json') },
+    ]);
+  }
+
+  async #change(id, members) {
+    const next = this.#nodes.get(id)?.nextElementSibling?.querySelector('a') ?? $('new'), title = visible(this.titleOf(id) || t('newConversation'));
+    try {
+      const thread = await this.#app.client.updateThread(id, members);
+      this.put(thread);
+      this.#app.threadChanged(thread);
+      if (members.status === 'archived') {
+        toast(t('archived', { title }), t('undo'), () => this.#change(id, { status: 'active' }), next);
+      } else this.#nodes.get(id)?.querySelector('[aria-haspopup]')?.focus();
+    } catch (error) {
+      this.#app.failed(error);
+    }
   }
 
   async #delete(id) {

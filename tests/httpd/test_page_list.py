@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The menu of a conversation on the chat page: pin, archive, and the conversation as a file."""
+from page import Page
+
+
+def menu(page, title, entry):
+    page.tab.locator(".thread", {"hasText": title}).hover()
+    page.button(f"More about “{title}”").click()
+    page.wait("#menu-box button")
+    if entry:
+        page.tab.getByRole("menuitem", {"name": entry, "exact": True}).click()
+
+
+def test_pin_and_archive(browser, page_server):
+    """What is pinned is first, however old; the archive is a list of its own. All of it is there after a reload."""
+    client = page_server.client
+    for title in ("Alpha of the list", "Beta of the list", "Gamma of the list"):
+        client.thread(title=title)
+    page = Page(browser, browser.context(), page_server.url)
+    page.wait_text("#threads", "Alpha of the list")
+    menu(page, "Alpha of the list", "Pin")
+    page.until("document.querySelector('#threads h3').textContent === 'Pinned'")
+    assert page.texts("#threads a")[0] == "Alpha of the list"
+    menu(page, "Beta of the list", "Move to the archive")
+    page.wait_text("#toast", "“Beta of the list” is in the archive.")
+    page.until("![...document.querySelectorAll('#threads a')].some(one => one.textContent === 'Beta of the list')")
+    page.reload()
+    page.wait_text("#threads", "Alpha of the list")
+    assert page.texts("#threads a")[0] == "Alpha of the list" and "Beta of the list" not in page.texts("#threads a")
+    page.button("Archive").click()
+    page.until("[...document.querySelectorAll('#threads a')].some(one => one.textContent === 'Beta of the list')")
+    assert "Gamma of the list" not in page.texts("#threads a")
+    page.check("archive")
+    menu(page, "Beta of the list", "Take out of the archive")
+    page.wait_text("#threads-none", "The archive is empty.")
+    page.button("Archive").click()
+    page.wait_text("#threads", "Beta of the list")
+    menu(page, "Alpha of the list", None)
+    page.check("menu")
+    page.keyboard().press("ArrowDown")
+    page.until("document.activeElement.textContent === 'Move to the archive'")
+    page.keyboard().press("Escape")
+    page.until("document.activeElement.matches('[aria-haspopup]')")
+    menu(page, "Alpha of the list", "Unpin")
+    page.until("![...document.querySelectorAll('#threads h3')].some(one => one.textContent === 'Pinned')")
+
+
+def test_a_conversation_as_a_file(page, model):
+    page.send("Take this along")
+    page.ended()
+    page.wait_text("#threads", "Take this along")
+    page.evaluate("""(() => {
+      window.saved = [];
+      const there = HTMLAnchorElement.prototype.click;
+      HTMLAnchorElement.prototype.click = function () {
+        if (!this.download) { there.call(this); return; }
+        fetch(this.href).then(response => response.text()).then(text => saved.push([this.download, text]));
+      };
+      const own = URL.createObjectURL;
+      URL.createObjectURL = blob => { window.blob = blob; return own(blob); };
+      window.fetch = (fetch => (address, options) => String(address).startsWith('blob:')
+        ? Promise.resolve({ text: () => window.blob.text() }) : fetch(address, options))(window.fetch);
+    })()""")
+    menu(page, "Take this along", "Save as Markdown")
+    page.until("window.saved.length === 1")
+    menu(page, "Take this along", "Save as JSON")
+    page.until("window.saved.length === 2")
+    (markdown, text), (json_name, whole) = page.evaluate("window.saved")
+    assert markdown.endswith(".md") and "Hello world" in text and json_name.endswith(".json") and '"Take this along"' in whole
