@@ -3,7 +3,6 @@
 import { $, composing, el, iconButton, visible } from './dom.js';
 import { toast } from './notices.js';
 import { t } from './strings.js';
-import { save, showMenu } from './thread-menu.js';
 
 const PAGE = 30, ALL = 100, AGAIN_MS = 5000;
 const DAY = 86_400_000;
@@ -190,7 +189,9 @@ export class ThreadList {
     field.select();
   }
 
-  #menu(button, id) {
+  /** The file of the menu is loaded when it is first opened. */
+  async #menu(button, id) {
+    const { save, showMenu } = await import('./thread-menu.js');
     const thread = this.#threads.find(one => one.id === id), { client } = this.#app;
     const file = format => save(client, `/threads/${id}/export?format=${format}`, `${id}.${format === 'json' ? 'json' : 'md'}`)
       .catch(error => this.#app.failed(error));
@@ -204,7 +205,8 @@ export class ThreadList {
   }
 
   async #change(id, members) {
-    const next = this.#nodes.get(id)?.nextElementSibling?.querySelector('a') ?? $('new'), title = visible(this.titleOf(id) || t('newConversation'));
+    const next = this.#nodes.get(id)?.nextElementSibling?.querySelector('a') ?? $('new');
+    const title = visible(this.titleOf(id) || t('newConversation'));
     try {
       const thread = await this.#app.client.updateThread(id, members);
       this.put(thread);

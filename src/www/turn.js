@@ -4,7 +4,6 @@ import { Branches, editor } from './branches.js';
 import { copyText, el, icon, iconButton } from './dom.js';
 import { Feedback } from './feedback.js';
 import { Rendered } from './render.js';
-import { notes, sourcesOf } from './sources.js';
 import { has, locale, number, t } from './strings.js';
 import { Trace, callList, duration } from './trace.js';
 import { detailOf, wordsOf } from './words.js';
@@ -67,7 +66,7 @@ export class UserTurn {
 }
 
 export class AnswerTurn {
-  #pending = ''; #frame = 0; #rests = 0; #said = ''; #calls; #rendered; #prose; #foot; #figures; #note = null; #copying; #steps = null; #sources = null;
+  #pending = ''; #frame = 0; #rests = 0; #said = ''; #calls; #rendered; #prose; #foot; #figures; #note = null; #copying; #steps = null; #sources = false;
 
   /**
    * @param {string} name whose answer
@@ -215,14 +214,25 @@ export class AnswerTurn {
     this.actions.grown();
   }
 
+  /** Shows the sources that tools found. Their file is loaded when there is such a tool. */
+  async #notes() {
+    const results = this.trace.results.filter(result => result && typeof result === 'object');
+    if (this.#sources || !results.length) return;
+    this.#sources = true;
+    try {
+      const { notes, sourcesOf } = await import('./sources.js');
+      const node = notes(sourcesOf(results), [...this.node.querySelectorAll('.prose')]);
+      if (node) this.#foot.before(node);
+      this.actions.grown();
+    } catch { /* the results of the tools have them */ }
+  }
+
   #settle() {
     this.flush(true);
     this.trace.cut();
     this.node.classList.remove('writing');
     this.node.removeAttribute('aria-busy');
     this.#foot.hidden = false;
-    if (this.#sources) return;
-    this.#sources = notes(sourcesOf(this.trace.results), [...this.node.querySelectorAll('.prose')]);
-    if (this.#sources) this.#foot.before(this.#sources);
+    this.#notes();
   }
 }
