@@ -14,7 +14,7 @@ const turnOf = new WeakMap();            // of its element
 const LEFT = new DOMException('the conversation was left', 'AbortError');
 
 export class Conversation {
-  #app; #box; #turns; #top; #known = new Map(); #lastSeq = 0; #firstSeq = 0; #sticks = true; #scrolledTo = 0; #active = null; #load = null; #observer;
+  #app; #box; #turns; #top; #known = new Map(); #lastSeq = 0; #firstSeq = 0; #sticks = true; #scrolledTo = 0; #active = null; #load = null; #observer; #wanted = null;
 
   /** @param {Object} app the page: client, announcer, and the methods that it wants called (page.js) */
   constructor(app) {
@@ -35,6 +35,22 @@ export class Conversation {
   get begun() { return Boolean(this.#active?.runId); }
   get busy() { return this.#active !== null; }
   get stopping() { return this.#active?.stopping ?? false; }
+
+  /** Shows this message, when its conversation is there; on another branch, or far above, the end is shown. @param {?string} id */
+  find(id) {
+    this.#wanted = id;
+    if (!this.#load.refreshing) this.#show();
+  }
+
+  #show() {
+    const { node } = this.#known.get(this.#wanted) ?? {};
+    if (!node) return;
+    this.#wanted = null;
+    this.#sticks = false;
+    node.scrollIntoView({ block: 'start' });
+    node.classList.add('found');
+    setTimeout(() => node.classList.remove('found'), 2000);
+  }
 
   // ---- scrolling ----
   #atEnd() { return this.#box.scrollHeight - this.#box.scrollTop - this.#box.clientHeight < NEAR; }
@@ -219,6 +235,7 @@ export class Conversation {
       else this.#toEnd();
       this.#goOn(runs.data[0]);
       load.refreshing = false;
+      this.#show();
       this.#catchUp();
     } catch (error) {
       if (signal.aborted) return;

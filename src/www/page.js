@@ -77,7 +77,7 @@ class Page {
     wireSignIn();
     wireShortcuts([
       { key: 'O', shift: true, label: 'newConversation', does: () => this.#go(null) },
-      { key: 'K', label: 'keys.search', does: () => { this.#list(true); $('search').focus(); } },
+      { key: 'K', label: 'keys.search', does: async () => (await import('./search.js')).open(this) },
       { key: 'S', shift: true, label: 'keys.list', does: () => this.#list(!this.#listed) },
     ], event => this.#escape(event));
   }
@@ -128,6 +128,9 @@ class Page {
       examples.length ? el('ul.examples', {}, ...examples.map(text => el('li', {},
         el('button', { type: 'button', text, dir: 'auto', onclick: () => this.#send(text) })))) : null);
   }
+
+  /** Shows a message of the conversation that is opened next, or is open. @param {?string} id */
+  find(id) { this.conversation.find(id); }
 
   // ---- reports of the conversation and the list ----
   /** A run has begun or ended here. */

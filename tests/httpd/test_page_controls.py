@@ -87,12 +87,19 @@ def test_shortcuts_and_ways_around(page, model, page_server):
     keyboard.press("Enter")
     assert focused(page) == "text"
     keyboard.press("Control+k")
-    assert focused(page) == "search"
+    page.until("document.activeElement.matches('#search-box input')")
+    keyboard.press("Escape")
+    page.until("!document.querySelector('#search-box').open")
     keyboard.press("Shift+Escape")
     assert focused(page) == "text"
     keyboard.press("Control+/")
     page.wait("#keys[open]")
     page.check("shortcuts")
+    keyboard.press("Escape")
+    page.until("!document.querySelector('#keys').open")
+    page.find("#new").focus()
+    keyboard.press("?")
+    page.wait("#keys[open]")
     keyboard.press("Escape")
     page.until("!document.querySelector('#keys').open")
     keyboard.press("Control+Shift+O")
