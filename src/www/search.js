@@ -47,6 +47,8 @@ class Search {
   #key(event) {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (composing(event)) return;
+    // The field would be emptied first.
+    if (event.key === 'Escape') { event.preventDefault(); $('search-box').close(); }
     if (event.key === 'Enter' && event.target === this.#field) this.#links[0]?.click();
     if (!step || !this.#links.length) return;
     event.preventDefault();
@@ -59,9 +61,10 @@ class Search {
       const where = words ? { q: words } : { order: 'updated', status: 'active' };
       const { data } = await this.#app.client.threads({ ...where, limit: PAGE }, { signal: abort.signal });
       if (abort.signal.aborted) return;
-      this.#links = data.map(thread => this.#link(thread));
+      const found = data.filter(({ match, title }) => !words || match || (title ?? '').toLowerCase().includes(words.toLowerCase()));
+      this.#links = found.map(thread => this.#link(thread));
       this.#list.replaceChildren(...this.#links.map(link => el('li', {}, link)));
-      this.#state.textContent = words ? t('search.count', { n: data.length }) : t('search.recent');
+      this.#state.textContent = words ? t('search.count', { n: found.length }) : t('search.recent');
     } catch (error) {
       if (abort.signal.aborted) return;
       this.#links = [];
