@@ -1,11 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """The search dialog of the chat page: Ctrl+K, titles and words, the place that was found."""
+import pytest
+
 from model_server import answer
 from page import Page
 
 
+def test_titles_are_found(browser, page_server):
+    for title in ("A needle in the hay", "Only hay"):
+        page_server.client.thread(title=title)
+    page = Page(browser, browser.context(), page_server.url)
+    page.keyboard().press("Control+k")
+    page.wait_text("#search-box .hint", "Most recently used")
+    page.find("#search-box input").fill("needle")
+    page.wait_text("#search-box .hint", "1 conversation")
+    page.until("[...document.querySelectorAll('#found a')].map(one => one.textContent).join() === 'A needle in the hay'")
+    page.check("search-titles")
+
+
 def test_words_are_found(browser, model, page_server):
     client = page_server.client
+    client.thread(title="Hay")
+    if "match" not in client.get("/threads?q=Hay&limit=1").json["data"][0]:
+        pytest.skip("the store has no index of words")
     said = (("Which tram goes up?", "The <b>yellow</b> funicular does."), ("Where is coffee?", "At the corner."))
     for n, (question, reply) in enumerate(said):
         model.play(answer(reply))
