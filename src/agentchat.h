@@ -285,13 +285,16 @@ struct ac_store_op_t {
  *
  * Threads and messages
  *
- * PING             id -       in -    out {name: number}: counts since the child began, also with an error
+ * PING             id -       in -    out {search, name: number}: what is searched ("messages", "titles", "indexing"),
+ *                  and counts since the child began, also with an error
  * THREAD_CREATE    id -       in the whole thread; title may be null    out thread; etag
  * THREAD_GET       id thread  in -    out thread; etag
  * THREAD_LIST      id -       in - or {pinned?, label?}, page    out {data, has_more, next|null, total?}
  *                  Order: newest first; with page.by_update the thread that was changed last comes first.
  *                  pinned: only pinned threads (true) or others (false). label: only those whose metadata.labels, an
- *                  array of strings, has it.
+ *                  array of strings, has it. q: words (base/base.h); those whose title or one of whose messages has
+ *                  them all, by their last change. Each has `match`: {message_id|null, seq|null, snippet, highlights:
+ *                  [{start, end}]}; null: the title. A store that cannot search messages finds titles.
  * THREAD_UPDATE    id thread  in {title?, status?, metadata?, pinned?, leaf?, updated_at?}; if_match   out thread; etag
  *                  leaf: the id of a message. The current path becomes the one through it, to the newest message below.
  *                  errors: precondition_failed; with leaf not_found (pointer /leaf), and run_in_progress (out:

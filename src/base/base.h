@@ -23,6 +23,7 @@
 #define AC_MAX_METADATA 16                    /* members */
 #define AC_MAX_METADATA_KEY 64                /* characters */
 #define AC_MAX_METADATA_VALUE 512             /* characters */
+#define AC_MAX_SEARCH 200                     /* characters of GET /threads?q= */
 #define AC_MAX_LABELS 32                      /* of a thread */
 #define AC_MAX_LABEL 64                       /* characters */
 #define AC_MAX_ANSWER (4 * 1024 * 1024)       /* bytes of one answer */
@@ -297,6 +298,28 @@ void ac_record_parts_free(ac_record_parts_t *parts);
 void ac_record_show_parts(json_t *message);
 /* The same for its feedback: without what only the server needs to know. */
 void ac_record_show_feedback(json_t *message);
+/* ---- words.c: words of texts, for searching ---- */
+#define AC_WORDS_MAX 32 /* words to find; more are ignored */
+/* Words are runs of letters and digits; a character of a script without blanks between words (Chinese, Japanese,
+ * Korean, Thai) is a word of its own. */
+/* Appends the words of the text, with a blank after each. errors: those of ac_buf_add(). */
+apr_status_t ac_words_put(ac_buf_t *buf, const char *text, size_t len);
+typedef struct ac_words_query_t { /* phrases, each of one or more words that follow one another; all must be there */
+    char words[AC_WORDS_MAX][64];
+    struct {
+        int first, n;
+    } phrases[AC_WORDS_MAX];
+    int n_words, n_phrases;
+    bool open; /* the last word may go on */
+} ac_words_query_t;
+/* Reads what a person types: words, and phrases in quotes. Every text is valid; one without words has no phrases. */
+void ac_words_query(ac_words_query_t *query, const char *text);
+/* Whether the text has all phrases. */
+bool ac_words_match(const ac_words_query_t *query, const char *text);
+/* Puts `snippet`, the text around the first place, as one line, and `highlights`, the places in it as {start, end} in
+ * characters, into match. */
+void ac_words_snippet(json_t *match, const ac_words_query_t *query, const char *text);
+
 /* The first line of content, cut between words, at most AC_MAX_TITLE characters, "…" at a cut. New reference. */
 json_t *ac_record_title(const char *content);
 

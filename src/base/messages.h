@@ -43,6 +43,9 @@ AC_MESSAGE(208, AC_INFO,
 AC_MESSAGE(209, AC_INFO,
            "The file of the embedded store stayed locked; the child closes and reopens its connections.",
            "If it happens often, move the file to a local disk: network file systems may fail to release locks.")
+AC_MESSAGE(210, AC_WARNING,
+           "This SQLite was built without FTS5, so searches find titles only.",
+           "Use a SQLite with FTS5, as distributions have it; the index is then made in the background.")
 AC_MESSAGE(220, AC_ERROR,
            "Cosmos DB refuses the identity or key of the server, or there is no credential; logged once until a "
            "minute has passed without a failure.",

@@ -15,7 +15,7 @@
 #define STORED (AC_NEEDS_OWNER | AC_NEEDS_CHILD)
 #define AZURE "/openai"
 
-static const char *const q_threads[] = {"limit", "after", "status", "agent_id", "order", "pinned", "label", NULL};
+static const char *const q_threads[] = {"limit", "after", "status", "agent_id", "order", "pinned", "label", "q", NULL};
 static const char *const q_delete[] = {"hard_delete", NULL};
 static const char *const q_messages[] = {"limit", "after", "before", "order", "all", NULL};
 static const char *const q_runs[] = {"limit", "after", NULL};

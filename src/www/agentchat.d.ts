@@ -18,6 +18,8 @@ export interface Thread {
   leaf: string | null;
   created_at: string;
   updated_at: string;
+  /** With `q`: the newest message with the words, or null for the title; places in the snippet, in code points. */
+  match?: { message_id: string | null; seq: number | null; snippet: string; highlights: { start: number; end: number }[] };
 }
 
 export interface ToolCall {
@@ -328,7 +330,7 @@ export class AgentChat {
   createThread(members?: { title?: string | null; agent_id?: string | null; metadata?: ThreadMetadata | null; pinned?: boolean },
     options?: RequestOptions): Promise<Thread>;
   threads(where?: { limit?: number; after?: string; status?: Thread['status']; agent_id?: string; order?: 'created' | 'updated';
-    pinned?: boolean; label?: string },
+    pinned?: boolean; label?: string; q?: string },
     options?: RequestOptions): Promise<Page<Thread>>;
   thread(id: string, options?: RequestOptions): Promise<Thread>;
   updateThread(id: string, members: { title?: string | null; status?: Thread['status']; leaf?: string; metadata?: ThreadMetadata | null; pinned?: boolean },

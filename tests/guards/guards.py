@@ -401,7 +401,8 @@ def owners(top):
         for name, text in re.findall(r'\b(sql_\w+)(?:\[\d*\])* =\s*((?:[^;"]|"(?:\\.|[^"\\])*")*);', path.read_text()):
             n += 1
             found |= {path.name, f"{path.name}:{name}"}
-            owned = re.search(r"\bowner = |[(,] ?owner,|AC_SQLITE_(THREAD|RUN)_OF|\b(LIST|RECENT|COUNT)\(|\b(PINNED|LABELLED)\b", text)
+            owned = re.search(r"\bowner = |[(,] ?owner,|AC_SQLITE_(THREAD|RUN)_OF|\b(LIST|RECENT|COUNT)\(|\b(PINNED|LABELLED)\b"
+                              r"|CREATE VIRTUAL", text)
             if not owned and not {path.name, f"{path.name}:{name}"} & set(OF_EVERY_OWNER):
                 wrong.append(f"{path.relative_to(top)}: {name} does not name the owner")
     wrong += [f"OF_EVERY_OWNER has {name}, which does not exist" for name in OF_EVERY_OWNER

@@ -332,7 +332,7 @@ BAD = [
      "AgentChatStore: 'sqlite' is not PROVIDER:WHERE, like sqlite:/var/lib/agentchat/chat.db"),
     ('an unknown option of the store', 7,
      MODEL + AGENT + 'AgentChatStore sqlite:{root}/a.db foo=bar',
-     'AgentChatStore: sqlite: there is no option foo; there are sync and readers'),
+     'AgentChatStore: sqlite: there is no option foo; there are sync, readers and search'),
     ('a store without its directory', 7,
      MODEL + AGENT + 'AgentChatStore sqlite:/nope/a.db',
      "AgentChatStore: sqlite: the directory of '/nope/a.db' does not exist; make it, writable for the server's user"),

@@ -2,6 +2,8 @@
 """Finding threads: pins, labels, and words."""
 import pytest
 
+from server import OPERATOR
+
 
 def ids(client, query):
     answer = client.get("/threads" + query)
@@ -53,3 +55,36 @@ def test_wrong_pins_and_labels_are_refused(client, member):
     thread = made(client)
     for answer in (client.request("PATCH", f"/threads/{thread}", member), client.post("/threads", member)):
         assert answer.status == 400 and answer.json["code"] == "invalid_request"
+
+
+def found(client, query):
+    answer = client.get("/threads?q=" + query)
+    assert answer.status == 200, answer
+    return answer.json["data"]
+
+
+def test_words_of_messages_are_found_with_their_place(client):
+    thread = client.thread()
+    assert client.send(thread, "Where do quokkas sleep at night?").status == 200
+    other = client.thread(title="Something else")
+    [hit] = found(client, "QUOKKA")
+    assert hit["id"] == thread and hit["match"]["snippet"].startswith("Where do quokkas sleep")
+    assert hit["match"]["message_id"] == client.messages(thread)[hit["match"]["seq"] - 1]["id"]
+    [place] = hit["match"]["highlights"][:1]
+    assert hit["match"]["snippet"][place["start"]:place["end"]] == "quokkas"
+    [hit] = found(client, "something%20els")
+    assert hit["id"] == other and hit["match"]["message_id"] is None and hit["match"]["seq"] is None
+    assert found(client, "quokkas%20nowhere") == []
+    client.delete(f"/threads/{thread}")
+    assert found(client, "quokkas") == []
+
+
+def test_no_text_is_an_error_of_the_index(client):
+    for text in ("%22", "*", "AND", "a%20OR", "NEAR(", "%22%22", "title:x", "-", "^x", "{a}", "%27;--", "x%22%20*", "%F0%9F%98%80"):
+        assert client.get("/threads?q=" + text).status == 200, text
+    assert client.get("/threads?q=" + "x" * 201).status == 400
+
+
+def test_ready_says_what_is_searched(make_server):
+    server = make_server(OPERATOR)
+    assert server.ready().json["store"]["search"] == "messages"

@@ -61,6 +61,9 @@ int harness_mode(const char *path);
     "ALTER TABLE threads DROP COLUMN tree; DROP TABLE files; DROP INDEX messages_by_feedback;" \
     "ALTER TABLE messages DROP COLUMN feedback; ALTER TABLE messages DROP COLUMN feedback_at;" \
     "DROP TRIGGER labels_of_new; DROP TRIGGER labels_of_changed; DROP TRIGGER labels_of_removed; DROP TABLE labels;" \
-    "DROP INDEX threads_pinned; ALTER TABLE threads DROP COLUMN pinned;"
+    "DROP INDEX threads_pinned; ALTER TABLE threads DROP COLUMN pinned;" \
+    "DROP INDEX threads_by_search_no; DROP INDEX threads_unsearched; DROP TABLE search_ranges; DROP TABLE search;" \
+    "ALTER TABLE threads DROP COLUMN search_no; ALTER TABLE threads DROP COLUMN search_to;" \
+    "ALTER TABLE threads DROP COLUMN search_title;"
 
 #endif

@@ -164,6 +164,50 @@ static void test_import_of_pins_and_labels(void **state)
     assert_true(exported);
 }
 
+/* ---- words ---- */
+
+static void search(const contract_ids_t *ids, const char *words, const char *snippet)
+{
+    ac_store_op_t *op = contract_op(AC_STORE_THREAD_LIST, ids->owner, NULL, json_pack("{s:s}", "q", words));
+    op->page.limit = 10;
+    json_t *list = contract_ok(contract_wait(op)), *data = json_object_get(list, "data");
+    if (json_array_size(data) != (snippet ? 1 : 0)) {
+        fail_msg("%s: %d threads", words, (int)json_array_size(data));
+    }
+    if (snippet) {
+        const json_t *match = json_object_get(json_array_get(data, 0), "match");
+        assert_string_equal(ac_json_peek_string(match, "snippet", ""), snippet);
+        assert_true(json_array_size(json_object_get(match, "highlights")) > 0);
+    }
+    json_decref(list);
+}
+
+static void test_titles_are_found_by_their_words(void **state)
+{
+    (void)state;
+    contract_ids_t ids = contract_ids(), other = contract_ids();
+    const char *title = "Größe der Café-Terrasse, 東京タワー";
+    contract_done(contract_call(AC_STORE_THREAD_CREATE, ids.owner, NULL, contract_thread(ids.thread, title, 1)));
+    contract_done(contract_call(AC_STORE_THREAD_CREATE, other.owner, NULL, contract_thread(other.thread, "Café", 2)));
+    static const char *const found[] = {"terrasse",  "TERR",   "cafe",    "\"cafe terrasse\"",
+                                        "cafe-terr", "京タワ", "der größ"};
+    for (size_t i = 0; i < sizeof(found) / sizeof(*found); i++) {
+        search(&ids, found[i], title);
+    }
+    static const char *const missed[] = {"errasse", "cafe tee", "\"terrasse cafe\"", "京東", "?!", "\"",
+                                         "* OR",    "caf "};
+    for (size_t i = 0; i < sizeof(missed) / sizeof(*missed); i++) {
+        search(&ids, missed[i], NULL);
+    }
+    change(&ids, ids.thread, json_pack("{s:s}", "title", "Another"));
+    search(&ids, "cafe", NULL);
+    search(&ids, "another", "Another");
+    char at[AC_TIME_SIZE];
+    contract_done(contract_call(AC_STORE_THREAD_DELETE, ids.owner, ids.thread,
+                                json_pack("{s:s}", "deleted_at", contract_time(at, 3))));
+    search(&ids, "another", NULL);
+}
+
 int contract_search(const char *name)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +215,7 @@ int contract_search(const char *name)
         cmocka_unit_test(test_a_pin_changes_the_version_and_not_the_order),
         cmocka_unit_test(test_labels),
         cmocka_unit_test(test_import_of_pins_and_labels),
+        cmocka_unit_test(test_titles_are_found_by_their_words),
     };
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);
 }

@@ -276,6 +276,8 @@ void ac_cosmos_list_sql_page(char sql[AC_COSMOS_LIST_SQL], const ac_store_op_t *
 void ac_cosmos_list_sql_count(char sql[AC_COSMOS_LIST_SQL], const ac_store_op_t *op);
 /* Whether the thread belongs into the operation's list. */
 bool ac_cosmos_list_sql_fits(const ac_store_op_t *op, const json_t *thread);
+/* The thread as the list shows it: with `match` in a search. NULL: out of memory. */
+json_t *ac_cosmos_list_sql_shown(const ac_store_op_t *op, const json_t *thread);
 /* Inserts the threads without a copy among those found, by their last change, up to the end of the page and one
  * more. */
 void ac_cosmos_list_sql_merge(json_t *found, const json_t *uncopied, const ac_page_t *page);

@@ -55,6 +55,7 @@ void ac_cosmos_list_threads(ac_cosmos_task_t *task)
     task->found = json_array();
     list->check_at = -1;
     ac_err_init(&list->err);
+    op->page.by_update = op->page.by_update || json_object_get(op->in, "q");
     if (op->page.by_update && !task->store->containers.by_update && ac_id_valid(op->page.after, "thread_")) {
         op->page.by_update = false; /* as the pages before */
     }
@@ -216,12 +217,12 @@ static void judge(ac_cosmos_task_t *task, look_t *look)
     }
     if (look->copy) {
         if (ac_cosmos_list_sql_fits(task->op, look->copy)) {
-            json_array_append_new(task->found, ac_cosmos_doc_thread(look->copy));
+            json_array_append_new(task->found, ac_cosmos_list_sql_shown(task->op, look->copy));
         }
         return;
     }
     if (mine && ac_cosmos_list_sql_fits(task->op, look->thread)) {
-        json_array_append_new(task->found, ac_cosmos_doc_thread(look->thread));
+        json_array_append_new(task->found, ac_cosmos_list_sql_shown(task->op, look->thread));
     }
     if (made || (!mine && ac_cosmos_entry_is_old(task->store, look->entry))) {
         repair_entry(task, look->entry, made);

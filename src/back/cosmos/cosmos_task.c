@@ -95,7 +95,8 @@ void ac_cosmos_task_retry(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
 /* What this child has sent, and what the service charged. */
 static json_t *figures_json(ac_cosmos_figures_t *figures)
 {
-    return json_pack("{s:I, s:I, s:I, s:f}", "requests", (json_int_t)atomic_load(&figures->n_requests), "retries",
+    return json_pack("{s:s, s:I, s:I, s:I, s:f}", "search", "titles", "requests",
+                     (json_int_t)atomic_load(&figures->n_requests), "retries",
                      (json_int_t)atomic_load(&figures->n_retries), "throttled",
                      (json_int_t)atomic_load(&figures->n_throttled), "request_units",
                      (double)atomic_load(&figures->charge_milli) / 1000);

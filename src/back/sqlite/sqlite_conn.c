@@ -175,6 +175,7 @@ static apr_status_t conn_setup(ac_sqlite_conn_t *conn, ac_err_t *err)
     static const char common[] = "PRAGMA foreign_keys = OFF; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = " MMAP_SIZE;
     static const char writer[] = "PRAGMA wal_autocheckpoint = 0; PRAGMA secure_delete = ON; "
                                  "PRAGMA journal_size_limit = " WAL_KEPT;
+    apr_status_t status;
     int code;
 
     sqlite3_extended_result_codes(conn->db, 1);
@@ -197,7 +198,8 @@ static apr_status_t conn_setup(ac_sqlite_conn_t *conn, ac_err_t *err)
     }
     /* Checkpoints run after the answers, not inside a commit: sqlite_group.c. */
     sqlite3_wal_hook(conn->db, on_wal, conn);
-    return ac_sqlite_schema_prepare(conn, err);
+    status = ac_sqlite_schema_prepare(conn, err);
+    return status == APR_SUCCESS ? ac_sqlite_search_prepare(conn, err) : status;
 }
 
 static apr_status_t conn_open(ac_sqlite_conn_t *conn, apr_time_t until, ac_err_t *err)

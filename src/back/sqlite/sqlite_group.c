@@ -18,6 +18,7 @@ static apr_status_t ping(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     char write[48];
     int code;
 
+    int64_t n_old = 0;
     op->out = json_object();
     if (status != APR_SUCCESS) {
         return status;
@@ -25,7 +26,15 @@ static apr_status_t ping(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     snprintf(write, sizeof(write), "PRAGMA user_version = %d", sqlite3_column_int(row, 0));
     ac_sqlite_statement_reset(conn);
     code = sqlite3_exec(conn->db, write, NULL, NULL, NULL);
-    return code == SQLITE_OK ? APR_SUCCESS : ac_sqlite_conn_fail(conn, code, &op->err);
+    status = code == SQLITE_OK ? APR_SUCCESS : ac_sqlite_conn_fail(conn, code, &op->err);
+    if (status == APR_SUCCESS && conn->store->search) {
+        status = ac_sqlite_search_count(&n_old, conn, &op->err);
+    }
+    ac_json_put(op->out, "search", json_string(!conn->store->search ? "titles" : n_old ? "indexing" : "messages"));
+    if (n_old) {
+        ac_json_put(op->out, "search_missing", json_integer(n_old));
+    }
+    return status;
 }
 
 /* All processes that share the file run on this machine, and find each other by the event logs. */
@@ -374,6 +383,21 @@ static bool group_continues(const ac_sqlite_group_t *group)
     return false;
 }
 
+/* Brings the full-text index in step, and commits. What the index lacks after a failure the next transaction adds. */
+static apr_status_t group_commit(ac_sqlite_conn_t *conn, ac_err_t *err)
+{
+    apr_status_t status = ac_sqlite_search_update(conn, err);
+
+    ac_sqlite_statement_reset(conn);
+    if (status != APR_SUCCESS && sqlite3_get_autocommit(conn->db)) {
+        return status;
+    }
+    if (status != APR_SUCCESS) {
+        ac_err_init(err);
+    }
+    return ac_sqlite_statement_run(conn, sql_commit, AC_SQLITE_NO_ARGS, err);
+}
+
 /* SQLite copies each page that is changed in a savepoint, so there are none until an operation has failed. */
 void ac_sqlite_group_run(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
 {
@@ -406,8 +430,7 @@ void ac_sqlite_group_run(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
             group_answer(conn, group);
             return;
         }
-        status = failed < group->n ? group->status[failed]
-                                   : ac_sqlite_statement_run(conn, sql_commit, AC_SQLITE_NO_ARGS, &err);
+        status = failed < group->n ? group->status[failed] : group_commit(conn, &err);
         if (status != APR_SUCCESS && !group_again(conn, group, until)) {
             ac_sqlite_group_fail(conn, group, status, failed < group->n ? &group->ops[failed]->err : &err);
             return;

@@ -43,6 +43,8 @@ typedef struct ac_sqlite_outage_t {
 typedef struct ac_sqlite_t {
     const char *path; /* these three are from the configuration */
     bool sync_full;
+    bool search;     /* there is a full-text index. Written before the threads start, or by the writer if it fails */
+    bool search_old; /* the writer's: parts of an older file are not in the index yet */
     int n_readers;
     const ac_host_t *host;
     ac_sqlite_process_t process;
@@ -249,6 +251,27 @@ apr_status_t ac_sqlite_thread_read(ac_sqlite_thread_t *thread, ac_sqlite_conn_t 
 apr_status_t ac_sqlite_thread_find(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, ac_store_op_t *op, bool hidden);
 /* Inserts a thread of op->owner from its document. */
 apr_status_t ac_sqlite_thread_insert(ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *id, const json_t *document);
+
+/* sqlite_search.c */
+/* Makes the index if the store has one; without FTS5 it has none. For the writer, when it opens the file. */
+apr_status_t ac_sqlite_search_prepare(ac_sqlite_conn_t *conn, ac_err_t *err);
+/* Adds to the index what the transaction has changed. */
+apr_status_t ac_sqlite_search_update(ac_sqlite_conn_t *conn, ac_err_t *err);
+/* Adds a part of an older file in a transaction of its own. Returns whether there may be more. */
+bool ac_sqlite_search_fill(ac_sqlite_conn_t *conn);
+/* *pn: threads that are not in the index yet. */
+apr_status_t ac_sqlite_search_count(int64_t *pn, ac_sqlite_conn_t *conn, ac_err_t *err);
+typedef struct ac_sqlite_forget_t {
+    int64_t after, limit; /* the messages: those after this seq, at most so many; -1: all */
+    bool title;
+    bool again; /* they are to be added again */
+} ac_sqlite_forget_t;
+/* Removes a part of a thread from the index, before it is removed or changed in the tables. */
+apr_status_t ac_sqlite_search_forget(ac_sqlite_conn_t *conn, const char *id, const char *owner,
+                                     const ac_sqlite_forget_t *what, ac_err_t *err);
+
+/* sqlite_find.c */
+ac_sqlite_verb_fn ac_sqlite_find_threads; /* THREAD_LIST with `q` */
 
 /* sqlite_list.c */
 ac_sqlite_verb_fn ac_sqlite_list_threads;

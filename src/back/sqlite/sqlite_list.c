@@ -138,11 +138,15 @@ static apr_status_t threads_read(json_t *data, bool *pmore, ac_sqlite_conn_t *co
 
 apr_status_t ac_sqlite_list_threads(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
-    json_t *data = json_array();
+    json_t *data;
     bool more = false;
     char time[AC_TIME_SIZE];
     apr_status_t status;
 
+    if (json_object_get(op->in, "q")) {
+        return ac_sqlite_find_threads(conn, op);
+    }
+    data = json_array();
     if (*op->page.after && !ac_store_cursor_read(time, &op->page)) {
         status = ac_err_set(&op->err, AC_INVALID_REQUEST, "after is not a cursor of this list");
     } else {

@@ -16,7 +16,8 @@ static const char sql_steps[] = "SELECT doc FROM steps WHERE run_id = ?1 ORDER B
 static const char sql_put_thread[] =
     "INSERT INTO threads (id, owner, title, agent_id, status, metadata, created_at, updated_at, deleted_at, "
     "restore_status,"
-    " message_count, tree, pinned, version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, 1)"
+    " message_count, tree, pinned, version, search_to) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,"
+    " 1, 0)"
     " ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, title = excluded.title, agent_id = excluded.agent_id,"
     " status = excluded.status, metadata = excluded.metadata, created_at = excluded.created_at, updated_at = "
     "excluded.updated_at,"
@@ -267,23 +268,30 @@ static apr_status_t put_run(ac_sqlite_conn_t *conn, ac_store_op_t *op, const jso
 apr_status_t ac_sqlite_move_import(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     const json_t *record = json_object_get(op->in, "thread"), *runs = json_object_get(op->in, "runs"), *item;
+    const json_t *first = json_array_get(json_object_get(op->in, "messages"), 0);
+    ac_sqlite_forget_t forget = {ac_json_peek_int(first, "seq", INT64_MAX) - 1, -1, false, true};
     size_t i;
     apr_status_t status =
-        ac_sqlite_statement_run(conn, sql_put_thread,
-                                AC_SQLITE_ARGS(ac_sqlite_text(op->id),
-                                               ac_sqlite_string(json_object_get(record, "owner")),
-                                               ac_sqlite_string(json_object_get(record, "title")),
-                                               ac_sqlite_string(json_object_get(record, "agent_id")),
-                                               ac_sqlite_string(json_object_get(record, "status")),
-                                               ac_sqlite_json(json_object_get(record, "metadata")),
-                                               ac_sqlite_string(json_object_get(record, "created_at")),
-                                               ac_sqlite_string(json_object_get(record, "updated_at")),
-                                               ac_sqlite_string(json_object_get(record, "deleted_at")),
-                                               ac_sqlite_string(json_object_get(record, "restore_status")),
-                                               ac_sqlite_int(ac_json_peek_int(record, "message_count", 0)),
-                                               ac_sqlite_json(json_object_get(record, "tree")),
-                                               ac_sqlite_int(json_is_true(json_object_get(record, "pinned")))),
-                                &op->err);
+        ac_sqlite_search_forget(conn, op->id, ac_json_peek_string(record, "owner", ""), &forget, &op->err);
+
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    status = ac_sqlite_statement_run(conn, sql_put_thread,
+                                     AC_SQLITE_ARGS(ac_sqlite_text(op->id),
+                                                    ac_sqlite_string(json_object_get(record, "owner")),
+                                                    ac_sqlite_string(json_object_get(record, "title")),
+                                                    ac_sqlite_string(json_object_get(record, "agent_id")),
+                                                    ac_sqlite_string(json_object_get(record, "status")),
+                                                    ac_sqlite_json(json_object_get(record, "metadata")),
+                                                    ac_sqlite_string(json_object_get(record, "created_at")),
+                                                    ac_sqlite_string(json_object_get(record, "updated_at")),
+                                                    ac_sqlite_string(json_object_get(record, "deleted_at")),
+                                                    ac_sqlite_string(json_object_get(record, "restore_status")),
+                                                    ac_sqlite_int(ac_json_peek_int(record, "message_count", 0)),
+                                                    ac_sqlite_json(json_object_get(record, "tree")),
+                                                    ac_sqlite_int(json_is_true(json_object_get(record, "pinned")))),
+                                     &op->err);
 
     if (status == APR_SUCCESS) {
         status = put_messages(conn, op);

@@ -117,7 +117,18 @@ static const char version_6[] =
     " DELETE FROM labels WHERE thread_id = OLD.id;" LABELS_OF_NEW "END;" \
     "CREATE TRIGGER labels_of_removed AFTER DELETE ON threads BEGIN DELETE FROM labels WHERE thread_id = OLD.id; END;"
 
-static const char version_7[] = COLUMNS_TREE TABLE_FILES COLUMNS_FEEDBACK PINNED_AND_LABELS;
+/* What the full-text index has: sqlite_search.c. Threads of an older file are added to it later: -1. */
+#define SEARCH_STATE \
+    "ALTER TABLE threads ADD COLUMN search_no INTEGER;" \
+    "ALTER TABLE threads ADD COLUMN search_to INTEGER NOT NULL DEFAULT -1;" \
+    "ALTER TABLE threads ADD COLUMN search_title TEXT;" \
+    "CREATE UNIQUE INDEX threads_by_search_no ON threads(search_no) WHERE search_no IS NOT NULL;" \
+    "CREATE INDEX threads_unsearched ON threads(search_to)" \
+    " WHERE (search_to < message_count OR search_title IS NOT title);" \
+    "CREATE TABLE search_ranges (no INTEGER PRIMARY KEY, owner TEXT NOT NULL, used INTEGER NOT NULL);" \
+    "CREATE INDEX search_ranges_by_owner ON search_ranges(owner, no);"
+
+static const char version_7[] = COLUMNS_TREE TABLE_FILES COLUMNS_FEEDBACK PINNED_AND_LABELS SEARCH_STATE;
 
 /* The n-th entry updates version n to version n+1. A released entry never changes. */
 static const char *const versions[] = {version_1, version_2, version_3, version_4, version_5, version_6, version_7};

@@ -13,6 +13,7 @@
 #include <apr_strings.h>
 
 #define CONTENDED_FOR apr_time_from_msec(200)
+#define FILL_PAUSE apr_time_from_msec(2)
 #define SWEEP_PATIENCE apr_time_from_sec(1) /* longest wait of a starting child for another process's lock */
 
 /* ---- queues ---- */
@@ -126,6 +127,20 @@ static void yield_to_others(const ac_sqlite_conn_t *conn)
     }
 }
 
+/* Adds a part of an older file to the full-text index, with the store's lock released; other processes get a moment
+ * afterwards. */
+static void search_fill(ac_sqlite_conn_t *conn)
+{
+    bool more;
+
+    pthread_mutex_unlock(&conn->store->lock);
+    more = ac_sqlite_search_fill(conn);
+    ac_sqlite_group_checkpoint(conn);
+    apr_sleep(FILL_PAUSE);
+    pthread_mutex_lock(&conn->store->lock);
+    conn->store->search_old = more;
+}
+
 /* Fetches the queued operations, at most a group; none: the store stops. Readers may still pass on operations while
  * they finish. */
 static void group_take(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
@@ -135,7 +150,11 @@ static void group_take(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
     group->n = 0;
     pthread_mutex_lock(&store->lock);
     while (!store->write_first && (!store->stopping || store->n_reading)) {
-        wait_idle(conn, &store->written);
+        if (store->search_old && conn->db && !store->stopping && !ac_sqlite_renew_is_due(conn)) {
+            search_fill(conn);
+        } else {
+            wait_idle(conn, &store->written);
+        }
     }
     while (store->write_first && group->n < AC_SQLITE_GROUP) {
         group->ops[group->n++] = queue_pop(&store->write_first, &store->write_last);
@@ -204,6 +223,11 @@ static const char *options_read(ac_sqlite_t *store, const apr_table_t *options, 
             store->sync_full = row[i].val[0] == 'f';
         } else if (strcmp(row[i].key, "sync") == 0) {
             return apr_psprintf(p, "sqlite: sync=%s is not known; give sync=full or sync=normal", row[i].val);
+        } else if (strcmp(row[i].key, "search") == 0 &&
+                   (strcmp(row[i].val, "on") == 0 || strcmp(row[i].val, "off") == 0)) {
+            store->search = row[i].val[1] == 'n';
+        } else if (strcmp(row[i].key, "search") == 0) {
+            return apr_psprintf(p, "sqlite: search=%s is not known; give search=on or search=off", row[i].val);
         } else if (strcmp(row[i].key, "readers") == 0) {
             store->n_readers = (int)apr_strtoi64(row[i].val, &end, 10);
             if (*end || end == row[i].val || store->n_readers < 1 || store->n_readers > AC_SQLITE_READERS_MAX) {
@@ -211,7 +235,7 @@ static const char *options_read(ac_sqlite_t *store, const apr_table_t *options, 
                                     AC_SQLITE_READERS_MAX);
             }
         } else if (strcmp(row[i].key, "state_dir") != 0) {
-            return apr_psprintf(p, "sqlite: there is no option %s; there are sync and readers", row[i].key);
+            return apr_psprintf(p, "sqlite: there is no option %s; there are sync, readers and search", row[i].key);
         }
     }
     return NULL;
@@ -224,7 +248,7 @@ static const char *store_sqlite_create(void **pself, const char *spec, apr_table
     const char *state_dir = options ? apr_table_get(options, "state_dir") : NULL;
     const char *problem;
 
-    store->sync_full = true;
+    store->sync_full = store->search = true;
     store->n_readers = 2;
     problem = options ? options_read(store, options, p) : NULL;
     if (problem) {

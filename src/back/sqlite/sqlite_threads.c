@@ -21,7 +21,7 @@ static const char sql_find_hidden[] = "SELECT " COLUMNS
                                       " FROM threads WHERE id = ?1 AND owner = ?2 AND status <> '" PURGING "'";
 static const char sql_insert[] =
     "INSERT INTO threads (id, owner, title, agent_id, status, metadata, created_at, updated_at, message_count, version,"
-    " pinned) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1, ?10)";
+    " pinned, search_to) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1, ?10, 0)";
 static const char sql_update[] =
     "UPDATE threads SET title = ?2, status = ?3, metadata = ?4, updated_at = ?5, tree = coalesce(?7, tree),"
     " pinned = ?8,"
@@ -244,6 +244,9 @@ static apr_status_t thread_remove(json_t *files, ac_sqlite_conn_t *conn, const c
                                         sql_remove_thread};
     apr_status_t status = ac_sqlite_file_remove_all(files, conn, id, owner, err);
 
+    if (status == APR_SUCCESS) {
+        status = ac_sqlite_search_forget(conn, id, owner, &(ac_sqlite_forget_t){.limit = -1, .title = true}, err);
+    }
     for (size_t i = 0; status == APR_SUCCESS && i < sizeof(order) / sizeof(*order); i++) {
         status =
             ac_sqlite_statement_run(conn, order[i], AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(owner)), err);
@@ -340,6 +343,13 @@ static apr_status_t purge_thread(int *prows, bool *pgone, ac_sqlite_conn_t *conn
     }
     for (size_t i = 0; status == APR_SUCCESS && *prows < PURGE_ROWS && i < sizeof(order) / sizeof(*order); i++) {
         int limit = order[i] == sql_purge_messages ? PURGE_ROWS : PURGE_RUNS;
+        if (order[i] == sql_purge_messages) {
+            status = ac_sqlite_search_forget(conn, thread->id, thread->owner,
+                                             &(ac_sqlite_forget_t){.limit = PURGE_ROWS}, err);
+        }
+        if (status != APR_SUCCESS) {
+            break;
+        }
         status = ac_sqlite_statement_run(conn, order[i],
                                          AC_SQLITE_ARGS(ac_sqlite_text(thread->id), ac_sqlite_int(limit)), err);
         *prows += sqlite3_changes(conn->db);

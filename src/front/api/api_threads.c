@@ -171,7 +171,7 @@ static apr_status_t read_order(ac_request_t *rq, ac_page_t *page)
 /* pinned and label. */
 static apr_status_t read_choice(ac_request_t *rq, json_t *choice)
 {
-    const char *label = ac_query_get(rq, "label");
+    const char *label = ac_query_get(rq, "label"), *words = ac_query_get(rq, "q");
     bool pinned = false;
     apr_status_t status = ac_query_bool(rq, &pinned, "pinned", false);
     if (status != APR_SUCCESS) {
@@ -185,6 +185,12 @@ static apr_status_t read_choice(ac_request_t *rq, json_t *choice)
     }
     if (label) {
         ac_json_put(choice, "label", ac_json_text(label));
+    }
+    if (words && ac_utf8_count(words, strlen(words)) > AC_MAX_SEARCH) {
+        return ac_err_set(&rq->err, AC_INVALID_REQUEST, "q may have %d characters at most", AC_MAX_SEARCH);
+    }
+    if (words && words[strspn(words, " ")]) {
+        ac_json_put(choice, "q", ac_json_text(words));
     }
     return APR_SUCCESS;
 }
