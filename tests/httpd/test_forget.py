@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from client import WAIT, Client
+from cosmos_stores import ENV, store, wait_ready
 from key_file import MODULES as KEY_MODULES
 from key_file import KeyFile
 from model_server import Gate, answer
@@ -160,4 +161,41 @@ def test_killed_in_between(keyed, model):
         db.execute("DROP TRIGGER gate")
     assert server.bob.forget().json["status"] == "done"             # its purge removes what is hidden, of all owners
     wait_until(lambda: not holders(server.root / "state"), "no file has the word")
+    assert [thread["id"] for thread in server.ann.threads()] == [kept]
+
+
+def cosmos_text(cosmos):
+    return repr([cosmos.documents(container) for container in ("threads", "messages")])
+
+
+def test_nothing_is_left_in_cosmos_db(keyed, model, cosmos):
+    server = keyed(store(cosmos), env=ENV)
+    wait_ready(server.client)
+    made = fill(server, model)
+    assert SECRET in cosmos_text(cosmos)
+    receipt = server.ann.forget().json
+    assert (receipt["status"], receipt["threads"], receipt["messages"], receipt["runs"]) == ("done", 3, 6, 3)
+    assert is_empty(server, made)
+    assert SECRET not in cosmos_text(cosmos) and "'ann'" not in cosmos_text(cosmos)
+    assert server.chief("GET", "/usage?by=owner").json["totals"]["runs"] == 4
+    assert [thread["title"] for thread in server.bob.threads()] == ["A question of bob's"]
+
+
+def test_killed_in_between_with_cosmos_db(keyed, model, cosmos):
+    """The second thread cannot be hidden, and the server is killed: any later purge continues by the marker."""
+    server = keyed(store(cosmos) + "AgentChatStoreTimeout 2s\n", env=ENV)
+    wait_ready(server.client)
+    made = fill(server, model)
+    server.expect_log("AC02", "AC0651", "AH00098")
+    cosmos.behave(faults=[{"match": "PUT /dbs/chat/colls/messages/.*", "skip": 1, "n": 1000, "status": 503}])
+    assert server.ann.forget().status >= 500
+    server.kill()
+    cosmos.behave(clear=True)
+    assert SECRET in cosmos_text(cosmos)
+    server.start()
+    wait_ready(server.client)
+    kept = server.ann.say("A new beginning")["thread_id"]
+    assert server.bob.forget().json["status"] == "done"
+    assert SECRET not in cosmos_text(cosmos)
+    assert all(server.ann("GET", f"/threads/{message['thread_id']}").status == 404 for message in made)
     assert [thread["id"] for thread in server.ann.threads()] == [kept]

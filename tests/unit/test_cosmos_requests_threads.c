@@ -332,6 +332,7 @@ static const cosmos_requests_t rows[] = {
      deleted_thread,
      purge,
      {"CROSS-PARTITION QUERY threads by type, changing, _ts",
+      "QUERY threads by owner, type",
       "CROSS-PARTITION QUERY messages by type, deleted_at",
       "READ messages: thread",
       "UPSERT threads: thread",

@@ -282,6 +282,13 @@ json_t *ac_cosmos_list_sql_shown(const ac_store_op_t *op, const json_t *thread);
  * more. */
 void ac_cosmos_list_sql_merge(json_t *found, const json_t *uncopied, const ac_page_t *page);
 
+/* ---- cosmos_erase.c ---- */
+
+/* A purge continues the erasures of owners: it hides what is left of their threads before it removes them, and finishes
+ * afterwards. */
+void ac_cosmos_erase_resume(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
+void ac_cosmos_erase_finish(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
+
 /* ---- cosmos_feedback.c ---- */
 
 /* The document by which lists find a message's `feedback`; message: its document. New reference. */
@@ -303,6 +310,7 @@ ac_cosmos_step_fn ac_cosmos_remove_thread, ac_cosmos_remove_deleted;
 ac_cosmos_step_fn ac_cosmos_move_export_threads, ac_cosmos_move_export_runs, ac_cosmos_move_import;
 ac_cosmos_step_fn ac_cosmos_key_get;
 ac_cosmos_step_fn ac_cosmos_agent_list, ac_cosmos_agent_put, ac_cosmos_agent_delete;
+ac_cosmos_step_fn ac_cosmos_erase_owner;
 ac_cosmos_step_fn ac_cosmos_feedback_put, ac_cosmos_feedback_list;
 ac_cosmos_step_fn ac_cosmos_usage_list_sum, ac_cosmos_usage_list_export, ac_cosmos_usage_list_import;
 

@@ -11,7 +11,7 @@
  *  5  delete the tombstone
  *
  * A removal that is cut after 3 is taken up by the next removal or purge. PURGE: 1 count runs that are not counted yet,
- * 2 query deleted threads, 3 remove each, 4 remove old keys. */
+ * 2 hide what is left of erased owners, 3 query deleted threads, 4 remove each, 5 remove old keys. */
 #include "cosmos_internal.h"
 
 #include <stdlib.h>
@@ -235,6 +235,8 @@ static void remove_on_thread_doc(void *baton, const ac_cosmos_reply_t *reply)
 static void purge_query(ac_cosmos_task_t *task);
 static void purge_found(ac_cosmos_task_t *task);
 static void purge_next(ac_cosmos_task_t *task);
+static void purge_resume(ac_cosmos_task_t *task);
+static void purge_finish(ac_cosmos_task_t *task);
 static void purge_end(ac_cosmos_task_t *task);
 
 void ac_cosmos_remove_deleted(ac_cosmos_task_t *task)
@@ -243,10 +245,15 @@ void ac_cosmos_remove_deleted(ac_cosmos_task_t *task)
     apr_status_t status = ac_json_string(&before, task->op->in, "before", true, &task->op->err);
     task->state = ac_alloc(sizeof(removal_t));
     if (status == APR_SUCCESS) {
-        ac_cosmos_usage_heal(task, "", purge_query);
+        ac_cosmos_usage_heal(task, "", purge_resume);
     } else {
         ac_cosmos_task_end(task, status);
     }
+}
+
+static void purge_resume(ac_cosmos_task_t *task)
+{
+    ac_cosmos_erase_resume(task, purge_query);
 }
 
 /* A query over all partitions costs a few request units for each; it runs once an hour. */
@@ -286,8 +293,13 @@ static void purge_next(ac_cosmos_task_t *task)
     } else if (task->purge.more) {
         purge_query(task);
     } else {
-        ac_cosmos_key_purge(task, purge_end);
+        ac_cosmos_key_purge(task, purge_finish);
     }
+}
+
+static void purge_finish(ac_cosmos_task_t *task)
+{
+    ac_cosmos_erase_finish(task, purge_end);
 }
 
 static void purge_end(ac_cosmos_task_t *task)

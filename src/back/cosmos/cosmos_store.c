@@ -97,6 +97,7 @@ static ac_cosmos_step_fn *const verbs[AC_STORE_N_VERBS] = {
     [AC_STORE_IMPORT_USAGE] = ac_cosmos_usage_list_import,
     [AC_STORE_FEEDBACK_PUT] = ac_cosmos_feedback_put,
     [AC_STORE_FEEDBACK_LIST] = ac_cosmos_feedback_list,
+    [AC_STORE_OWNER_ERASE] = ac_cosmos_erase_owner,
 };
 
 static void op_begin(void *baton)

@@ -38,20 +38,6 @@ static void cancel_runs(ac_request_t *rq, const json_t *ids)
     }
 }
 
-/* Bytes that remain after a failure are found by the sweep of files without a document. */
-static void remove_files(const json_t *ids)
-{
-    const ac_files_t *files = &ac_child()->conf->files.store;
-    const json_t *id;
-    size_t i;
-    json_array_foreach(ids, i, id)
-    {
-        if (files->vt) {
-            files->vt->remove(files->self, json_string_value(id), NULL);
-        }
-    }
-}
-
 /* Logs of runs that have just been cancelled end a moment later. */
 static void remove_logs(const ac_request_t *rq)
 {
@@ -108,7 +94,7 @@ int ac_api_forget_me(ac_request_t *rq)
     }
     const json_t *threads = json_object_get(result->out, "threads"), *files = json_object_get(result->out, "files");
     cancel_runs(rq, json_object_get(result->out, "active"));
-    remove_files(files);
+    ac_api_files_remove_bytes(rq, files);
     bool done = purge(rq);
     remove_logs(rq);
     json_t *receipt = json_pack("{s:s, s:s, s:o, s:s, s:I, s:I, s:I, s:I}", "object", "erasure", "id", id, "at",
