@@ -509,6 +509,17 @@ typedef struct ac_model_end_t {
     int n_retries; /* requests that were sent again */
 } ac_model_end_t;
 
+/* An image of a message. Borrowed until on_end or cancel(). */
+typedef struct ac_model_image_t {
+    const char *id;    /* of its file */
+    const char *type;  /* "image/png" */
+    const char *url;   /* that the model's service can read it with; NULL: it gets the bytes */
+    const char *bytes; /* len of them; NULL with a URL */
+    size_t len;
+} ac_model_image_t;
+
+#define AC_MODEL_IMAGE_URL "file:" /* and the id: stands for the image in the messages */
+
 typedef struct ac_model_ask_t {
     const json_t *messages; /* in the form of chat completions; borrowed during ask() */
     const json_t *tools;    /* in the form of chat completions, or NULL */
@@ -519,6 +530,10 @@ typedef struct ac_model_ask_t {
     /* The context of the call's current attempt, for the upstream; on_retry() changes it. It lives until on_end or
      * cancel(). NULL or without ids: none. */
     const ac_trace_t *trace;
+    /* Only for models with `AgentChatVision on`. The content of a message is then a list of parts; {type: "image_url",
+     * image_url: {url: "file:ID", detail?}} stands for the image with this id. */
+    const ac_model_image_t *images;
+    int n_images;
 } ac_model_ask_t;
 
 /* All on the loop thread, never inside ask(). No callback comes after on_end or cancel(). */
@@ -536,6 +551,10 @@ typedef struct ac_secret_t {
     const char *value; /* never shown; NULL: none */
 } ac_secret_t;
 
+#define AC_VISION_OFF 0  /* refuses messages with images */
+#define AC_VISION_NOTE 1 /* tells the model that there is an image */
+#define AC_VISION_ON 2   /* sends images to the model */
+
 typedef struct ac_model_conf_t { /* a <AgentChatModel> section; lives as long as the child */
     const char *id, *provider, *endpoint;
     const apr_table_t *options; /* deployment=, api-version=, model= … */
@@ -548,6 +567,12 @@ typedef struct ac_model_conf_t { /* a <AgentChatModel> section; lives as long as
     const char *ca_file; /* PEM, or NULL: the system's */
     json_t *params;      /* further members of the request body, or NULL */
     unsigned metric;     /* the core's: its index in metrics */
+    /* AgentChatVision, for the core */
+    int vision;       /* AC_VISION_OFF and others */
+    int image_detail; /* 0: not sent; 1: "auto", 2: "low", 3: "high" */
+    int max_images;   /* of a request */
+    apr_size_t max_image;
+    bool image_links; /* sends URLs instead of bytes, where the storage makes them */
 } ac_model_conf_t;
 
 typedef struct ac_model_vt {

@@ -5,6 +5,7 @@
 #define AC_AGENT_H
 
 #include "agent/catalog/catalog.h"
+#include "back/files/files.h"
 #include "back/limit/limit.h"
 #include "back/mirror/mirror.h"
 
@@ -154,10 +155,14 @@ typedef struct ac_turn_t {
     char *instructions;              /* further ones, after the agent's; NULL: none; on the heap */
     int max_tokens;                  /* of each answer of the model, if the agent allows more; 0: as the agent says */
     char *content;
-    json_t *metadata;          /* of the message, or NULL */
-    ac_quota_t *quota;         /* a reference; NULL: no limit counts the run */
-    ac_trace_t trace;          /* of the client's request, or empty; set by ac_turn_set_trace() */
-    ac_run_summary_t *summary; /* a reference; NULL: no request wants to know */
+    json_t *metadata;              /* of the message, or NULL */
+    json_t *attachments;           /* its files as they are stored, [{file_id, name, type, size}], or NULL */
+    const char *member;            /* of the request, that has their parts; constant */
+    int parts[AC_MAX_ATTACHMENTS]; /* the index of each one's part in it, for errors */
+    json_t *file_limits;           /* `limits` of FILE_ATTACH, or NULL */
+    ac_quota_t *quota;             /* a reference; NULL: no limit counts the run */
+    ac_trace_t trace;              /* of the client's request, or empty; set by ac_turn_set_trace() */
+    ac_run_summary_t *summary;     /* a reference; NULL: no request wants to know */
 } ac_turn_t;
 /* NULL: out of memory. Any thread. */
 ac_turn_t *ac_turn_create(const ac_agent_t *agent, const char *owner, const char *content);
@@ -192,6 +197,8 @@ void ac_engine_use_mirror(ac_engine_t *engine, ac_mirror_t *mirror);
 /* follow/notice.c. The store has a change of this run for the process that runs it, on whichever machine: asks all
  * processes to look. Without a mirror they look from time to time. Any thread. */
 void ac_notice_post(ac_engine_t *engine, const char *run_id);
+/* The bytes of files that messages have; the caller owns files. Before the first run. */
+void ac_engine_use_files(ac_engine_t *engine, const ac_files_t *files);
 /* Counts what runs use; the caller owns the counters. Without counters there are no limits. Before the first run. */
 void ac_engine_use_counters(ac_engine_t *engine, ac_counters_t *counters);
 /* Listens to other children, and recovers the runs of dead ones: now and once a minute. Loop thread. */

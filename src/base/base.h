@@ -77,6 +77,14 @@
 #define AC_MAX_MIRROR_ENTRY (4 * 1024 * 1024) /* bytes of an entry of the mirror; a longer event ends the copy */
 #define AC_MAX_RECOVERIES 16                  /* runs of dead children that are closed at the same time */
 
+/* files in messages */
+#define AC_MAX_CONTENT_PARTS 64                /* of a user's message: texts, images and files */
+#define AC_MAX_ATTACHMENTS 20                  /* images and files of a message */
+#define AC_MAX_FILE_TEXT (1024 * 1024)         /* bytes of a file's text that a model is shown */
+#define AC_MAX_IMAGES_BYTES (16 * 1024 * 1024) /* of the images of a model call */
+#define AC_MAX_HELD_IMAGES (256 * 1024 * 1024) /* bytes of the images of all runs of a child */
+#define AC_IMAGE_TOKENS 1000                   /* of an image, as an estimate */
+
 #define AC_ANONYMOUS "anonymous" /* the owner of all requests without authentication; it has no role */
 
 /* ---- err.c: the table of error kinds ---- */
@@ -179,6 +187,8 @@ apr_status_t ac_buf_str(ac_buf_t *buf, const char *text);
 apr_status_t ac_buf_printf(ac_buf_t *buf, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Appends text as a JSON string with its quotes. Control characters are escaped; invalid UTF-8 becomes U+FFFD. */
 apr_status_t ac_buf_json(ac_buf_t *buf, const char *text, size_t len);
+/* Makes room for len more bytes, as far as the maximum allows, so that they need no further memory. */
+void ac_buf_reserve(ac_buf_t *buf, size_t len);
 /* Drops the first n bytes. */
 void ac_buf_shift(ac_buf_t *buf, size_t n);
 

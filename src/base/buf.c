@@ -65,6 +65,17 @@ static inline apr_status_t reserve(ac_buf_t *buf, size_t len)
     return APR_SUCCESS;
 }
 
+void ac_buf_reserve(ac_buf_t *buf, size_t len)
+{
+    size_t room = buf->max - buf->len, need = buf->len + (len < room ? len : room) + 1;
+    char *data = need > buf->size ? realloc(buf->data, need) : NULL;
+    if (data) {
+        data[buf->len] = '\0';
+        buf->data = data;
+        buf->size = need;
+    }
+}
+
 apr_status_t ac_buf_add(ac_buf_t *buf, const char *data, size_t len)
 {
     apr_status_t status = reserve(buf, len);

@@ -165,6 +165,9 @@ static apr_status_t start_all(ac_child_life_t *self, const char **ppart, ac_err_
     if (status != APR_SUCCESS) {
         return status;
     }
+    if (conf->files.store.vt) {
+        ac_engine_use_files(child->engine, &conf->files.store);
+    }
     ac_event_logs_open(child);
     *ppart = "limits";
     status = ac_limits_open(child, err);

@@ -123,6 +123,25 @@ void ac_work_stop(ac_work_t *work);
 /* Stops and frees it; no thread may post any more. NULL is allowed. */
 void ac_work_destroy(ac_work_t *work);
 
+/* ---- program.c: a program that works on bytes of strangers ---- */
+typedef struct ac_program_t {
+    const char *const *args; /* the path of the program first; NULL-terminated */
+    int in;                  /* its standard input, a descriptor of the caller */
+    ac_buf_t *out;           /* its standard output, at most the buffer's maximum; the caller's */
+    int cpu_seconds;
+    size_t memory; /* of its address space, in bytes */
+    apr_interval_time_t timeout;
+    int status; /* out: its exit status; -1: it was killed */
+    bool late;  /* out: it was stopped after the timeout */
+    bool cut;   /* out: it was stopped because it wrote more than the maximum */
+} ac_program_t;
+/* Runs a program to its end. It has an environment of its own, no other descriptor of this process, and can write no
+ * file; its process group is killed in the end. Blocks: a work thread. errors: overloaded, internal: it was not
+ * started. */
+apr_status_t ac_program_run(ac_program_t *program, ac_err_t *err);
+/* Finds a program in the system's folders; PATH is not used. */
+bool ac_program_find(char *path, size_t size, const char *name);
+
 /* ---- redis.c: a Redis server ---- */
 /* One connection to a Redis server. It is kept as long as it lasts; a lost one is made again after 0.1 to 5 s. All on
  * the loop thread. */

@@ -5,6 +5,10 @@
 #include <math.h>
 #include <string.h>
 
+#include <openssl/evp.h>
+
+#define REST_OF_BODY (64 * 1024) /* of a request with images, as a guess */
+
 static const char *const limit_names[] = {"max_completion_tokens", "max_tokens", NULL};
 /* The run supplies the conversation; a model's params cannot replace it. */
 static const char *const fixed_names[] = {"messages", "tools", NULL};
@@ -30,16 +34,26 @@ static int dump_piece(const char *bytes, size_t len, void *baton)
     return ac_buf_add(baton, bytes, len) == APR_SUCCESS ? 0 : -1;
 }
 
-static void openai_request_put(writer_t *writer, const char *name, const json_t *value)
+static void put_value(writer_t *writer, const json_t *value)
+{
+    /* 15 digits: a configured 0.7 is sent as 0.7. */
+    if (json_dump_callback(value, dump_piece, writer->body, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15))) {
+        writer->body->failed = true;
+    }
+}
+
+static void put_name(writer_t *writer, const char *name)
 {
     ac_buf_add(writer->body, writer->first ? "{" : ",", 1);
     writer->first = false;
     ac_buf_json(writer->body, name, strlen(name));
     ac_buf_add(writer->body, ":", 1);
-    /* 15 digits: a configured 0.7 is sent as 0.7. */
-    if (json_dump_callback(value, dump_piece, writer->body, JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(15))) {
-        writer->body->failed = true;
-    }
+}
+
+static void openai_request_put(writer_t *writer, const char *name, const json_t *value)
+{
+    put_name(writer, name);
+    put_value(writer, value);
 }
 
 /* Sets a default, unless params has a member of that name (null included). Consumes value. */
@@ -94,6 +108,104 @@ static void put_params(writer_t *writer, bool has_tools, bool no_calls)
     }
 }
 
+/* ---- images ---- */
+
+/* Many small steps of growth would copy the images of the body again and again. */
+static void reserve_images(ac_buf_t *body, const ac_model_ask_t *ask)
+{
+    size_t len = REST_OF_BODY;
+    for (int i = 0; i < ask->n_images; i++) {
+        len += ask->images[i].len / 3 * 4 + 64;
+    }
+    ac_buf_reserve(body, len);
+}
+
+/* The image for which the part stands; NULL: the part is no image, or its file is not among the images. */
+static const ac_model_image_t *image_of(const ac_model_ask_t *ask, const json_t *part)
+{
+    const char *url = ac_json_peek_string(json_object_get(part, "image_url"), "url", "");
+    size_t len = strlen(AC_MODEL_IMAGE_URL);
+    for (int i = 0; strncmp(url, AC_MODEL_IMAGE_URL, len) == 0 && i < ask->n_images; i++) {
+        if (strcmp(url + len, ask->images[i].id) == 0) {
+            return &ask->images[i];
+        }
+    }
+    return NULL;
+}
+
+/* The bytes as base64, in pieces, directly into the body. */
+static void put_data_url(ac_buf_t *body, const ac_model_image_t *image)
+{
+    unsigned char text[4 * 256 + 1];
+    ac_buf_printf(body, "\"data:%s;base64,", image->type);
+    for (size_t at = 0; at < image->len && !body->failed;) {
+        size_t n = image->len - at < 3 * 256 ? image->len - at : 3 * 256;
+        int len = EVP_EncodeBlock(text, (const unsigned char *)image->bytes + at, (int)n);
+        ac_buf_add(body, (const char *)text, (size_t)len);
+        at += n;
+    }
+    ac_buf_add(body, "\"", 1);
+}
+
+static void put_part(writer_t *writer, const ac_model_ask_t *ask, const json_t *part)
+{
+    const ac_model_image_t *image = image_of(ask, part);
+    const json_t *detail = json_object_get(json_object_get(part, "image_url"), "detail");
+    if (!image) {
+        put_value(writer, part);
+        return;
+    }
+    ac_buf_str(writer->body, "{\"type\":\"image_url\",\"image_url\":{\"url\":");
+    if (image->url) {
+        ac_buf_json(writer->body, image->url, strlen(image->url));
+    } else {
+        put_data_url(writer->body, image);
+    }
+    if (detail) {
+        ac_buf_str(writer->body, ",\"detail\":");
+        put_value(writer, detail);
+    }
+    ac_buf_str(writer->body, "}}");
+}
+
+static void put_message(writer_t *writer, const ac_model_ask_t *ask, const json_t *message)
+{
+    writer_t inner = {writer->body, NULL, true};
+    const json_t *value, *part;
+    const char *name;
+    size_t i;
+    json_object_foreach((json_t *)message, name, value)
+    {
+        put_name(&inner, name);
+        if (strcmp(name, "content") != 0 || !json_is_array(value)) {
+            put_value(&inner, value);
+            continue;
+        }
+        ac_buf_add(writer->body, "[", 1);
+        json_array_foreach((json_t *)value, i, part)
+        {
+            ac_buf_add(writer->body, ",", i > 0);
+            put_part(&inner, ask, part);
+        }
+        ac_buf_add(writer->body, "]", 1);
+    }
+    ac_buf_str(writer->body, inner.first ? "{}" : "}");
+}
+
+static void put_messages(writer_t *writer, const ac_model_ask_t *ask)
+{
+    const json_t *message;
+    size_t i;
+    put_name(writer, "messages");
+    ac_buf_add(writer->body, "[", 1);
+    json_array_foreach((json_t *)ask->messages, i, message)
+    {
+        ac_buf_add(writer->body, ",", i > 0);
+        put_message(writer, ask, message);
+    }
+    ac_buf_add(writer->body, "]", 1);
+}
+
 apr_status_t ac_openai_request(ac_buf_t *body, const ac_model_ask_t *ask, const char *model, const json_t *params,
                                ac_err_t *err)
 {
@@ -103,7 +215,12 @@ apr_status_t ac_openai_request(ac_buf_t *body, const ac_model_ask_t *ask, const 
     if (model) {
         put_default(&writer, "model", ac_json_text(model));
     }
-    openai_request_put(&writer, "messages", ask->messages);
+    if (ask->n_images) {
+        reserve_images(body, ask);
+        put_messages(&writer, ask);
+    } else {
+        openai_request_put(&writer, "messages", ask->messages);
+    }
     if (has_tools) {
         openai_request_put(&writer, "tools", ask->tools);
     }

@@ -41,7 +41,8 @@ apr_status_t ac_sse_write(ac_buf_t *buf, uint64_t seq, const char *name, const c
 /* Writes the request body as JSON: model, messages, tools, stream, stream_options.include_usage, the agent's settings
  * and the model's params. model may be NULL (Azure deployment URLs). A member of params replaces a generated one, null
  * removes it; messages and tools cannot be replaced. A token limit in params, under either of its names, decides the
- * name and is an upper bound. body: empty, with its maximum set. errors: context_length_exceeded (body's maximum). */
+ * name and is an upper bound. Images are written as data URLs, or as their URL. body: empty, with its maximum set.
+ * errors: context_length_exceeded (body's maximum). */
 apr_status_t ac_openai_request(ac_buf_t *body, const ac_model_ask_t *ask, const char *model, const json_t *params,
                                ac_err_t *err);
 
@@ -193,6 +194,23 @@ typedef struct ac_cosmos_session_t {
 void ac_cosmos_session_note(ac_cosmos_session_t *session, const char *text);
 /* Writes all tokens in the header's form; writes nothing without tokens. */
 apr_status_t ac_cosmos_session_text(ac_buf_t *text, const ac_cosmos_session_t *session);
+
+/* ---- content.c: the content of a user's message ---- */
+typedef struct ac_content_file_t {
+    const char *file_id; /* borrowed from the JSON */
+    bool image;          /* of a part {"type": "image"}; else {"type": "file"} */
+    int part;            /* the index of the part */
+} ac_content_file_t;
+typedef struct ac_content_t {
+    ac_buf_t text; /* all texts, joined by an empty line; at most AC_MAX_CONTENT bytes */
+    ac_content_file_t files[AC_MAX_ATTACHMENTS];
+    int n_files;
+} ac_content_t;
+/* Reads a string, or a list of {type: text, text} and {type: image|file, file_id}: the member `name` of a request. The
+ * caller frees content after APR_SUCCESS; it is empty after an error. errors, with the pointer of the wrong member:
+ * invalid_request; not_found: not the id of a file. */
+apr_status_t ac_content_read(ac_content_t *content, const json_t *value, const char *name, ac_err_t *err);
+void ac_content_free(ac_content_t *content);
 
 /* ---- template.c: URL and body templates of the HTTP tool ---- */
 #define AC_TEMPLATE_SECRET "${secret}"

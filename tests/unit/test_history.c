@@ -40,7 +40,7 @@ static void expect(const json_t *stored, const char *content, const char *shown)
 {
     char text[4096] = "";
     size_t i;
-    json_t *each, *messages = ac_history_messages(&agent, stored, content);
+    json_t *each, *messages = ac_history_messages(&agent, stored, content, NULL);
     json_array_foreach(messages, i, each)
     {
         snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s:%s", i ? "|" : "",
@@ -124,7 +124,7 @@ static void test_tool_calls_are_in_the_history(void **state)
     expect(stored, "hi",
            "system:Be brief.|user:question 1|assistant:-|tool:{\"sum\":2}|tool:{\"error\":\"it broke\"}|"
            "assistant:answer 1|user:hi");
-    json_t *messages = ac_history_messages(&agent, stored, "hi");
+    json_t *messages = ac_history_messages(&agent, stored, "hi", NULL);
     json_t *call = json_array_get(json_object_get(json_array_get(messages, 2), "tool_calls"), 0);
     assert_string_equal(json_string_value(json_object_get(json_object_get(call, "function"), "arguments")),
                         "{\"n\":1}");

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include <openssl/evp.h>
+
 #include "wire/wire.h"
 
 /* ---- error answers ---- */
@@ -183,6 +185,63 @@ static void test_request_limit(void **state)
     json_decref(messages);
 }
 
+/* The bytes of an image take the place of its reference, each length with its padding; a URL is sent as it is. */
+static void test_images_of_a_request(void **state)
+{
+    json_t *document = json_loads("{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},"
+                                  "{\"type\":\"image_url\",\"image_url\":{\"url\":\"file:file_1\",\"detail\":\"low\"}},"
+                                  "{\"type\":\"image_url\",\"image_url\":{\"url\":\"file:file_2\"}}]},"
+                                  "{\"role\":\"user\",\"content\":\"file:file_1\"},{}]}",
+                                  0, NULL);
+    ac_model_image_t images[] = {
+        {.id = "file_1", .type = "image/png", .bytes = "\x89PNG", .len = 4},
+        {.id = "file_2", .type = "image/jpeg", .url = "https://x.example/a?sig=\"b"},
+    };
+    ac_model_ask_t ask = {.messages = json_object_get(document, "messages"),
+                          .temperature = NAN,
+                          .images = images,
+                          .n_images = 2};
+    (void)state;
+    expect_request(&ask, NULL, NULL,
+                   "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},"
+                   "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:image/png;base64,iVBORw==\","
+                   "\"detail\":\"low\"}},"
+                   "{\"type\":\"image_url\",\"image_url\":{\"url\":\"https://x.example/a?sig=\\\"b\"}}]},"
+                   "{\"role\":\"user\",\"content\":\"file:file_1\"},{}]," STREAM "}");
+    json_decref(document);
+}
+
+/* Base64 is written in pieces: their borders do not show, and the body needs no more than its size. */
+static void test_a_large_image_of_a_request(void **state)
+{
+    enum { LEN = 100 * 1000 + 1 };
+    unsigned char *bytes = ac_alloc(LEN), *back = ac_alloc(LEN + 8);
+    json_t *messages =
+        json_loads("[{\"content\":[{\"type\":\"image_url\",\"image_url\":{\"url\":\"file:f\"}}]}]", 0, NULL);
+    ac_model_image_t image = {.id = "f", .type = "image/png", .bytes = (char *)bytes, .len = LEN};
+    ac_model_ask_t ask = {.messages = messages, .temperature = NAN, .images = &image, .n_images = 1};
+    ac_buf_t body;
+    (void)state;
+    for (int i = 0; i < LEN; i++) {
+        bytes[i] = (unsigned char)(i * 7 + i / 251);
+    }
+    ac_buf_init(&body, AC_MAX_REQUEST);
+    assert_int_equal(ac_openai_request(&body, &ask, NULL, NULL, NULL), APR_SUCCESS);
+    const char *at = strstr(body.data, ";base64,") + 8;
+    int len = (LEN + 2) / 3 * 4;
+    assert_int_equal(at[len], '"');
+    assert_int_equal(EVP_DecodeBlock(back, (const unsigned char *)at, len), (LEN + 2) / 3 * 3);
+    assert_memory_equal(bytes, back, LEN);
+    assert_true(body.size < (size_t)len + 128 * 1024);
+    ac_buf_free(&body);
+    ac_buf_init(&body, 50 * 1000);
+    assert_int_not_equal(ac_openai_request(&body, &ask, NULL, NULL, NULL), APR_SUCCESS);
+    ac_buf_free(&body);
+    json_decref(messages);
+    free(bytes);
+    free(back);
+}
+
 static void test_request_too_large(void **state)
 {
     json_t *messages = json_pack("[{s:s}]", "content", "0123456789012345678901234567890123456789");
@@ -200,10 +259,15 @@ static void test_request_too_large(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_errors_refused),    cmocka_unit_test(test_errors_of_the_request),
-        cmocka_unit_test(test_errors_that_pass),  cmocka_unit_test(test_error_status),
-        cmocka_unit_test(test_request),           cmocka_unit_test(test_request_limit),
+        cmocka_unit_test(test_errors_refused),
+        cmocka_unit_test(test_errors_of_the_request),
+        cmocka_unit_test(test_errors_that_pass),
+        cmocka_unit_test(test_error_status),
+        cmocka_unit_test(test_request),
+        cmocka_unit_test(test_request_limit),
         cmocka_unit_test(test_request_too_large),
+        cmocka_unit_test(test_images_of_a_request),
+        cmocka_unit_test(test_a_large_image_of_a_request),
     };
     return cmocka_run_group_tests_name("openai_request", tests, NULL, NULL);
 }

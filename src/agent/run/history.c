@@ -26,11 +26,27 @@ static bool turn_is_filtered(const json_t *stored, size_t first, size_t end)
     return false;
 }
 
+/* What a file adds to a conversation. The text of a PDF is a small part of its bytes. */
+static int64_t file_tokens(const json_t *file)
+{
+    int64_t size = ac_json_peek_int(file, "size", 0);
+    switch (ac_files_kind(ac_json_peek_string(file, "type", ""))) {
+    case AC_FILE_IMAGE: return AC_IMAGE_TOKENS;
+    case AC_FILE_TEXT: return (size < AC_MAX_FILE_TEXT ? size : AC_MAX_FILE_TEXT) / 4;
+    case AC_FILE_PDF: return (size < AC_MAX_FILE_TEXT ? size : AC_MAX_FILE_TEXT) / 40;
+    default: return 32;
+    }
+}
+
 static int64_t message_tokens(const json_t *message)
 {
     int64_t tokens = 4 + ac_history_estimate(ac_json_peek_string(message, "content", ""));
     size_t i;
-    json_t *call;
+    json_t *call, *file;
+    json_array_foreach(json_object_get(message, "attachments"), i, file)
+    {
+        tokens += file_tokens(file);
+    }
     json_array_foreach(json_object_get(message, "tool_calls"), i, call)
     {
         char *text = ac_json_dump(call, NULL);
@@ -109,11 +125,14 @@ json_t *ac_history_tool_message(const ac_agent_t *agent, const char *call_id, co
     return message;
 }
 
-static void history_add_text(json_t *messages, const char *role, const char *content)
+static void history_add_text(json_t *messages, const char *role, const char *content, const json_t *files)
 {
     json_t *message = json_object();
     ac_json_put(message, "role", ac_json_text(role));
     ac_json_put(message, "content", ac_json_text(content));
+    if (json_array_size(files)) {
+        ac_json_put(message, "attachments", json_incref((json_t *)files));
+    }
     json_array_append_new(messages, message);
 }
 
@@ -130,8 +149,9 @@ static void add_turn(json_t *messages, const ac_agent_t *agent, const json_t *st
         if (json_array_size(calls)) {
             add_tool_calls(messages, agent, calls);
         }
-        if (*content) {
-            history_add_text(messages, role, content);
+        const json_t *files = json_object_get(message, "attachments");
+        if (*content || json_array_size(files)) {
+            history_add_text(messages, role, content, files);
         }
     }
 }
@@ -159,14 +179,14 @@ static size_t first_turn(const ac_agent_t *agent, const json_t *stored)
     return first;
 }
 
-json_t *ac_history_messages(const ac_agent_t *agent, const json_t *stored, const char *content)
+json_t *ac_history_messages(const ac_agent_t *agent, const json_t *stored, const char *content, const json_t *files)
 {
     json_t *messages = json_array();
     if (!messages) {
         return NULL;
     }
     if (agent->instructions && *agent->instructions) {
-        history_add_text(messages, "system", agent->instructions);
+        history_add_text(messages, "system", agent->instructions, NULL);
     }
     size_t n = json_array_size(stored), none = !content && n ? n - 1 : n;
     size_t first = agent->history_messages > 0 ? first_turn(agent, stored) : none;
@@ -179,7 +199,7 @@ json_t *ac_history_messages(const ac_agent_t *agent, const json_t *stored, const
         add_turn(messages, agent, stored, first, end);
     }
     if (content) {
-        history_add_text(messages, "user", content);
+        history_add_text(messages, "user", content, files);
     }
     return messages;
 }

@@ -120,6 +120,13 @@ typedef struct ac_run_ask_t { /* the model call */
     ac_finish_e finish;
 } ac_run_ask_t;
 
+typedef struct ac_run_files_t {
+    ac_model_image_t *images; /* with their bytes or URLs, which they own */
+    int n;
+    size_t bytes; /* of the images, as counted for the child */
+    bool loaded;  /* the images that the conversation refers to are here, or cannot be had */
+} ac_run_files_t;
+
 typedef struct ac_run_trace_t {
     ac_span_t *run, *chat; /* NULL: none is recorded */
     ac_trace_t asking;     /* the context of the model call's current attempt; its state is the turn's */
@@ -194,6 +201,7 @@ struct ac_run_t {
     ac_run_load_t load;
     ac_run_open_t open;
     ac_run_ask_t ask;
+    ac_run_files_t files;
     ac_run_trace_t trace;
     ac_run_cost_t cost;
     ac_run_calls_t calls;

@@ -232,7 +232,6 @@ static apr_status_t run_ask_model(ac_run_t *run, ac_err_t *err)
     ac_run_metrics_model_begin(run);
     ac_run_trace_chat_begin(run);
     ac_model_ask_t ask = {
-        .messages = run->ask.messages,
         .tools = agent->tools_json,
         .temperature = agent->temperature,
         .max_tokens = ac_turn_max_tokens(run->turn, run->agent),
@@ -240,7 +239,10 @@ static apr_status_t run_ask_model(ac_run_t *run, ac_err_t *err)
         .request_id = run->turn->request_id,
         .trace = &run->trace.asking,
     };
+    json_t *messages = ac_run_files_shown(run, model, &ask);
+    ask.messages = messages;
     apr_status_t status = model->vt->ask(&run->ask.call, model->self, &ask, &callbacks, run, err);
+    json_decref(messages);
     if (status != APR_SUCCESS) {
         ac_model_end_t end = {.status = status, .finish = AC_FINISH_NONE, .err = *err};
         run->ask.call = NULL;
@@ -307,8 +309,18 @@ void ac_run_ask_init(ac_run_t *run)
     entry->on_rejected = on_rejected;
 }
 
+static void ask_with_files(ac_run_t *run, const char *cause)
+{
+    (void)cause;
+    ac_run_ask_enter(run);
+}
+
 void ac_run_ask_enter(ac_run_t *run)
 {
+    if (ac_run_files_missing(run)) {
+        ac_run_files_load(run, ask_with_files, "images read");
+        return;
+    }
     if (!run->ask.entry.gate) {
         run->ask.entry.gate = ac_gate_get(&run->engine->gates, run->agent->model);
     }

@@ -4,11 +4,18 @@
 
 #include <string.h>
 
+json_t *ac_run_document_title(const ac_run_t *run)
+{
+    const ac_turn_t *turn = run->turn;
+    const char *name = ac_json_peek_string(json_array_get(turn->attachments, 0), "name", NULL);
+    return ac_record_title(*turn->content || !name ? turn->content : name);
+}
+
 json_t *ac_run_document_thread(const ac_run_t *run)
 {
     json_t *thread = json_object();
     ac_json_put(thread, "id", ac_json_text(run->turn->thread_id));
-    ac_json_put(thread, "title", ac_record_title(run->turn->content));
+    ac_json_put(thread, "title", ac_run_document_title(run));
     ac_json_put(thread, "agent_id", ac_json_text(run->agent->id));
     ac_json_put(thread, "status", json_string("active"));
     ac_json_put(thread, "metadata", json_object());
@@ -31,6 +38,9 @@ json_t *ac_run_document_user_message(const ac_run_t *run)
     ac_json_put(message, "run_id", ac_json_text(turn->run_id));
     ac_json_put(message, "timestamp", ac_time_json(run->times.created_at));
     ac_json_put(message, "metadata", turn->metadata ? json_incref(turn->metadata) : json_object());
+    if (turn->attachments) {
+        ac_json_put(message, "attachments", json_incref(turn->attachments));
+    }
     return message;
 }
 

@@ -166,6 +166,7 @@ void ac_run_close_continue(ac_run_t *run); /* SAVING: takes the next step toward
 /* ---- run_document.c: the stored documents of a run; pure ---- */
 json_t *ac_run_document_run(const ac_run_t *run); /* new reference, here and below */
 json_t *ac_run_document_thread(const ac_run_t *run);
+json_t *ac_run_document_title(const ac_run_t *run); /* of the thread: from the message, else the name of its file */
 json_t *ac_run_document_user_message(const ac_run_t *run);
 json_t *ac_run_document_answer(const ac_run_t *run); /* NULL: there is no text and no call to store */
 json_t *ac_run_document_step(const ac_run_t *run, const ac_call_t *call); /* ended or not */
@@ -176,6 +177,19 @@ const char *ac_run_document_model(const ac_run_t *run);
 /* Why the answer ended, in the words of chat completions and a few of ours. */
 const char *ac_run_document_finish_reason(const ac_run_t *run);
 
+/* ---- run_files.c: the files of the conversation ---- */
+/* Refuses files of the new message that the agent's model does not take. errors, with the pointer of the part:
+ * invalid_request. */
+apr_status_t ac_run_files_check(const ac_run_t *run, ac_err_t *err);
+/* Replaces the files in the model's conversation by what the model is shown, then calls done(run, cause); at once if
+ * there are none. LOADING or ASKING; done is not called if the run has left that state meanwhile. */
+void ac_run_files_load(ac_run_t *run, void (*done)(ac_run_t *run, const char *cause), const char *cause);
+/* Whether the conversation refers to images that are not in memory, as after a suspension. */
+bool ac_run_files_missing(const ac_run_t *run);
+/* The conversation for this model, and its images. New reference. */
+json_t *ac_run_files_shown(const ac_run_t *run, const ac_model_t *model, ac_model_ask_t *ask);
+void ac_run_files_free(ac_run_t *run);
+
 /* ---- quota.c ---- */
 /* Publishes the fields of the reservations: when the run began, and before its model call; each may be NULL. Counts
  * once. */
@@ -184,9 +198,10 @@ void ac_quota_publish(ac_quota_t *quota, const ac_reservation_t *started, const 
 /* ---- history.c: the model's conversation ---- */
 /* The messages of a model call: the instructions as the system message, then whole turns of `stored` (oldest first,
  * as the API shows them), then the user's new message. Takes the newest turns that fit both budgets; the newest turn
- * is kept even if it does not fit. content NULL: the new message is the last one of `stored`. NULL: out of memory. New
- * reference. */
-json_t *ac_history_messages(const ac_agent_t *agent, const json_t *stored, const char *content);
+ * is kept even if it does not fit. content NULL: the new message is the last one of `stored`. files: of the new message,
+ * or NULL. A message with files has the member `attachments`, which run_files.c replaces by what the model is shown.
+ * NULL: out of memory. New reference. */
+json_t *ac_history_messages(const ac_agent_t *agent, const json_t *stored, const char *content, const json_t *files);
 /* Adds a system message with this text, after the agent's instructions. */
 void ac_history_instruct(json_t *messages, const char *text);
 int64_t ac_history_estimate(const char *text); /* tokens, at 4 bytes each */

@@ -39,6 +39,8 @@ static void choose_agent(ac_run_t *run, const json_t *thread, ac_err_t *err)
         ac_err_set_at(err, AC_INVALID_REQUEST, "/agent_id", "no agent was named and there is no default agent");
     } else if (ac_agent_problem(run->agent)) {
         ac_err_set_at(err, AC_INVALID_REQUEST, "/agent_id", "%s", ac_agent_problem(run->agent));
+    } else {
+        ac_run_files_check(run, err);
     }
 }
 
@@ -74,14 +76,15 @@ static void run_load_ask(ac_run_t *run, const json_t *stored, const char *cause)
 {
     json_decref(run->ask.messages);
     const ac_turn_t *turn = run->turn;
-    run->ask.messages = ac_history_messages(run->agent, stored, turn->regenerate[0] ? NULL : turn->content);
+    run->ask.messages =
+        ac_history_messages(run->agent, stored, turn->regenerate[0] ? NULL : turn->content, turn->attachments);
     if (!run->ask.messages) {
         abort();
     }
     if (run->turn->instructions) {
         ac_history_instruct(run->ask.messages, run->turn->instructions);
     }
-    ac_run_limit_admit(run, cause);
+    ac_run_files_load(run, ac_run_limit_admit, cause);
 }
 
 static bool waited_long(const ac_run_t *run)

@@ -132,13 +132,58 @@ static void write_opening(ac_run_t *run)
     ac_run_store_call(run, op, on_opened);
 }
 
+/* The pointer of an error names the file by its place: "/0". */
+static void run_open_place_error(const ac_run_t *run, ac_err_t *err)
+{
+    int at = err->pointer[0] == '/' ? atoi(err->pointer + 1) : -1;
+    if (at >= 0 && at < (int)json_array_size(run->turn->attachments)) {
+        apr_snprintf(err->pointer, sizeof err->pointer, "/%s/%d/file_id", run->turn->member, run->turn->parts[at]);
+    }
+}
+
+static void on_attached(ac_store_op_t *op)
+{
+    ac_run_t *run = op->baton;
+    run->n_ops--;
+    if (op->status == APR_SUCCESS) {
+        write_opening(run);
+    } else {
+        run_open_place_error(run, &op->err);
+        fail_opening(run, op);
+        if (run->state == AC_RUN_SAVING) {
+            ac_run_close_continue(run);
+        }
+    }
+    ac_store_op_free(op);
+}
+
+/* The files belong to the thread before its message has them: what is stored never refers to files that a sweep may
+ * remove. If the message is not stored after all, the files are as they were before for another attempt. */
+static void attach_files(ac_run_t *run)
+{
+    ac_store_op_t *op = ac_run_store_op(run, AC_STORE_FILE_ATTACH);
+    json_t *ids = json_array(), *file;
+    size_t i;
+    json_array_foreach(run->turn->attachments, i, file)
+    {
+        json_array_append(ids, json_object_get(file, "file_id"));
+    }
+    op->in = json_object();
+    ac_json_put(op->in, "ids", ids);
+    ac_json_put(op->in, "at", ac_time_json(run->times.created_at));
+    if (run->turn->file_limits) {
+        ac_json_put(op->in, "limits", json_incref(run->turn->file_limits));
+    }
+    ac_run_store_call(run, op, on_attached);
+}
+
 void ac_run_open_write(ac_run_t *run)
 {
     bool answers = run->turn->regenerate[0] != '\0'; /* a stored question */
     json_t *in = run->open.document = json_object();
     ac_json_put(in, "message", answers ? json_null() : ac_run_document_user_message(run));
     ac_json_put(in, "run", ac_run_document_run(run));
-    ac_json_put(in, "title", answers ? json_null() : ac_record_title(run->turn->content));
+    ac_json_put(in, "title", answers ? json_null() : ac_run_document_title(run));
     ac_json_put(in, "parent_seq", json_integer(run->load.parent_seq));
     run->open.place.after = run->load.last_seq + !answers;
     run->open.place.parent_seq = answers ? run->load.parent_seq : run->open.place.after;
@@ -155,5 +200,9 @@ void ac_run_open_write(ac_run_t *run)
         ac_json_put(in, "idempotency", key);
     }
     run->open.state = AC_RUN_OPEN_PENDING;
-    write_opening(run);
+    if (run->turn->attachments) {
+        attach_files(run);
+    } else {
+        write_opening(run);
+    }
 }

@@ -53,6 +53,17 @@ static json_t *convert(const json_t *message)
         return message_json(role, parts);
     }
     add_text_part(parts, content);
+    json_array_foreach(json_object_get(message, "content"), i, call)
+    {
+        const json_t *image = json_object_get(call, "image_url");
+        add_text_part(parts, ac_json_peek_string(call, "text", NULL));
+        if (image) {
+            json_array_append_new(parts,
+                                  json_pack("{s:s, s:s, s:O?, s:O?}", "type", "file", "modality", "image", "mime_type",
+                                            json_object_get(image, "type"), "file_id",
+                                            json_object_get(image, "file_id")));
+        }
+    }
     json_array_foreach(json_object_get(message, "tool_calls"), i, call)
     {
         const json_t *function = json_object_get(call, "function");

@@ -45,6 +45,8 @@ void ac_turn_free(ac_turn_t *turn)
     free(turn->instructions);
     json_decref(turn->metadata);
     json_decref(turn->history);
+    json_decref(turn->attachments);
+    json_decref(turn->file_limits);
     ac_agents_unref(turn->agents);
     ac_quota_unref(turn->quota);
     ac_run_summary_unref(turn->summary);

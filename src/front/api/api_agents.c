@@ -39,7 +39,7 @@ int ac_api_agents_get(ac_request_t *rq)
 int ac_api_agents_chat(ac_request_t *rq)
 {
     static const char *const members[] = {"message", "thread_id", "parent_id", "regenerate", "stream", NULL};
-    static const ac_chat_request_form_t form = {members, "message", true};
+    static const ac_chat_request_form_t form = {members, "message", true, true};
     const ac_agent_t *agent;
     ac_chat_request_t chat;
     if (ac_request_agents_find(rq, &agent, rq->args[0], "", true) != APR_SUCCESS ||

@@ -9,7 +9,7 @@ static const char *const ask_members[] = {"message", NULL};
 
 int ac_api_chat_send(ac_request_t *rq)
 {
-    static const ac_chat_request_form_t form = {chat_members, "message", true};
+    static const ac_chat_request_form_t form = {chat_members, "message", true, true};
     ac_chat_request_t chat;
     if (ac_chat_request_read(rq, &chat, &form) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
@@ -32,7 +32,7 @@ static int api_chat_ask(ac_request_t *rq, ac_chat_request_t *chat)
 
 int ac_api_chat_stream(ac_request_t *rq)
 {
-    static const ac_chat_request_form_t form = {ask_members, "message", true};
+    static const ac_chat_request_form_t form = {ask_members, "message", true, false};
     ac_chat_request_t chat;
     if (ac_chat_request_read(rq, &chat, &form) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);

@@ -24,15 +24,20 @@ typedef struct ac_chat_request_form_t { /* the form of a route's body */
     const char *const *members;         /* NULL-terminated */
     const char *content;                /* the member with the message: "content", "message" */
     bool streams;                       /* if neither body nor Accept say */
+    bool takes_parts;                   /* the member may be a list of texts and files */
 } ac_chat_request_form_t;
 typedef struct ac_chat_request_t {
     const char *content, *thread_id; /* thread_id NULL: a new thread */
+    const json_t *attachments;       /* its files as they are stored, or NULL; freed with the request */
+    const char *member;              /* that has the parts; constant */
+    int parts[AC_MAX_ATTACHMENTS];   /* the index of each one's part */
     const ac_agent_t *agent;         /* NULL: none was named */
     const json_t *metadata;
     const char *parent_id, *regenerate; /* NULL: not given; parent_id "": null */
     bool stream, stateless;
 } ac_chat_request_t;
-/* Reads rq's body. errors: those of ac_request_body, invalid_request, message_empty, not_found (agent or thread). */
+/* Reads rq's body. errors: those of ac_request_body, invalid_request, message_empty, not_found (agent,
+ * thread or file). */
 apr_status_t ac_chat_request_read(ac_request_t *rq, ac_chat_request_t *chat, const ac_chat_request_form_t *form);
 /* The number of the last event that a client has: Last-Event-ID, else the query parameter `name` if it is not
  * NULL. *pgiven: the client sent one. errors: invalid_request. */

@@ -126,6 +126,79 @@ static apr_status_t read_options(ac_request_t *rq, ac_chat_request_t *chat, cons
     return status;
 }
 
+static apr_status_t free_json(void *json)
+{
+    json_decref(json);
+    return APR_SUCCESS;
+}
+
+/* The file as a message has it. errors: not_found. */
+static apr_status_t read_file(ac_request_t *rq, json_t *files, const ac_content_file_t *part, const char *name)
+{
+    ac_store_op_t *result = NULL;
+    char pointer[AC_ERR_POINTER_SIZE];
+    apr_snprintf(pointer, sizeof(pointer), "/%s/%d/file_id", name, part->part);
+    apr_status_t status =
+        ac_request_store(rq, ac_store_op_create(AC_STORE_FILE_GET, rq->owner, part->file_id), &result);
+    if (status != APR_SUCCESS) {
+        if (rq->err.kind == AC_NOT_FOUND) {
+            apr_cpystrn(rq->err.pointer, pointer, sizeof(rq->err.pointer));
+        }
+        return status;
+    }
+    const json_t *file = result->out;
+    if (part->image && ac_files_kind(ac_json_peek_string(file, "type", "")) != AC_FILE_IMAGE) {
+        return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, pointer, "the file is no image of a type that models take");
+    }
+    json_t *shown = json_object();
+    ac_json_put(shown, "file_id", ac_json_text(part->file_id));
+    ac_json_put(shown, "name", json_incref(json_object_get(file, "name")));
+    ac_json_put(shown, "type", json_incref(json_object_get(file, "type")));
+    ac_json_put(shown, "size", json_incref(json_object_get(file, "size")));
+    json_array_append_new(files, shown);
+    return APR_SUCCESS;
+}
+
+static apr_status_t read_files(ac_request_t *rq, ac_chat_request_t *chat, const ac_content_t *content)
+{
+    if (!ac_conf()->files.on) {
+        return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, apr_pstrcat(rq->r->pool, "/", chat->member, NULL),
+                             "this server takes no files");
+    }
+    json_t *files = json_array();
+    apr_pool_cleanup_register(rq->r->pool, files, free_json, apr_pool_cleanup_null);
+    chat->attachments = files;
+    for (int i = 0; i < content->n_files; i++) {
+        apr_status_t status = read_file(rq, files, &content->files[i], chat->member);
+        if (status != APR_SUCCESS) {
+            return status;
+        }
+        chat->parts[i] = content->files[i].part;
+    }
+    return APR_SUCCESS;
+}
+
+/* A message of text, or of texts and files. */
+static apr_status_t read_content(ac_request_t *rq, ac_chat_request_t *chat, const ac_chat_request_form_t *form)
+{
+    const json_t *value = json_object_get(rq->body, form->content);
+    ac_content_t content;
+    if (!json_is_array(value) || !form->takes_parts) {
+        apr_status_t status = ac_json_string(&chat->content, rq->body, form->content, true, &rq->err);
+        return status == APR_SUCCESS ? ac_chat_request_check(rq, chat->content, form->content, false) : status;
+    }
+    apr_status_t status = ac_content_read(&content, value, form->content, &rq->err);
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    chat->member = form->content;
+    chat->content = apr_pstrmemdup(rq->r->pool, content.text.data ? content.text.data : "", content.text.len);
+    status = content.n_files ? read_files(rq, chat, &content)
+                             : ac_chat_request_check(rq, chat->content, form->content, false);
+    ac_content_free(&content);
+    return status;
+}
+
 apr_status_t ac_chat_request_read(ac_request_t *rq, ac_chat_request_t *chat, const ac_chat_request_form_t *form)
 {
     memset(chat, 0, sizeof(*chat));
@@ -137,10 +210,7 @@ apr_status_t ac_chat_request_read(ac_request_t *rq, ac_chat_request_t *chat, con
         status = read_branch(rq, chat, form);
     }
     if (status == APR_SUCCESS && !chat->regenerate) {
-        status = ac_json_string(&chat->content, rq->body, form->content, true, &rq->err);
-    }
-    if (status == APR_SUCCESS && !chat->regenerate) {
-        status = ac_chat_request_check(rq, chat->content, form->content, false);
+        status = read_content(rq, chat, form);
     }
     return status == APR_SUCCESS ? read_options(rq, chat, form) : status;
 }
@@ -255,6 +325,14 @@ static apr_status_t read_earlier(ac_request_t *rq, ac_turn_t *turn, const char *
 
 /* ---- the turn ---- */
 
+static json_t *make_file_limits(void)
+{
+    const ac_conf_t *conf = ac_conf();
+    return json_pack("{s:i, s:I, s:i, s:I}", "owner_files", conf->files.owner_files, "owner_bytes",
+                     (json_int_t)conf->files.owner, "thread_files", conf->files.thread_files, "thread_bytes",
+                     (json_int_t)conf->files.thread);
+}
+
 int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *chat)
 {
     if (check_thread(rq, chat) != APR_SUCCESS) {
@@ -279,6 +357,12 @@ int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *chat)
     if (chat->metadata && !json_is_null(chat->metadata)) {
         /* A copy for the loop thread: the body is freed with the request. */
         turn->metadata = json_deep_copy(chat->metadata);
+    }
+    if (chat->attachments) {
+        turn->attachments = json_deep_copy(chat->attachments);
+        memcpy(turn->parts, chat->parts, sizeof(turn->parts));
+        turn->member = chat->member;
+        turn->file_limits = make_file_limits();
     }
     turn->leave = rq->mount->on_disconnect;
     turn->quota = ac_limits_quota(rq);
