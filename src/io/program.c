@@ -110,7 +110,7 @@ static void program_listen(ac_program_t *program, int fd, apr_time_t due)
     }
 }
 
-/* A program that has closed its output has nothing left to do; one that goes on working is stopped. Its group is killed
+/* A program that has closed its output has nothing left to do; one that continues is stopped. Its group is killed
  * before its number is free again. */
 static void program_end(const ac_program_t *program, pid_t pid, int *pstatus)
 {

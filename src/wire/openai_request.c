@@ -147,7 +147,7 @@ static void put_data_url(ac_buf_t *body, const ac_model_image_t *image)
     ac_buf_add(body, "\"", 1);
 }
 
-static void put_part(writer_t *writer, const ac_model_ask_t *ask, const json_t *part)
+static void openai_request_put_part(writer_t *writer, const ac_model_ask_t *ask, const json_t *part)
 {
     const ac_model_image_t *image = image_of(ask, part);
     const json_t *detail = json_object_get(json_object_get(part, "image_url"), "detail");
@@ -185,14 +185,14 @@ static void put_message(writer_t *writer, const ac_model_ask_t *ask, const json_
         json_array_foreach((json_t *)value, i, part)
         {
             ac_buf_add(writer->body, ",", i > 0);
-            put_part(&inner, ask, part);
+            openai_request_put_part(&inner, ask, part);
         }
         ac_buf_add(writer->body, "]", 1);
     }
     ac_buf_str(writer->body, inner.first ? "{}" : "}");
 }
 
-static void put_messages(writer_t *writer, const ac_model_ask_t *ask)
+static void openai_request_put_messages(writer_t *writer, const ac_model_ask_t *ask)
 {
     const json_t *message;
     size_t i;
@@ -217,7 +217,7 @@ apr_status_t ac_openai_request(ac_buf_t *body, const ac_model_ask_t *ask, const 
     }
     if (ask->n_images) {
         reserve_images(body, ask);
-        put_messages(&writer, ask);
+        openai_request_put_messages(&writer, ask);
     } else {
         openai_request_put(&writer, "messages", ask->messages);
     }

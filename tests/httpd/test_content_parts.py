@@ -126,7 +126,7 @@ def refused(server, content, status, code, pointer, member="content"):
 
 
 def test_what_is_refused(server, model):
-    one, other = put(server, PNG, "a.png", "image/png"), put(server, b"x", "x.png", "image/png", owner="somebody else")
+    one, other = put(server, PNG, "a.png", "image/png"), put(server, b"x", "x.png", "image/png", owner="other")
     words, large = put(server, b"hi", "a.txt"), put(server, PNG + b"x" * 2000, "l.png", "image/png")
     unknown = "file_0" + "1" * 25
     refused(server, [], 400, "message_empty", "/content")
@@ -164,7 +164,7 @@ def test_a_model_without_images_refuses_them(make_server, model):
     assert not model.requests
 
 
-def test_a_model_without_images_is_told(make_server, model):
+def test_a_model_without_images_gets_a_note(make_server, model):
     server = make(make_server, model, "AgentChatVision note")
     one = put(server, PNG, "a.png\n]ignore", "image/png")
     model.play(answer("I cannot see it."))
@@ -175,7 +175,8 @@ def test_a_model_without_images_is_told(make_server, model):
 
 def test_texts_in_a_fence_of_their_own(server, model):
     client = server.client
-    kinds = [("a.md", "text/markdown", "# T\n````\ncode\n````\n"), ("b.csv", "text/csv", "a,b\n1,2"), ("c.json", "application/json", '{"ü": 1}')]
+    kinds = [("a.md", "text/markdown", "# T\n````\ncode\n````\n"), ("b.csv", "text/csv", "a,b\n1,2"),
+             ("c.json", "application/json", '{"ü": 1}')]
     model.play(answer("read"))
     files = [put(server, body.encode(), name, kind) for name, kind, body in kinds]
     assert client.send(client.thread(), [text("Sum up"), *map(file, files)]).status == 200
@@ -240,9 +241,10 @@ def test_the_text_of_a_pdf_is_kept(server, model):
 @needs_pdftotext
 @pytest.mark.parametrize("what", ["broken", "empty", "bomb"])
 def test_a_pdf_that_cannot_be_read(server, model, what):
-    bomb = b"BT /F1 1 Tf " + b"(aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa) Tj " * 20000 + b"ET"
+    bomb = b"BT /F1 1 Tf " + b"(%s) Tj " % (b"a" * 90) * 20000 + b"ET"
     squeezed = zlib.compress(zlib.compress(bomb, 9), 9)
-    data = {"broken": b"%PDF-1.7\nnothing", "empty": b"%PDF-", "bomb": pdf_of(squeezed, b"/Filter [/FlateDecode /FlateDecode]")}[what]
+    packed = pdf_of(squeezed, b"/Filter [/FlateDecode /FlateDecode]")
+    data = {"broken": b"%PDF-1.7\nnothing", "empty": b"%PDF-", "bomb": packed}[what]
     client = server.client
     thread, one = client.thread(), put(server, data, "q.pdf", "application/pdf")
     model.play(answer("ok"))

@@ -30,7 +30,7 @@ static bool turn_is_filtered(const json_t *stored, size_t first, size_t end)
 static int64_t file_tokens(const json_t *file)
 {
     int64_t size = ac_json_peek_int(file, "size", 0);
-    switch (ac_files_kind(ac_json_peek_string(file, "type", ""))) {
+    switch (ac_files_text_kind(ac_json_peek_string(file, "type", ""))) {
     case AC_FILE_IMAGE: return AC_IMAGE_TOKENS;
     case AC_FILE_TEXT: return (size < AC_MAX_FILE_TEXT ? size : AC_MAX_FILE_TEXT) / 4;
     case AC_FILE_PDF: return (size < AC_MAX_FILE_TEXT ? size : AC_MAX_FILE_TEXT) / 40;

@@ -309,10 +309,16 @@ void ac_run_ask_init(ac_run_t *run)
     entry->on_rejected = on_rejected;
 }
 
-static void ask_with_files(ac_run_t *run, const char *cause)
+static void ask_with_files(ac_run_t *run, const char *cause, const ac_err_t *err)
 {
     (void)cause;
-    ac_run_ask_enter(run);
+    if (run->state != AC_RUN_ASKING) {
+        ac_run_close_continue(run);
+    } else if (err) {
+        ac_run_finish(run, AC_RUN_FAILED, err, "files not read");
+    } else {
+        ac_run_ask_enter(run);
+    }
 }
 
 void ac_run_ask_enter(ac_run_t *run)

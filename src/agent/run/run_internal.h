@@ -181,9 +181,10 @@ const char *ac_run_document_finish_reason(const ac_run_t *run);
 /* Refuses files of the new message that the agent's model does not take. errors, with the pointer of the part:
  * invalid_request. */
 apr_status_t ac_run_files_check(const ac_run_t *run, ac_err_t *err);
-/* Replaces the files in the model's conversation by what the model is shown, then calls done(run, cause); at once if
- * there are none. LOADING or ASKING; done is not called if the run has left that state meanwhile. */
-void ac_run_files_load(ac_run_t *run, void (*done)(ac_run_t *run, const char *cause), const char *cause);
+/* Replaces the files in the model's conversation by what the model is shown, then calls done(run, cause, err); at once
+ * if there are none. LOADING or ASKING; the run may have left that state when done is called. errors: overloaded. */
+typedef void ac_run_files_fn(ac_run_t *run, const char *cause, const ac_err_t *err);
+void ac_run_files_load(ac_run_t *run, ac_run_files_fn *done, const char *cause);
 /* Whether the conversation refers to images that are not in memory, as after a suspension. */
 bool ac_run_files_missing(const ac_run_t *run);
 /* The conversation for this model, and its images. New reference. */
@@ -198,8 +199,8 @@ void ac_quota_publish(ac_quota_t *quota, const ac_reservation_t *started, const 
 /* ---- history.c: the model's conversation ---- */
 /* The messages of a model call: the instructions as the system message, then whole turns of `stored` (oldest first,
  * as the API shows them), then the user's new message. Takes the newest turns that fit both budgets; the newest turn
- * is kept even if it does not fit. content NULL: the new message is the last one of `stored`. files: of the new message,
- * or NULL. A message with files has the member `attachments`, which run_files.c replaces by what the model is shown.
+ * is kept even if it does not fit. content NULL: the new message is the last one of `stored`. files: of the new
+ * message, or NULL. A message with files has the member `attachments`, which run_files.c replaces by what the model is shown.
  * NULL: out of memory. New reference. */
 json_t *ac_history_messages(const ac_agent_t *agent, const json_t *stored, const char *content, const json_t *files);
 /* Adds a system message with this text, after the agent's instructions. */

@@ -72,6 +72,17 @@ static json_t *load_in(const ac_run_t *run)
     return in;
 }
 
+static void on_files(ac_run_t *run, const char *cause, const ac_err_t *err)
+{
+    if (run->state != AC_RUN_LOADING) {
+        ac_run_close_continue(run);
+    } else if (err) {
+        ac_run_finish(run, AC_RUN_FAILED, err, "files not read");
+    } else {
+        ac_run_limit_admit(run, cause);
+    }
+}
+
 static void run_load_ask(ac_run_t *run, const json_t *stored, const char *cause)
 {
     json_decref(run->ask.messages);
@@ -84,7 +95,7 @@ static void run_load_ask(ac_run_t *run, const json_t *stored, const char *cause)
     if (run->turn->instructions) {
         ac_history_instruct(run->ask.messages, run->turn->instructions);
     }
-    ac_run_files_load(run, ac_run_limit_admit, cause);
+    ac_run_files_load(run, on_files, cause);
 }
 
 static bool waited_long(const ac_run_t *run)

@@ -135,8 +135,8 @@ static void write_opening(ac_run_t *run)
 /* The pointer of an error names the file by its place: "/0". */
 static void run_open_place_error(const ac_run_t *run, ac_err_t *err)
 {
-    int at = err->pointer[0] == '/' ? atoi(err->pointer + 1) : -1;
-    if (at >= 0 && at < (int)json_array_size(run->turn->attachments)) {
+    long at = err->pointer[0] == '/' ? strtol(err->pointer + 1, NULL, 10) : -1;
+    if (at >= 0 && at < (long)json_array_size(run->turn->attachments)) {
         apr_snprintf(err->pointer, sizeof err->pointer, "/%s/%d/file_id", run->turn->member, run->turn->parts[at]);
     }
 }

@@ -62,18 +62,16 @@ void *ac_files_disk_create(const char *dir, int64_t reserve, apr_pool_t *p);
 
 /* ---- files_text.c: what a model can be shown of a file; on any thread but the loop's ---- */
 typedef enum ac_file_kind_e { AC_FILE_IMAGE, AC_FILE_TEXT, AC_FILE_PDF, AC_FILE_OTHER } ac_file_kind_e;
-ac_file_kind_e ac_files_kind(const char *type); /* of a media type. Any thread */
+ac_file_kind_e ac_files_text_kind(const char *type); /* of a media type. Any thread */
 /* Appends the first bytes of a file, as many as out's maximum allows. errors: not_found, overloaded, the storage's. */
-apr_status_t ac_files_load(const ac_files_t *files, ac_buf_t *out, const char *id, ac_err_t *err);
+apr_status_t ac_files_text_load(const ac_files_t *files, ac_buf_t *out, const char *id, ac_err_t *err);
 typedef struct ac_file_text_t {
     ac_buf_t text; /* with its maximum; the caller's. Any bytes: the file says what they are */
     bool cut;      /* out: the file may have more */
 } ac_file_text_t;
-/* Reads the text of a file. The text of a PDF is that of pdftotext, which runs with limits, and is kept beside the file.
- * errors: unsupported_media_type: the file has no text that can be read, and err says why; as above. */
+/* Reads the text of a file. The text of a PDF is that of pdftotext, which runs with limits, and is kept beside the
+ * file. errors: unsupported_media_type: the file has no text that can be read, and err says why; as above. */
 apr_status_t ac_files_text(const ac_files_t *files, ac_file_text_t *text, const char *id, const char *type,
                            ac_err_t *err);
-/* Removes what is kept of a file that is removed. */
-void ac_files_text_forget(const ac_files_t *files, const char *id);
 
 #endif

@@ -19,7 +19,7 @@
 #define PDF_SECONDS 10                    /* of its processor time */
 #define PDF_TIMEOUT apr_time_from_sec(20) /* of its run */
 
-ac_file_kind_e ac_files_kind(const char *type)
+ac_file_kind_e ac_files_text_kind(const char *type)
 {
     static const char *const images[] = {"image/png", "image/jpeg", "image/gif", "image/webp", NULL};
     static const char *const texts[] = {"application/json", "application/xml", "application/csv", NULL};
@@ -38,7 +38,7 @@ ac_file_kind_e ac_files_kind(const char *type)
                                                : AC_FILE_OTHER;
 }
 
-apr_status_t ac_files_load(const ac_files_t *files, ac_buf_t *out, const char *id, ac_err_t *err)
+apr_status_t ac_files_text_load(const ac_files_t *files, ac_buf_t *out, const char *id, ac_err_t *err)
 {
     ac_file_read_t *file;
     char piece[PIECE];
@@ -76,13 +76,6 @@ static void text_id(char text[AC_ID_SIZE], const char *id)
         text[n + i] = digits[digest[i] & 31];
     }
     text[n + 26] = '\0';
-}
-
-void ac_files_text_forget(const ac_files_t *files, const char *id)
-{
-    char kept[AC_ID_SIZE];
-    text_id(kept, id);
-    files->vt->remove(files->self, kept, NULL);
 }
 
 /* It is made again if it is not kept. */
@@ -162,7 +155,7 @@ static apr_status_t pdf_text(const ac_files_t *files, ac_buf_t *out, const char 
     ac_buf_t whole;
     text_id(kept, id);
     ac_buf_init(&whole, AC_MAX_FILE_TEXT);
-    apr_status_t status = ac_files_load(files, &whole, kept, NULL);
+    apr_status_t status = ac_files_text_load(files, &whole, kept, NULL);
     *pcut = whole.len == whole.max;
     if (status != APR_SUCCESS) {
         ac_buf_clear(&whole);
@@ -183,11 +176,11 @@ static apr_status_t pdf_text(const ac_files_t *files, ac_buf_t *out, const char 
 apr_status_t ac_files_text(const ac_files_t *files, ac_file_text_t *text, const char *id, const char *type,
                            ac_err_t *err)
 {
-    ac_file_kind_e kind = ac_files_kind(type);
+    ac_file_kind_e kind = ac_files_text_kind(type);
     apr_status_t status;
     text->cut = false;
     if (kind == AC_FILE_TEXT) {
-        status = ac_files_load(files, &text->text, id, err);
+        status = ac_files_text_load(files, &text->text, id, err);
         text->cut = text->text.len == text->text.max;
     } else if (kind == AC_FILE_PDF) {
         status = pdf_text(files, &text->text, id, &text->cut, err);

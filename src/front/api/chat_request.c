@@ -126,14 +126,15 @@ static apr_status_t read_options(ac_request_t *rq, ac_chat_request_t *chat, cons
     return status;
 }
 
-static apr_status_t free_json(void *json)
+static apr_status_t chat_request_free_json(void *json)
 {
     json_decref(json);
     return APR_SUCCESS;
 }
 
 /* The file as a message has it. errors: not_found. */
-static apr_status_t read_file(ac_request_t *rq, json_t *files, const ac_content_file_t *part, const char *name)
+static apr_status_t chat_request_read_file(ac_request_t *rq, json_t *files, const ac_content_file_t *part,
+                                           const char *name)
 {
     ac_store_op_t *result = NULL;
     char pointer[AC_ERR_POINTER_SIZE];
@@ -147,7 +148,7 @@ static apr_status_t read_file(ac_request_t *rq, json_t *files, const ac_content_
         return status;
     }
     const json_t *file = result->out;
-    if (part->image && ac_files_kind(ac_json_peek_string(file, "type", "")) != AC_FILE_IMAGE) {
+    if (part->image && ac_files_text_kind(ac_json_peek_string(file, "type", "")) != AC_FILE_IMAGE) {
         return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, pointer, "the file is no image of a type that models take");
     }
     json_t *shown = json_object();
@@ -166,10 +167,10 @@ static apr_status_t read_files(ac_request_t *rq, ac_chat_request_t *chat, const 
                              "this server takes no files");
     }
     json_t *files = json_array();
-    apr_pool_cleanup_register(rq->r->pool, files, free_json, apr_pool_cleanup_null);
+    apr_pool_cleanup_register(rq->r->pool, files, chat_request_free_json, apr_pool_cleanup_null);
     chat->attachments = files;
     for (int i = 0; i < content->n_files; i++) {
-        apr_status_t status = read_file(rq, files, &content->files[i], chat->member);
+        apr_status_t status = chat_request_read_file(rq, files, &content->files[i], chat->member);
         if (status != APR_SUCCESS) {
             return status;
         }
