@@ -43,6 +43,8 @@ export interface Message {
   role: 'user' | 'assistant' | 'tool';
   content: string;
   tool_calls: ToolCall[] | null;
+  /** The files of a question. */
+  attachments?: { file_id: string; name: string; type: string; size: number }[];
   /** Text and tool calls of an answer, in order. */
   parts?: Part[];
   run_id: string | null;
@@ -51,6 +53,9 @@ export interface Message {
   /** Of an answer that its owner has rated. */
   feedback?: Feedback;
 }
+
+/** A text, or a file that was uploaded before, in a message that is sent. */
+export type ContentPart = { type: 'text'; text: string } | { type: 'image' | 'file'; file_id: string };
 
 /** A piece of text, or the id of one of the message's `tool_calls`. */
 export type Part = { type: 'text'; text: string } | { type: 'tool_call'; id: string };
@@ -362,10 +367,10 @@ export class AgentChat {
     options?: RequestOptions): Promise<UsageReport>;
 
   /** Sends a message and yields the events of its run. With `threadId` null it creates a new thread. */
-  send(threadId: string | null, content: string,
+  send(threadId: string | null, content: string | ContentPart[],
     options?: { agent_id?: string; metadata?: Metadata; parent_id?: string | null; idempotencyKey?: string; signal?: AbortSignal }): AsyncGenerator<NativeEvent, void, undefined>;
   /** Puts a question differently: sends a sibling of this user's message. */
-  edit(threadId: string, message: { id: string; parent_id: string | null }, content: string,
+  edit(threadId: string, message: { id: string; parent_id: string | null }, content: string | ContentPart[],
     options?: { agent_id?: string; metadata?: Metadata; idempotencyKey?: string; signal?: AbortSignal }): AsyncGenerator<NativeEvent, void, undefined>;
   /** Has the question of this message answered once more, by another agent if `agent_id` is given. */
   regenerate(threadId: string, messageId: string,
