@@ -200,8 +200,8 @@ void ac_quota_publish(ac_quota_t *quota, const ac_reservation_t *started, const 
 /* The messages of a model call: the instructions as the system message, then whole turns of `stored` (oldest first,
  * as the API shows them), then the user's new message. Takes the newest turns that fit both budgets; the newest turn
  * is kept even if it does not fit. content NULL: the new message is the last one of `stored`. files: of the new
- * message, or NULL. A message with files has the member `attachments`, which run_files.c replaces by what the model is shown.
- * NULL: out of memory. New reference. */
+ * message, or NULL. A message with files has the member `attachments`, which run_files.c replaces by what the model is
+ * shown. NULL: out of memory. New reference. */
 json_t *ac_history_messages(const ac_agent_t *agent, const json_t *stored, const char *content, const json_t *files);
 /* Adds a system message with this text, after the agent's instructions. */
 void ac_history_instruct(json_t *messages, const char *text);

@@ -180,7 +180,8 @@ static apr_status_t read_files(ac_request_t *rq, ac_chat_request_t *chat, const 
 }
 
 /* A message of text, or of texts and files. */
-static apr_status_t read_content(ac_request_t *rq, ac_chat_request_t *chat, const ac_chat_request_form_t *form)
+static apr_status_t chat_request_read_content(ac_request_t *rq, ac_chat_request_t *chat,
+                                              const ac_chat_request_form_t *form)
 {
     const json_t *value = json_object_get(rq->body, form->content);
     ac_content_t content;
@@ -211,7 +212,7 @@ apr_status_t ac_chat_request_read(ac_request_t *rq, ac_chat_request_t *chat, con
         status = read_branch(rq, chat, form);
     }
     if (status == APR_SUCCESS && !chat->regenerate) {
-        status = read_content(rq, chat, form);
+        status = chat_request_read_content(rq, chat, form);
     }
     return status == APR_SUCCESS ? read_options(rq, chat, form) : status;
 }
