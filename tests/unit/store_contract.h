@@ -65,6 +65,7 @@ int contract_agents(const char *name);
 int contract_owners(const char *name);
 int contract_approvals(const char *name);
 int contract_usage(const char *name);
+int contract_files(const char *name);
 int contract_feedback(const char *name);
 int contract_erase(const char *name);
 int contract_branches(const char *name);

@@ -309,6 +309,8 @@ ac_cosmos_step_fn ac_cosmos_run_get, ac_cosmos_run_list, ac_cosmos_run_steps, ac
 ac_cosmos_step_fn ac_cosmos_remove_thread, ac_cosmos_remove_deleted;
 ac_cosmos_step_fn ac_cosmos_move_export_threads, ac_cosmos_move_export_runs, ac_cosmos_move_import;
 ac_cosmos_step_fn ac_cosmos_key_get;
+ac_cosmos_step_fn ac_cosmos_file_put, ac_cosmos_file_get, ac_cosmos_file_list, ac_cosmos_file_delete,
+    ac_cosmos_file_attach, ac_cosmos_file_sweep, ac_cosmos_file_export, ac_cosmos_file_import;
 ac_cosmos_step_fn ac_cosmos_agent_list, ac_cosmos_agent_put, ac_cosmos_agent_delete;
 ac_cosmos_step_fn ac_cosmos_erase_owner;
 ac_cosmos_step_fn ac_cosmos_feedback_put, ac_cosmos_feedback_list;

@@ -1,0 +1,511 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files in the Cosmos DB store: a document each, in the owner's partition, so that it is removed with the entries of its
+ * thread. A guard document changes with every file that is added or attached: what was counted under its ETag is exact.
+ * The steps of each verb, in the order of this file:
+ *
+ * FILE_PUT, FILE_ATTACH
+ *  1  read the thread (FILE_PUT with one)   2  read the guard   3  query the owner's files, check the limits
+ *  4  write files and guard in one batch; on conflict: 2
+ * FILE_SWEEP
+ *  1  query loose files   2  for each: read its thread, remove or keep it   3  query the ids that the caller found */
+#include "cosmos_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include <apr_strings.h>
+
+#define GUARD "files" /* the id of the guard */
+#define MAX_IDS 100
+#define IN_SIZE 4096
+
+static const char sql_owned[] = "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'file'";
+static const char sql_list[] =
+    "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'file' AND c.id < @after ORDER BY c.id DESC";
+static const char sql_list_thread[] = "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'file' AND c.id < @after"
+                                      " AND c.thread_id = @thread ORDER BY c.id DESC";
+static const char sql_loose[] = "SELECT * FROM c WHERE c.type = 'file' AND c.loose < @before";
+static const char sql_all[] = "SELECT * FROM c WHERE c.type = 'file'";
+
+static void files_change(ac_cosmos_task_t *task);
+static void files_on_thread(ac_cosmos_task_t *task);
+static void files_on_guard(void *baton, const ac_cosmos_reply_t *reply);
+static void files_counted(ac_cosmos_task_t *task);
+static void files_on_written(void *baton, const ac_cosmos_reply_t *reply);
+static void loose_next(ac_cosmos_task_t *task);
+static void loose_check(ac_cosmos_task_t *task);
+static void unknown_query(ac_cosmos_task_t *task);
+
+/* ---- documents: `media` is the file's type ---- */
+
+static const char *const same[] = {"id", "name", "size", "sha256", "created_at", "thread_id", "status", NULL};
+
+/* loose: NULL for a file that is known to be a part of a conversation. */
+static json_t *file_doc(const json_t *file, const char *owner, const char *loose)
+{
+    json_t *doc = json_object();
+    for (int i = 0; same[i]; i++) {
+        json_t *value = json_object_get(file, same[i]);
+        ac_json_put(doc, same[i], value ? json_incref(value) : json_null());
+    }
+    ac_json_put(doc, "key", json_incref(json_object_get(file, "id")));
+    ac_json_put(doc, "owner", json_string(owner));
+    ac_json_put(doc, "type", json_string("file"));
+    ac_json_put(doc, "media", json_incref(json_object_get(file, "type")));
+    if (loose) {
+        ac_json_put(doc, "loose", json_string(loose));
+    }
+    return doc;
+}
+
+static json_t *file_of(const json_t *doc)
+{
+    json_t *file = json_object();
+    for (int i = 0; same[i]; i++) {
+        json_t *value = json_object_get(doc, same[i]);
+        ac_json_put(file, same[i], value ? json_incref(value) : json_null());
+    }
+    ac_json_put(file, "type", json_incref(json_object_get(doc, "media")));
+    return file;
+}
+
+/* ---- FILE_PUT, FILE_ATTACH, 1: the thread ---- */
+
+void ac_cosmos_file_put(ac_cosmos_task_t *task)
+{
+    const json_t *file = json_object_get(task->op->in, "file");
+    const char *thread_id = ac_json_peek_string(file, "thread_id", NULL);
+    if (!ac_store_file_valid(file)) {
+        ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_INVALID_REQUEST, "the file is not complete"));
+    } else if (thread_id) {
+        apr_cpystrn(task->op->id, thread_id, sizeof(task->op->id));
+        ac_cosmos_thread_doc_read(task, false, files_on_thread);
+    } else {
+        files_change(task);
+    }
+}
+
+void ac_cosmos_file_attach(ac_cosmos_task_t *task)
+{
+    if (json_array_size(json_object_get(task->op->in, "ids")) >= AC_COSMOS_BATCH_MAX) {
+        ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_INVALID_REQUEST, "too many files at once"));
+    } else {
+        files_change(task);
+    }
+}
+
+static bool owns_thread(const ac_cosmos_task_t *task, const char *owner)
+{
+    return strcmp(ac_json_peek_string(task->thread.doc, "owner", ""), owner) == 0;
+}
+
+static void files_on_thread(ac_cosmos_task_t *task)
+{
+    if (owns_thread(task, task->op->owner) && ac_cosmos_thread_doc_lives(&task->thread, false)) {
+        files_change(task);
+    } else {
+        ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no thread with this id"));
+    }
+}
+
+/* ---- 2: the guard ---- */
+
+static void files_change(ac_cosmos_task_t *task)
+{
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ,
+                                   .container = AC_COSMOS_THREADS,
+                                   .key = task->op->owner,
+                                   .id = GUARD};
+    ac_cosmos_call_start(task, &request, files_on_guard, task);
+}
+
+static void files_on_guard(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    ac_cosmos_query_t query = {.container = AC_COSMOS_THREADS, .key = task->op->owner, .sql = sql_owned};
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
+        return;
+    }
+    apr_cpystrn(task->entry.etag, reply->status == 200 ? ac_cosmos_call_etag(reply) : "", sizeof(task->entry.etag));
+    query.parameters = json_pack("{s:s}", "@owner", task->op->owner);
+    ac_cosmos_query_run(task, &query, files_counted);
+}
+
+/* ---- 3: the limits ---- */
+
+static ac_file_count_t files_sum(const ac_cosmos_task_t *task, const char *thread_id)
+{
+    ac_file_count_t sum = {0, 0};
+    const json_t *doc;
+    size_t i;
+    json_array_foreach(task->rows, i, doc)
+    {
+        if (!thread_id || strcmp(ac_json_peek_string(doc, "thread_id", ""), thread_id) == 0) {
+            sum.files++;
+            sum.bytes += ac_json_peek_int(doc, "size", 0);
+        }
+    }
+    return sum;
+}
+
+static apr_status_t put_decide(ac_cosmos_task_t *task, ac_cosmos_batch_t *batch)
+{
+    ac_store_op_t *op = task->op;
+    const json_t *file = json_object_get(op->in, "file");
+    const char *thread_id = ac_json_peek_string(file, "thread_id", NULL);
+    ac_file_count_t sum = files_sum(task, NULL);
+    apr_status_t status = ac_store_file_check(op, &sum, false, file);
+    if (status == APR_SUCCESS && thread_id) {
+        sum = files_sum(task, thread_id);
+        status = ac_store_file_check(op, &sum, true, file);
+    }
+    json_t *doc = file_doc(file, op->owner, ac_json_peek_string(file, "created_at", ""));
+    ac_cosmos_request_batch_add(batch, AC_COSMOS_CREATE, op->owner, ac_json_peek_string(doc, "id", ""), doc, NULL);
+    json_decref(doc);
+    return status;
+}
+
+static apr_status_t attach_one(ac_cosmos_task_t *task, ac_cosmos_batch_t *batch, const char *id, size_t index)
+{
+    ac_store_op_t *op = task->op;
+    json_t *doc = (json_t *)ac_cosmos_doc_find(task->rows, id);
+    apr_status_t status = ac_store_file_check_attach(op, doc, index);
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    bool in_thread = strcmp(ac_json_peek_string(doc, "thread_id", ""), op->id) == 0;
+    if (!in_thread) {
+        ac_file_count_t sum = files_sum(task, op->id);
+        status = ac_store_file_check(op, &sum, true, doc);
+    }
+    if (status == APR_SUCCESS && (!in_thread || strcmp(ac_json_peek_string(doc, "status", ""), "attached") != 0)) {
+        ac_json_put(doc, "thread_id", json_string(op->id));
+        ac_json_put(doc, "status", json_string("attached"));
+        ac_json_put(doc, "loose", json_string(ac_json_peek_string(op->in, "at", "")));
+        ac_cosmos_request_batch_add(batch, AC_COSMOS_REPLACE, op->owner, id, doc,
+                                    ac_json_peek_string(doc, "_etag", NULL));
+    }
+    json_array_append_new(json_object_get(op->out, "data"), file_of(doc));
+    return status;
+}
+
+static apr_status_t attach_decide(ac_cosmos_task_t *task, ac_cosmos_batch_t *batch)
+{
+    const json_t *ids = json_object_get(task->op->in, "ids"), *id;
+    apr_status_t status = APR_SUCCESS;
+    size_t i;
+    json_decref(task->op->out);
+    task->op->out = json_pack("{s:[]}", "data");
+    json_array_foreach(ids, i, id)
+    {
+        const char *text = json_string_value(id);
+        status = status == APR_SUCCESS ? attach_one(task, batch, text ? text : "", i) : status;
+    }
+    return status;
+}
+
+static void files_counted(ac_cosmos_task_t *task)
+{
+    ac_store_op_t *op = task->op;
+    bool put = op->verb == AC_STORE_FILE_PUT;
+    const char *id = ac_json_peek_string(json_object_get(op->in, "file"), "id", "");
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .container = AC_COSMOS_THREADS, .key = op->owner};
+    ac_cosmos_batch_t batch;
+    if (put && ac_cosmos_doc_find(task->rows, id)) { /* an earlier attempt stored it */
+        ac_cosmos_task_end_out(task, file_of(ac_cosmos_doc_find(task->rows, id)));
+        return;
+    }
+    ac_cosmos_request_batch_init(&batch);
+    json_t *guard = json_pack("{s:s, s:s, s:s, s:s}", "id", GUARD, "key", GUARD, "owner", op->owner, "type", "files");
+    const char *etag = task->entry.etag;
+    ac_cosmos_request_batch_add(&batch, *etag ? AC_COSMOS_REPLACE : AC_COSMOS_CREATE, op->owner, GUARD, guard,
+                                *etag ? etag : NULL);
+    json_decref(guard);
+    apr_status_t status = put ? put_decide(task, &batch) : attach_decide(task, &batch);
+    ac_cosmos_request_batch_end(&batch);
+    if (status != APR_SUCCESS) {
+        ac_cosmos_request_batch_free(&batch);
+        ac_cosmos_task_end(task, status);
+        return;
+    }
+    ac_cosmos_call_write_batch(task, &request, &batch, files_on_written);
+}
+
+/* ---- 4: the batch ---- */
+
+static void files_on_written(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 409, 412))) {
+        return;
+    }
+    if (reply->status != 200) {
+        ac_cosmos_task_retry(task, files_change);
+    } else if (task->op->verb == AC_STORE_FILE_PUT) {
+        ac_cosmos_task_end_out(task, json_deep_copy(json_object_get(task->op->in, "file")));
+    } else {
+        ac_cosmos_task_end(task, APR_SUCCESS);
+    }
+}
+
+/* ---- FILE_GET, FILE_DELETE ---- */
+
+static void one_start(ac_cosmos_task_t *task, ac_cosmos_verb_e verb, ac_cosmos_reply_fn *fn)
+{
+    ac_cosmos_request_t request = {.verb = verb,
+                                   .container = AC_COSMOS_THREADS,
+                                   .key = task->op->owner,
+                                   .id = task->op->id};
+    if (ac_id_valid(task->op->id, "file_")) {
+        ac_cosmos_call_start(task, &request, fn, task);
+    } else {
+        ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no file with this id"));
+    }
+}
+
+static void files_on_got(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
+        return;
+    }
+    if (reply->status == 200) {
+        ac_cosmos_task_end_out(task, file_of(reply->body));
+    } else {
+        ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no file with this id"));
+    }
+}
+
+void ac_cosmos_file_get(ac_cosmos_task_t *task)
+{
+    one_start(task, AC_COSMOS_READ, files_on_got);
+}
+
+static void files_on_deleted(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 204, 404))) {
+        return;
+    }
+    if (reply->status != 404 || reply->unsure) {
+        ac_cosmos_task_end_out(task, json_object());
+    } else {
+        ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no file with this id"));
+    }
+}
+
+void ac_cosmos_file_delete(ac_cosmos_task_t *task)
+{
+    one_start(task, AC_COSMOS_DELETE, files_on_deleted);
+}
+
+/* ---- FILE_LIST ---- */
+
+static void files_listed(ac_cosmos_task_t *task)
+{
+    int limit = task->op->page.limit;
+    bool more = (int)json_array_size(task->rows) > limit;
+    json_t *data = json_array();
+    const json_t *doc;
+    size_t i;
+    json_array_foreach(task->rows, i, doc)
+    {
+        if ((int)i < limit) {
+            json_array_append_new(data, file_of(doc));
+        }
+    }
+    const json_t *last = more ? json_array_get(data, (size_t)limit - 1) : NULL;
+    ac_cosmos_task_end_out(task,
+                           json_pack("{s:o, s:b, s:s?}", "data", data, "has_more", more, "next",
+                                     ac_json_peek_string(last, "id", NULL)));
+}
+
+void ac_cosmos_file_list(ac_cosmos_task_t *task)
+{
+    const char *thread_id = ac_json_peek_string(task->op->in, "thread_id", NULL), *after = task->op->page.after;
+    ac_cosmos_query_t query = {.container = AC_COSMOS_THREADS,
+                               .key = task->op->owner,
+                               .sql = thread_id ? sql_list_thread : sql_list,
+                               .want = task->op->page.limit + 1};
+    query.parameters =
+        json_pack("{s:s, s:s}", "@owner", task->op->owner, "@after", *after ? after : AC_COSMOS_CURSOR_NONE);
+    if (thread_id) {
+        ac_json_put(query.parameters, "@thread", json_string(thread_id));
+    }
+    ac_cosmos_query_run(task, &query, files_listed);
+}
+
+/* ---- FILE_SWEEP, 1: loose files ---- */
+
+static void loose_found(ac_cosmos_task_t *task)
+{
+    task->found = task->rows;
+    task->rows = NULL;
+    ac_json_put(task->op->out, "more", json_boolean((int)json_array_size(task->found) == task->op->page.limit));
+    loose_next(task);
+}
+
+void ac_cosmos_file_sweep(ac_cosmos_task_t *task)
+{
+    const char *before = ac_json_peek_string(task->op->in, "before", "");
+    ac_cosmos_query_t query = {.container = AC_COSMOS_THREADS,
+                               .sql = sql_loose,
+                               .want = task->op->page.limit,
+                               .parameters = json_pack("{s:s}", "@before", before)};
+    task->op->out = json_pack("{s:[], s:[], s:b}", "removed", "unknown", "more", 0);
+    if (*before) {
+        ac_cosmos_query_run(task, &query, loose_found);
+    } else {
+        json_decref(query.parameters);
+        unknown_query(task);
+    }
+}
+
+/* ---- 2: each of them ---- */
+
+static void loose_next(ac_cosmos_task_t *task)
+{
+    const json_t *doc = json_array_get(task->found, 0);
+    if (!doc) {
+        unknown_query(task);
+        return;
+    }
+    if (strcmp(ac_json_peek_string(doc, "status", ""), "attached") == 0) {
+        apr_cpystrn(task->op->id, ac_json_peek_string(doc, "thread_id", ""), sizeof(task->op->id));
+        ac_cosmos_thread_doc_read(task, false, loose_check);
+    } else {
+        ac_cosmos_thread_doc_clear(&task->thread);
+        loose_check(task);
+    }
+}
+
+/* 404, 412: the file was changed or removed meanwhile. */
+static void loose_on_changed(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    const json_t *doc = json_array_get(task->found, 0);
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 204, 404, 412))) {
+        return;
+    }
+    if (reply->status == 204) {
+        json_array_append(json_object_get(task->op->out, "removed"), json_object_get(doc, "id"));
+    }
+    json_array_remove(task->found, 0);
+    loose_next(task);
+}
+
+static void loose_check(ac_cosmos_task_t *task)
+{
+    json_t *doc = json_array_get(task->found, 0);
+    const char *owner = ac_json_peek_string(doc, "owner", "");
+    bool keep = owns_thread(task, owner) && ac_cosmos_thread_doc_lives(&task->thread, true);
+    ac_cosmos_request_t request = {.verb = keep ? AC_COSMOS_REPLACE : AC_COSMOS_DELETE,
+                                   .container = AC_COSMOS_THREADS,
+                                   .key = owner,
+                                   .id = ac_json_peek_string(doc, "id", ""),
+                                   .if_match = ac_json_peek_string(doc, "_etag", NULL)};
+    if (keep) {
+        json_object_del(doc, "loose");
+        ac_cosmos_call_write(task, &request, doc, loose_on_changed);
+    } else {
+        ac_cosmos_call_start(task, &request, loose_on_changed, task);
+    }
+}
+
+/* ---- 3: ids of bytes ---- */
+
+static void unknown_found(ac_cosmos_task_t *task)
+{
+    const json_t *ids = json_object_get(task->op->in, "ids");
+    json_t *id;
+    size_t i;
+    json_array_foreach(ids, i, id)
+    {
+        if (!ac_cosmos_doc_find(task->rows, json_string_value(id))) {
+            json_array_append(json_object_get(task->op->out, "unknown"), id);
+        }
+    }
+    ac_cosmos_task_end(task, APR_SUCCESS);
+}
+
+static void unknown_query(ac_cosmos_task_t *task)
+{
+    const json_t *ids = json_object_get(task->op->in, "ids"), *id;
+    ac_cosmos_query_t query = {.container = AC_COSMOS_THREADS, .parameters = json_object()};
+    size_t len, i;
+    char *sql = ac_alloc(IN_SIZE), name[16];
+    free(task->state);
+    task->state = sql; /* as long as the query */
+    len = (size_t)snprintf(sql, IN_SIZE, "SELECT c.id FROM c WHERE c.type = 'file' AND c.id IN (");
+    json_array_foreach(ids, i, id)
+    {
+        if (i < MAX_IDS) {
+            snprintf(name, sizeof(name), "@i%zu", i);
+            len += (size_t)snprintf(sql + len, IN_SIZE - len, "%s%s", i ? ", " : "", name);
+            ac_json_put(query.parameters, name, json_string(json_string_value(id)));
+        }
+    }
+    snprintf(sql + len, IN_SIZE - len, ")");
+    query.sql = sql;
+    if (json_array_size(ids) == 0 || json_array_size(ids) > MAX_IDS) {
+        json_decref(query.parameters);
+        ac_cosmos_task_end(task, APR_SUCCESS);
+    } else {
+        ac_cosmos_query_run(task, &query, unknown_found);
+    }
+}
+
+/* ---- moving ---- */
+
+static void files_exported(ac_cosmos_task_t *task)
+{
+    const char *next = ac_cosmos_query_continuation(task);
+    json_t *data = json_array(), *file;
+    const json_t *doc;
+    size_t i;
+    json_array_foreach(task->rows, i, doc)
+    {
+        file = file_of(doc);
+        ac_json_put(file, "owner", json_incref(json_object_get(doc, "owner")));
+        json_array_append_new(data, file);
+    }
+    ac_cosmos_task_end_out(task, json_pack("{s:o, s:s?}", "data", data, "next", next));
+}
+
+void ac_cosmos_file_export(ac_cosmos_task_t *task)
+{
+    ac_cosmos_query_t query = {.container = AC_COSMOS_THREADS,
+                               .sql = sql_all,
+                               .want = task->op->page.limit,
+                               .continuation = ac_json_peek_string(task->op->in, "after", NULL),
+                               .parameters = json_object()};
+    ac_cosmos_query_run(task, &query, files_exported);
+}
+
+static void files_on_imported(void *baton, const ac_cosmos_reply_t *reply)
+{
+    if (!ac_cosmos_call_failed(baton, reply, AC_COSMOS_EXPECT(200, 201))) {
+        ac_cosmos_file_import(baton);
+    }
+}
+
+/* Comes back for each file. It stays loose until a sweep finds its thread, which may not be imported yet. */
+void ac_cosmos_file_import(ac_cosmos_task_t *task)
+{
+    const json_t *file = json_array_get(json_object_get(task->op->in, "files"), task->row++);
+    const char *owner = ac_json_peek_string(file, "owner", "");
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_UPSERT, .container = AC_COSMOS_THREADS, .key = owner};
+    char now[AC_TIME_SIZE];
+    if (!file) {
+        ac_cosmos_task_end_out(task, json_object());
+        return;
+    }
+    if (!ac_store_file_valid(file) || ac_store_owner_problem(owner)) {
+        ac_cosmos_task_end(task, ac_err_set_at(&task->op->err, AC_INVALID_REQUEST, "/files", "has an incomplete file"));
+        return;
+    }
+    ac_time_format(now, apr_time_now());
+    json_t *doc = file_doc(file, owner, now);
+    ac_cosmos_call_write(task, &request, doc, files_on_imported);
+    json_decref(doc);
+}
