@@ -85,7 +85,7 @@ observability:
 	python3 tests/guards/grafana_dashboard.py >conf/observability/grafana-dashboard.json
 
 # Programs beside httpd: agentchat-store copies conversations between stores, agentchat-keys makes and revokes API keys.
-$(BUILD)/agentchat-store: tools/store_compare.c tools/store_usage.c tools/store_copy.h
+$(BUILD)/agentchat-store: tools/store_compare.c tools/store_usage.c tools/store_files.c tools/store_copy.h
 $(BUILD)/agentchat-%: tools/agentchat_%.c $(BUILD)/libagentchat.a
 	$(SAY) LINK $@
 	@mkdir -p $(@D)

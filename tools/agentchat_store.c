@@ -288,7 +288,8 @@ static bool copy_all(copy_t *copy)
 {
     copy->to.known = apr_hash_make(copy->pool);
     if (!walk(copy, &copy->from, count_source) || !walk(copy, &copy->to, note_target) ||
-        !walk(copy, &copy->from, copy_thread) || !copy_agents(copy) || !store_usage_copy(copy)) {
+        !walk(copy, &copy->from, copy_thread) || !copy_agents(copy) || !store_usage_copy(copy) ||
+        !store_files_copy(copy)) {
         return false;
     }
     show(copy, true);

@@ -56,4 +56,9 @@ bool store_compare_report(const copy_t *copy);
 bool store_usage_copy(copy_t *copy);
 bool store_usage_compare(copy_t *copy);
 
+/* ---- store_files.c ---- */
+
+/* Copies what is known about files, without their bytes. Returns false with copy->err set. */
+bool store_files_copy(copy_t *copy);
+
 #endif

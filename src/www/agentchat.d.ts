@@ -165,6 +165,18 @@ export interface Step {
   latency_ms: number | null;
 }
 
+export interface UploadedFile {
+  id: string;
+  object: 'file';
+  name: string;
+  type: string;
+  size: number;
+  sha256: string;
+  created_at: string;
+  thread_id: string | null;
+  status: 'uploaded' | 'attached';
+}
+
 export interface Agent {
   id: string;
   name: string;
@@ -330,6 +342,8 @@ export class AgentChat {
   /** Any route: the whole answer. Throws an AgentChatError. */
   request(method: string, path: string, options?: RequestOptions & { body?: unknown; stream?: boolean }): Promise<Response>;
 
+  upload(file: Blob, options?: { name?: string; thread_id?: string; signal?: AbortSignal;
+    onprogress?: (progress: { loaded: number; total: number }) => void }): Promise<UploadedFile>;
   agents(options?: RequestOptions): Promise<Agent[]>;
 
   createThread(members?: { title?: string | null; agent_id?: string | null; metadata?: ThreadMetadata | null; pinned?: boolean },

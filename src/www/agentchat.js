@@ -125,6 +125,26 @@ function redirected(response) {
   return new AgentChatError({ status: response.status, code: 'redirected', detail: 'the server leads to another page instead of answering' });
 }
 
+/** A POST that reports how much of its body was sent, which fetch does not. */
+function sendWithProgress(url, headers, body, signal, onprogress) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    const abort = () => request.abort();
+    request.open('POST', url);
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
+    request.upload.onprogress = event => onprogress({ loaded: event.loaded, total: event.total });
+    request.onload = () => resolve(new Response(request.responseText, {
+      status: request.status,
+      headers: request.getAllResponseHeaders().trim().split(/[\r\n]+/).filter(Boolean).map(line => line.split(/:\s*(.*)/).slice(0, 2)),
+    }));
+    request.onerror = request.onabort = () => reject(new TypeError('the upload failed'));
+    request.onloadend = () => signal?.removeEventListener('abort', abort);
+    signal?.addEventListener('abort', abort);
+    if (signal?.aborted) reject(signal.reason);
+    else request.send(body);
+  });
+}
+
 function isOf(response, type) { return (response.headers.get('Content-Type') ?? '').startsWith(type); }
 
 /** Ends early when the network is back. */
@@ -232,6 +252,34 @@ export class AgentChat {
 
   async #json(method, path, options) {
     const response = await this.request(method, path, options);
+    if (!isOf(response, 'application/json')) throw redirected(response);
+    return response.json();
+  }
+
+  // ---- files ----
+  /**
+   * Uploads a file. With onprogress, the browser reports the bytes that were sent.
+   * @param {Blob|File} file
+   * @param {{name?: string, thread_id?: string, signal?: AbortSignal, onprogress?: function({loaded: number, total: number}): void}} [options]
+   * @returns {Promise<Object>} the file. @throws {AgentChatError}
+   */
+  async upload(file, { name = file.name ?? 'file', thread_id, signal, onprogress } = {}) {
+    const given = typeof this.#headers === 'function' ? await this.#headers() : this.#headers;
+    const headers = {
+      Accept: 'application/json, application/problem+json',
+      'Content-Type': 'application/octet-stream',
+      'Content-Disposition': `attachment; filename*=UTF-8''${encodeURIComponent(name).replace(/['()*]/g, c => `%${c.charCodeAt(0).toString(16)}`)}`,
+      ...(this.#key ? { 'X-API-Key': this.#key } : {}), ...given,
+    };
+    const url = `${this.#url}/files${query({ thread_id })}`;
+    const sent = onprogress && globalThis.XMLHttpRequest ? sendWithProgress(url, headers, file, signal, onprogress)
+      : this.#fetch(url, { method: 'POST', body: file, headers, signal, cache: 'no-store', redirect: this.#redirect });
+    const response = await sent.catch(cause => {
+      if (signal?.aborted) throw signal.reason;
+      throw new AgentChatError({ detail: 'the server could not be reached' }, { cause, transient: true });
+    });
+    if (response.type === 'opaqueredirect') throw redirected(response);
+    if (!response.ok) throw await errorOf(response);
     if (!isOf(response, 'application/json')) throw redirected(response);
     return response.json();
   }
