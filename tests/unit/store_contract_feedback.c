@@ -86,6 +86,7 @@ static void test_the_owner_rates_an_answer(void **state)
     assert_string_equal(ac_json_peek_string(out, "before", ""), "up");
     json_decref(out);
     assert_string_equal(ac_json_peek_string(shown(&list, &ids), "rating", ""), "down");
+    json_decref(list);
     assert_string_equal(ac_json_peek_string(shown(&list, &ids), "comment", ""), "no café");
     json_decref(list);
     out = put(ids.owner, answer, rating(NULL, NULL, 52));
