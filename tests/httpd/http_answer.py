@@ -14,7 +14,7 @@ FIELDS = {"date", "server", "connection", "keep-alive", "content-type", "content
           "www-authenticate", "access-control-allow-origin", "access-control-allow-methods", "access-control-allow-headers",
           "access-control-allow-credentials", "access-control-expose-headers", "access-control-max-age", "last-modified",
           "content-security-policy",
-          "referrer-policy"}
+          "referrer-policy", "content-disposition", "x-should-retry"}
 CODES = {code: int(status) for code, status in re.findall(r"^\| `(\w+)` \| (\d+) \|", (TOP / "docs/errors.md").read_text(), re.M)}
 GOOD = {200, 201, 202, 204, 304}
 # What httpd answers by itself, before it knows whose a request is: broken requests, and paths that it does not decode.
@@ -132,7 +132,14 @@ def within_mount(target):
     return path.split("/")[1] in MOUNTS
 
 
-def check_problem(status, fields, body):
+def check_openai_error(problem):
+    need(set(problem) == {"error"} and set(problem["error"]) == {"message", "type", "param", "code"}, f"the error is {problem}")
+    need(problem["error"]["message"] and not re.search(r"[\x00-\x1f\x7f]", problem["error"]["message"]), f"the error is {problem}")
+
+
+def check_problem(status, fields, body, target):
+    if fields.get("content-type") == "application/json" and re.search("v1|openai", unquote(target, "latin-1")):
+        return check_openai_error(strict_json(body))
     need(fields.get("content-type") == "application/problem+json", f"{status} as {fields.get('content-type')}")
     problem = strict_json(body)
     need(set(problem) >= {"type", "title", "status", "detail", "code", "request_id"}, f"the problem has {sorted(problem)}")
@@ -152,8 +159,11 @@ def check_events(body):
             name = line[7:]
         if line.startswith("data: "):
             need(last not in TERMINAL, "something comes behind the end")
+            if line == "data: [DONE]":
+                last = "done"
+                continue
             datum = strict_json(line[6:].encode())
-            last = name or datum.get("type")
+            last = "error" if set(datum) == {"error"} else name or datum.get("type")
     return last
 
 
@@ -174,7 +184,7 @@ def check(status, fields, body, method, target="/api"):
     if method == "HEAD" or status in (204, 304):
         return True
     if status >= 400:
-        check_problem(status, fields, body)
+        check_problem(status, fields, body, target)
     elif "transfer-encoding" not in fields and "content-length" not in fields:
         pass                                    # HTTP/1.0: a cut response is not distinguishable from a complete one
     elif fields.get("content-type", "").startswith("text/event-stream"):

@@ -251,7 +251,7 @@ def example_bodies():
 def seeds():
     """(name, method, path, query, document) of valid requests, at least one for each route."""
     examples, found = example_bodies(), []
-    ids = {"thread": THREAD, "run": RUN, "agent": AGENT}
+    ids = {"thread": THREAD, "run": RUN, "agent": AGENT, "answer": "msg_" + "0" * 26, "file": "file_" + "0" * 26}
     for name, case in CASES.items():
         method, pattern = name.split(" ", 1)
         path, _, query = case.path.format(**ids).partition("?")

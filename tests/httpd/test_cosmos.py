@@ -71,7 +71,7 @@ def test_ready_shows_state_and_latency(make_server, cosmos):
     shown = wait_ready(server.client, ready=server.ready)["store"]
     assert shown["name"] == "cosmos" and shown["state"] == "ok" and shown["latency_ms"] >= 0
     assert set(shown) == {"name", "state", "latency_ms", "requests", "retries", "throttled", "request_units", "cache_hits", "cache_misses",
-                          "cache_stale"}
+                          "cache_stale", "search"}
 
 
 def test_ready_reports_that_every_write_fails(make_server, cosmos):

@@ -32,6 +32,7 @@ MOUNTS = """
 <Location "/api">
     SetHandler agentchat
     AgentChatAnonymous on
+    AgentChatOpenAI on
     AgentChatCORSOrigin https://app.example
 </Location>
 <Location "/limited">

@@ -88,6 +88,7 @@ AgentChatStore sqlite:{state}/agentchat.db
     AgentChatModel gpt
     AgentChatTools calculate get_weather
 </AgentChatAgent>
+AgentChatFiles on
 <Location "/api">
     SetHandler agentchat
     AuthType AgentChat
@@ -156,7 +157,8 @@ def look_at_calls(calls):
 # What a page's commands must have printed.
 SAYS = {"proxies.md": ['"n":10,', "event: done"], "agents.md": ['"id":"poet"'], "upgrades.md": ['"version"', '"status":"ready"', '"n":10,'],
         "azure-from-nothing.md": ['"status":"ready"', '"type":"done"'], "stores.md": ["^ok$"], "moving-stores.md": ["All is there"],
-        "usage.md": ['"totals":']}
+        "usage.md": ['"totals":'], "feedback.md": ['"rating":"down"', '"object":"end","count":1'], "files.md": ['"name":"notes.txt"'],
+        "privacy.md": ['"object":"end"', '"object":"erasure"']}
 
 
 @pytest.mark.parametrize("page", CASES, ids=[page.name for page in CASES])

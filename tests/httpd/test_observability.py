@@ -95,6 +95,8 @@ def traffic(server, model):
                Reply(503, headers={"Retry-After": "0"}), answer("well"))
     for _ in range(2):
         assert server.client.send(thread, "x").status == 200
+    rated = server.client.messages(thread)[-1]["id"]
+    assert server.client.request("PUT", f"/messages/{rated}/feedback", {"rating": "up"}).status == 200
     model.play(lambda _: iter([b"data: {\n\n"]))
     assert chat(server).status == 502
     assert server.client.get("/threads/thread_0000000000000000000000000a").status == 404

@@ -115,6 +115,7 @@ def test_a_key(keyed, model, client):
     assert "the key is not known" in error["message"], error
     if client in SDKS:
         assert (error["name"], error["status"], error["code"]) == ("AuthenticationError", 401, "invalid_api_key"), error
+        assert error["request"].startswith("req_"), error
     assert len(model.requests) == 1
 
 

@@ -95,7 +95,8 @@ static char *problem_text(request_rec *r, size_t *plen)
     ac_err_set(&err, kind_of(r->status), "%s%s",
                detail ? "" : "the server refused the request: ", detail ? detail : reason);
     bool v1 = ac_problem_v1_is(r);
-    json_t *problem = v1 ? ac_problem_v1_json(&err) : ac_problem_json(&err, request_id(r));
+    const char *id = request_id(r);
+    json_t *problem = v1 ? ac_problem_v1_json(&err) : ac_problem_json(&err, id);
     ac_audit_problem(r, &err);
     if (!v1 && ac_err_row(err.kind)->http != r->status) {
         ac_json_put(problem, "status", json_integer(r->status));
