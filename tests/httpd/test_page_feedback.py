@@ -75,7 +75,7 @@ def test_sources_are_numbered_notes(browser, model, tmp_path):
     folder.chmod(0o755)
     (folder / "refunds.md").write_text("# Refunds\n\nRefunds take five days.\n")
     (folder / "late.md").write_text("# Late refunds\n\nLate refunds take ten days.\n")
-    for path in (tmp_path, *tmp_path.parents[:2]):
+    for path in (tmp_path, *tmp_path.parents[:3]):
         path.chmod(path.stat().st_mode | 0o055)
     server = PageServer(model, more=KNOWLEDGE.format(path=folder)).start()
     try:
