@@ -162,6 +162,36 @@ static void test_one_of_many_gets_the_key(void **state)
     assert_int_equal(n_opened, 1);
 }
 
+/* Checks that the message of a write's answer reads with the same bytes; takes op. */
+static void same_bytes(ac_store_op_t *op, const contract_ids_t *ids, int64_t after)
+{
+    json_t *written = contract_ok(op), *list;
+    op = contract_op(AC_STORE_MESSAGE_LIST, ids->owner, ids->thread, NULL);
+    op->page.after_seq = after;
+    list = contract_ok(contract_wait(op));
+    char *text = json_dumps(json_object_get(written, "message"), 0),
+         *again = json_dumps(json_array_get(json_object_get(list, "data"), 0), 0);
+    assert_string_equal(text, again);
+    free(text);
+    free(again);
+    json_decref(written);
+    json_decref(list);
+}
+
+static void test_a_message_is_read_in_the_bytes_of_its_write(void **state)
+{
+    (void)state;
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "";
+    for (int i = 0; i < 2; i++) {
+        ac_id_make(run, "run_");
+        same_bytes(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, contract_open_in(&ids, run, "q", i == 0)),
+                   &ids, 2 * i);
+        same_bytes(contract_call(AC_STORE_TURN_CLOSE, ids.owner, ids.thread, contract_close_in(&ids, run, "a")), &ids,
+                   2 * i + 1);
+    }
+}
+
 int contract_keys(const char *name)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +201,7 @@ int contract_keys(const char *name)
         cmocka_unit_test(test_a_key_of_a_turn_that_failed_is_free),
         cmocka_unit_test(test_an_old_key_may_be_used_again),
         cmocka_unit_test(test_one_of_many_gets_the_key),
+        cmocka_unit_test(test_a_message_is_read_in_the_bytes_of_its_write),
     };
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);
 }

@@ -76,18 +76,22 @@ apr_status_t ac_sqlite_message_find(json_t **pmessage, ac_sqlite_conn_t *conn, a
     return status;
 }
 
-/* The message as ac_sqlite_message_read() gives it. NULL: out of memory. */
+/* The message as ac_sqlite_message_read() gives it, with its members in the same order. NULL: out of memory. */
 static json_t *message_shown(const json_t *in, const char *thread_id, int64_t seq, const char *parent_id)
 {
-    static const char *const names[] = {"id", "role", "content", "tool_calls", "run_id", "timestamp", "metadata"};
-    json_t *shown = json_pack("{s:s, s:I, s:s?}", "thread_id", thread_id, "seq", (json_int_t)seq, "parent_id",
-                              *parent_id ? parent_id : NULL);
-    bool fine = shown != NULL;
+    static const char *const names[] = {"id",      "thread_id",  "parent_id", "seq",       "role",
+                                        "content", "tool_calls", "run_id",    "timestamp", "metadata"};
+    json_t *shown = json_object();
+    bool fine = true;
 
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
         json_t *value = json_object_get(in, names[i]);
         fine = ac_json_put(shown, names[i], value ? json_incref(value) : json_null()) && fine;
     }
+    /* A member that is set again keeps its place. */
+    fine = ac_json_put(shown, "thread_id", json_string(thread_id)) && fine;
+    fine = ac_json_put(shown, "parent_id", ac_json_text(*parent_id ? parent_id : NULL)) && fine;
+    fine = ac_json_put(shown, "seq", json_integer(seq)) && fine;
     if (json_is_array(json_object_get(in, "attachments"))) {
         fine = ac_json_put(shown, "attachments", json_incref(json_object_get(in, "attachments"))) && fine;
     }
