@@ -177,6 +177,15 @@ export interface UploadedFile {
   status: 'uploaded' | 'attached';
 }
 
+export interface Me {
+  object: 'me';
+  owner: string;
+  admin: boolean;
+  /** The limits of files; null where clients may upload none. */
+  files: { max_bytes: number; thread_bytes: number; owner_bytes: number; thread_files: number; owner_files: number;
+    message_files: number; types: string[] } | null;
+}
+
 export interface Agent {
   id: string;
   name: string;
@@ -344,6 +353,8 @@ export class AgentChat {
 
   upload(file: Blob, options?: { name?: string; thread_id?: string; signal?: AbortSignal;
     onprogress?: (progress: { loaded: number; total: number }) => void }): Promise<UploadedFile>;
+  /** The caller, and the limits of files. */
+  me(options?: RequestOptions): Promise<Me>;
   agents(options?: RequestOptions): Promise<Agent[]>;
 
   createThread(members?: { title?: string | null; agent_id?: string | null; metadata?: ThreadMetadata | null; pinned?: boolean },

@@ -284,6 +284,9 @@ export class AgentChat {
     return response.json();
   }
 
+  /** The caller, and the limits of files: docs/openapi.yaml has the members. */
+  me(options) { return this.#json('GET', '/me', options); }
+
   // ---- agents ----
   /** @returns {Promise<Object[]>} */
   async agents(options) { return (await this.#json('GET', '/agents', options)).data; }

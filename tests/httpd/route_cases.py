@@ -65,6 +65,7 @@ CASES = {
     "GET /agent/stream": Case("/agent/stream?message=x", THEIRS),
     "GET /threads/{id}/export": Case("/threads/{thread}/export", NOT_FOUND),
     "GET /me/export": Case("/me/export", THEIRS),
+    "GET /me": Case("/me", THEIRS),
     "DELETE /me": Case("/me", THEIRS, {"confirm": "no"}, good=(400,)),
     "PUT /messages/{id}/feedback": Case("/messages/{answer}/feedback", NOT_FOUND,
                                         {"rating": "up", "thread_id": "{thread}"}, {"rating": None}),

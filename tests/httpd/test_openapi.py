@@ -212,8 +212,8 @@ def test_every_example_is_taken_and_every_answer_is_as_described(contract, model
     call("deleteThread", id=thread, status=200)
     call("restoreThread", id=thread, status=200)
     call("deleteAgentThread", id="assistant", tid=thread, query="?hard_delete=true", status=200)
-    for operation in ("health", "ready", "selftestStream", "openapiJson", "openapiYaml", "docs", "readMetrics", "showConfiguration",
-                      "showConfigurationOlder"):
+    for operation in ("getMe", "health", "ready", "selftestStream", "openapiJson", "openapiYaml", "docs", "readMetrics",
+                      "showConfiguration", "showConfigurationOlder"):
         call(operation, status=200)
     call("docsFile", file="page.css", status=200)
     for body in examples("forgetMe"):

@@ -15,7 +15,7 @@ ac_route_fn ac_api_threads_create, ac_api_threads_list, ac_api_threads_get, ac_a
     ac_api_metrics_get, ac_api_selftest_stream, ac_api_docs_openapi_json, ac_api_docs_openapi_yaml, ac_api_docs_page,
     ac_api_docs_file, ac_api_usage_get, ac_api_feedback_put, ac_api_feedback_list, ac_api_export_thread,
     ac_api_export_me, ac_api_upload_create, ac_api_files_list, ac_api_files_get, ac_api_files_content,
-    ac_api_files_delete, ac_api_forget_me;
+    ac_api_files_delete, ac_api_forget_me, ac_api_me_get;
 
 /* ---- compat.c: deprecated routes and the member conversation_id, for older clients; see docs/openapi.yaml ---- */
 /* Rows of route.c's table. */
