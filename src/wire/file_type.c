@@ -220,7 +220,8 @@ const char *ac_file_type_end(const ac_file_type_t *type, const char *name, ac_er
             ac_err_set(err, AC_UNSUPPORTED_MEDIA, "the file is %s and has a page or a script in it", binaries[i].name);
             return NULL;
         }
-        if (shape.width * shape.height > AC_FILE_TYPE_PIXELS) {
+        /* The product of two 32-bit lengths may not fit. */
+        if (shape.height > 0 && shape.width > AC_FILE_TYPE_PIXELS / shape.height) {
             ac_err_set(err, AC_BODY_TOO_LARGE, "the image has %" PRId64 " x %" PRId64 " pixels; at most %lld are taken",
                        shape.width, shape.height, AC_FILE_TYPE_PIXELS);
             return NULL;

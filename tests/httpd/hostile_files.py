@@ -109,7 +109,8 @@ def bombs():
                 yield Case(f"{name} of {width} x {height}", make(width, height), 413)
         yield Case(f"{name} of the largest size", make(10000, 10000), 201, type)
     yield Case("png of no width", png(0, 5), 415)
-    yield Case("png of all pixels", png(2 ** 31 - 1, 2 ** 31 - 1), 413)
+    for side in (2 ** 31 - 1, 2 ** 32 - 1):
+        yield Case(f"png of {side} pixels each way", png(side, side), 413)
     yield Case("gif of no height", gif(5, 0), 415)
     yield Case("empty", b"", 400)
     yield Case("archive of zeros", zlib.compress(b"\0" * 1_000_000), 415)
