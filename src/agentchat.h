@@ -216,7 +216,6 @@ typedef enum ac_store_verb_e {
     AC_STORE_FILE_GET,
     AC_STORE_FILE_LIST,
     AC_STORE_FILE_DELETE,
-    AC_STORE_FILE_ATTACH,
     AC_STORE_FILE_SWEEP,
     AC_STORE_EXPORT_FILES,
     AC_STORE_IMPORT_FILES,
@@ -324,7 +323,7 @@ struct ac_store_op_t {
  *                  message, null: the empty one; with regenerate the one to the question: the message itself if it is a
  *                  user's, else the nearest user's message above it. fresh: a cache is known to be out of date.
  *                  errors: not_found (pointer /parent_id or /regenerate); invalid_request: no question.
- * TURN_OPEN        id thread  in {message|null, run, title, parent_seq?, thread?, idempotency?, after?, retry?}
+ * TURN_OPEN        id thread  in {message|null, run, title, parent_seq?, thread?, idempotency?, after?, retry?, files?}
  *                  out {thread, message (with its seq)|null}
  *                  One transaction stores the message with the next seq, the run, and the thread's message_count,
  *                  leaf (the message), title and updated_at. message null: the run answers a stored question; then
@@ -342,6 +341,11 @@ struct ac_store_op_t {
  *                  This error comes before any other.
  *                  errors: run_in_progress (out: {run_id}): another run of the thread is active and its process lives.
  *                  If its process is dead, the store closes that run as interrupted and continues.
+ *                  files: {ids, limits?: of FILE_PUT}: the files of the message, which belong to the thread from now
+ *                  on. A store without a transaction over all of it attaches them before it stores the message, and
+ *                  takes over a file whose thread was never stored: that thread cannot be stored afterwards. errors:
+ *                  not_found; invalid_request: a file belongs to another thread; file_limit_exceeded. Each with the
+ *                  pointer /files/N, of the index in ids.
  * TURN_CLOSE       id thread  in {message|null, run, steps, parent_seq?, after?, late?}
  *                  out {message (with its seq) | null}
  *                  One transaction stores the message, the whole final run and its steps, and moves the leaf to the
@@ -438,10 +442,6 @@ struct ac_store_op_t {
  * FILE_GET         id file    in -    out file
  * FILE_LIST        id -       in {thread_id?}, page (limit, after)    out {data, has_more, next|null}, newest first
  * FILE_DELETE      id file    in -    out {}
- * FILE_ATTACH      id thread  in {ids, at, limits}    out {data: [file]}, in the order of ids
- *                  The files belong to the thread from now on. The thread need not exist yet: it is created by the turn
- *                  whose message has the files, which is opened afterwards. errors: not_found; invalid_request: a file
- *                  belongs to another thread; file_limit_exceeded. Each with the pointer /N of the index in ids.
  * FILE_SWEEP       id -       in {before, ids?}, page.limit    out {removed: [id], unknown: [id], more}
  *                  Removes files of all owners that were uploaded before that time and are attached to no message, or
  *                  to a thread that was never created. more: there may be further ones. unknown: those of `ids` that

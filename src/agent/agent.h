@@ -159,7 +159,7 @@ typedef struct ac_turn_t {
     json_t *attachments;           /* its files as they are stored, [{file_id, name, type, size}], or NULL */
     const char *member;            /* of the request, that has their parts; constant */
     int parts[AC_MAX_ATTACHMENTS]; /* the index of each one's part in it, for errors */
-    json_t *file_limits;           /* `limits` of FILE_ATTACH, or NULL */
+    json_t *file_limits;           /* `limits` of FILE_PUT, or NULL */
     ac_quota_t *quota;             /* a reference; NULL: no limit counts the run */
     ac_trace_t trace;              /* of the client's request, or empty; set by ac_turn_set_trace() */
     ac_run_summary_t *summary;     /* a reference; NULL: no request wants to know */

@@ -63,11 +63,13 @@ typedef struct ac_file_count_t { /* the files that an owner or a thread has */
 } ac_file_count_t;
 /* Whether a file's document has all members. */
 bool ac_store_file_valid(const json_t *file);
-/* Checks whether `limits` of op->in let the owner, or the thread, have this file too. errors: file_limit_exceeded. */
+/* Checks whether `limits` of FILE_PUT, or of the files of TURN_OPEN, let the owner, or the thread, have this file too.
+ * errors: file_limit_exceeded. */
 apr_status_t ac_store_file_check(ac_store_op_t *op, const ac_file_count_t *sum, bool of_thread, const json_t *file);
-/* Checks whether FILE_ATTACH can have this file of the owner (NULL: there is none), the index-th of its list. errors:
- * not_found, invalid_request. */
-apr_status_t ac_store_file_check_attach(ac_store_op_t *op, const json_t *file, size_t index);
+/* Checks whether TURN_OPEN can attach this file of the owner (NULL: there is none), the index-th of its list. sum: of
+ * the thread. errors: those of TURN_OPEN, with their pointer. */
+apr_status_t ac_store_file_check_attach(ac_store_op_t *op, const json_t *file, const ac_file_count_t *sum,
+                                        size_t index);
 
 /* ---- usage.c: usage figures, for stores ---- */
 /* A row of usage: {day, owner, agent_id, model, status, error, currency, source, figures}. All members except for

@@ -49,7 +49,6 @@ static const struct {
     [AC_STORE_FILE_GET] = {"file get", true},
     [AC_STORE_FILE_LIST] = {"file list", true},
     [AC_STORE_FILE_DELETE] = {"file delete", true},
-    [AC_STORE_FILE_ATTACH] = {"file attach", true},
     [AC_STORE_FILE_SWEEP] = {"file sweep", false},
     [AC_STORE_EXPORT_FILES] = {"export files", false},
     [AC_STORE_IMPORT_FILES] = {"import files", false},

@@ -18,7 +18,8 @@ bool ac_store_file_valid(const json_t *file)
 
 apr_status_t ac_store_file_check(ac_store_op_t *op, const ac_file_count_t *sum, bool of_thread, const json_t *file)
 {
-    const json_t *limits = json_object_get(op->in, "limits");
+    const json_t *in = op->verb == AC_STORE_TURN_OPEN ? json_object_get(op->in, "files") : op->in;
+    const json_t *limits = json_object_get(in, "limits");
     int64_t files = ac_json_peek_int(limits, of_thread ? "thread_files" : "owner_files", INT64_MAX);
     int64_t bytes = ac_json_peek_int(limits, of_thread ? "thread_bytes" : "owner_bytes", INT64_MAX);
     int64_t size = ac_json_peek_int(file, "size", 0);
@@ -36,16 +37,20 @@ apr_status_t ac_store_file_check(ac_store_op_t *op, const ac_file_count_t *sum, 
     return APR_SUCCESS;
 }
 
-apr_status_t ac_store_file_check_attach(ac_store_op_t *op, const json_t *file, size_t index)
+apr_status_t ac_store_file_check_attach(ac_store_op_t *op, const json_t *file, const ac_file_count_t *sum, size_t index)
 {
-    char pointer[AC_ERR_POINTER_SIZE];
-    const char *thread_id = ac_json_peek_string(file, "thread_id", op->id);
+    const char *thread_id = ac_json_peek_string(file, "thread_id", "");
+    apr_status_t status = APR_SUCCESS;
 
-    snprintf(pointer, sizeof(pointer), "/%zu", index);
     if (!file) {
-        return ac_err_set_at(&op->err, AC_NOT_FOUND, pointer, "no file with this id");
+        status = ac_err_set(&op->err, AC_NOT_FOUND, "no file with this id");
+    } else if (*thread_id && strcmp(thread_id, op->id) != 0) {
+        status = ac_err_set(&op->err, AC_INVALID_REQUEST, "the file belongs to another thread; upload it again");
+    } else if (!*thread_id) {
+        status = ac_store_file_check(op, sum, true, file);
     }
-    return strcmp(thread_id, op->id) == 0
-        ? APR_SUCCESS
-        : ac_err_set_at(&op->err, AC_INVALID_REQUEST, pointer, "the file belongs to another thread; upload it again");
+    if (status != APR_SUCCESS) {
+        snprintf(op->err.pointer, sizeof(op->err.pointer), "/files/%zu", index);
+    }
+    return status;
 }

@@ -89,12 +89,50 @@ static void test_files_are_listed_newest_first(void **state)
     json_decref(rest);
 }
 
-static ac_store_op_t *attach(const contract_ids_t *ids, const char *id)
+/* A turn with files; fresh: the first one of its thread. */
+static json_t *turn_in(const contract_ids_t *ids, bool fresh, json_t *files)
 {
-    char time[AC_TIME_SIZE];
-    return contract_call(AC_STORE_FILE_ATTACH, ids->owner, ids->thread,
-                         json_pack("{s:[s], s:s, s:o}", "ids", id, "at", contract_time(time, 1), "limits",
-                                   limits(100, 1000)));
+    char run_id[AC_ID_SIZE];
+    ac_id_make(run_id, "run_");
+    json_t *in = contract_open_in(ids, run_id, "q", fresh);
+    ac_json_put(in, "files", json_pack("{s:o, s:o}", "ids", files, "limits", limits(100, 1000)));
+    return in;
+}
+
+static ac_store_op_t *attach(const contract_ids_t *ids, bool fresh, const char *id)
+{
+    return contract_call(AC_STORE_TURN_OPEN, ids->owner, ids->thread, turn_in(ids, fresh, json_pack("[s]", id)));
+}
+
+static void attach_done(const contract_ids_t *ids, bool fresh, const char *id)
+{
+    char run_id[AC_ID_SIZE];
+    json_t *in = turn_in(ids, fresh, json_pack("[s]", id));
+    snprintf(run_id, sizeof(run_id), "%s", ac_json_peek_string(json_object_get(in, "run"), "id", ""));
+    contract_done(contract_call(AC_STORE_TURN_OPEN, ids->owner, ids->thread, in));
+    contract_close(ids, run_id, "a");
+}
+
+static void attach_fails(ac_store_op_t *op, ac_kind_e kind, const char *pointer)
+{
+    assert_string_equal(op->err.pointer, pointer);
+    contract_kind(op, kind);
+}
+
+static void imported(char id[AC_ID_SIZE], const contract_ids_t *ids)
+{
+    json_t *file = document(id, 1, ids->thread);
+    ac_json_put(file, "owner", json_string(ids->owner));
+    ac_json_put(file, "status", json_string("attached"));
+    contract_done(contract_call(AC_STORE_IMPORT_FILES, NULL, NULL, json_pack("{s:[o]}", "files", file)));
+}
+
+static void shown(const contract_ids_t *ids, const char *id, const char *thread_id, const char *status)
+{
+    json_t *file = contract_ok(contract_call(AC_STORE_FILE_GET, ids->owner, id, NULL));
+    assert_string_equal(ac_json_peek_string(file, "thread_id", "-"), thread_id);
+    assert_string_equal(ac_json_peek_string(file, "status", ""), status);
+    json_decref(file);
 }
 
 static bool known(const char *owner, const char *id)
@@ -129,33 +167,68 @@ static void test_a_sweep_removes_what_belongs_to_nothing(void **state)
     make_thread(&ids);
     put(loose, ids.owner, 1, ids.thread);
     put(kept, ids.owner, 1, NULL);
-    put(lost, never.owner, 1, NULL);
-    contract_done(attach(&ids, kept));
-    contract_done(attach(&ids, kept));
-    contract_done(attach(&never, lost)); /* the thread is never created */
-    contract_kind(attach(&never, kept), AC_NOT_FOUND);
+    imported(lost, &never);
+    attach_done(&ids, false, kept);
+    attach_done(&ids, false, kept); /* another message has it too */
+    attach_fails(attach(&never, true, kept), AC_NOT_FOUND, "/files/0");
     assert_false(sweep(kept));
     assert_true(sweep(loose));
     assert_true(known(ids.owner, kept) && !known(ids.owner, loose) && !known(never.owner, lost));
-    json_t *file = contract_ok(contract_call(AC_STORE_FILE_GET, ids.owner, kept, NULL));
-    assert_string_equal(ac_json_peek_string(file, "thread_id", ""), ids.thread);
-    assert_string_equal(ac_json_peek_string(file, "status", ""), "attached");
-    json_decref(file);
+    shown(&ids, kept, ids.thread, "attached");
 }
 
 static void test_a_file_belongs_to_one_thread(void **state)
 {
     contract_ids_t ids = contract_ids(), other = contract_ids();
-    char id[AC_ID_SIZE];
+    char id[AC_ID_SIZE], free[AC_ID_SIZE];
     (void)state;
     make_thread(&ids);
     put(id, ids.owner, 1, ids.thread);
+    put(free, ids.owner, 1, NULL);
     memcpy(other.owner, ids.owner, sizeof(other.owner));
-    contract_kind(attach(&other, id), AC_INVALID_REQUEST);
+    attach_fails(contract_call(AC_STORE_TURN_OPEN, other.owner, other.thread,
+                               turn_in(&other, true, json_pack("[s, s]", free, id))),
+                 AC_INVALID_REQUEST, "/files/1");
+    contract_kind(contract_call(AC_STORE_THREAD_GET, other.owner, other.thread, NULL), AC_NOT_FOUND);
+    shown(&ids, free, "-", "uploaded"); /* nothing of the refused turn is stored */
     ac_store_op_t *op = contract_op(AC_STORE_THREAD_DELETE, ids.owner, ids.thread, json_object());
     op->hard = true;
     contract_done(contract_wait(op));
     assert_false(known(ids.owner, id));
+}
+
+static void test_a_file_limit_of_a_thread_holds_for_turns(void **state)
+{
+    contract_ids_t ids = contract_ids();
+    char id[3][AC_ID_SIZE];
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        put(id[i], ids.owner, 1, NULL);
+    }
+    attach_fails(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread,
+                               turn_in(&ids, true, json_pack("[s, s, s]", id[0], id[1], id[2]))),
+                 AC_FILE_LIMIT, "/files/2");
+    attach_done(&ids, true, id[0]);
+    attach_done(&ids, false, id[1]);
+    attach_fails(attach(&ids, false, id[2]), AC_FILE_LIMIT, "/files/0");
+}
+
+/* A process ended after it had attached the file, and before it stored the thread. */
+static void test_a_file_of_a_thread_that_was_never_stored_is_free(void **state)
+{
+    contract_ids_t never = contract_ids(), ids = contract_ids(), third = contract_ids();
+    char id[AC_ID_SIZE];
+    (void)state;
+    memcpy(ids.owner, never.owner, sizeof(ids.owner));
+    memcpy(third.owner, never.owner, sizeof(third.owner));
+    imported(id, &never);
+    attach_done(&ids, true, id);
+    shown(&ids, id, ids.thread, "attached");
+    attach_fails(attach(&third, true, id), AC_INVALID_REQUEST, "/files/0");
+    ac_store_op_t *op = attach(&never, true, id); /* the late write of that process */
+    assert_true(op->err.kind == AC_INVALID_REQUEST || op->err.kind == AC_IDEMPOTENCY_CONFLICT);
+    ac_store_op_free(op);
+    contract_kind(contract_call(AC_STORE_THREAD_GET, never.owner, never.thread, NULL), AC_NOT_FOUND);
 }
 
 static void test_files_are_moved(void **state)
@@ -197,6 +270,8 @@ int contract_files(const char *name)
         cmocka_unit_test(test_files_are_listed_newest_first),
         cmocka_unit_test(test_a_sweep_removes_what_belongs_to_nothing),
         cmocka_unit_test(test_a_file_belongs_to_one_thread),
+        cmocka_unit_test(test_a_file_limit_of_a_thread_holds_for_turns),
+        cmocka_unit_test(test_a_file_of_a_thread_that_was_never_stored_is_free),
         cmocka_unit_test(test_files_are_moved),
     };
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);

@@ -57,6 +57,17 @@ static void refuse_overtaken(ac_err_t *err)
     err->retry_after = BUSY_RETRY;
 }
 
+/* The store names a file by its place in the list, a client by its part of the content. */
+static void place_error(const ac_run_t *run, ac_err_t *err)
+{
+    static const char files[] = "/files/";
+    bool of_file = strncmp(err->pointer, files, sizeof files - 1) == 0;
+    size_t at = of_file ? strtoul(err->pointer + sizeof files - 1, NULL, 10) : SIZE_MAX;
+    if (at < json_array_size(run->turn->attachments)) {
+        apr_snprintf(err->pointer, sizeof err->pointer, "/%s/%d/file_id", run->turn->member, run->turn->parts[at]);
+    }
+}
+
 /* Nothing was stored. The client gets this error, whatever other error came meanwhile. */
 static void fail_opening(ac_run_t *run, const ac_store_op_t *op)
 {
@@ -73,6 +84,7 @@ static void fail_opening(ac_run_t *run, const ac_store_op_t *op)
             refuse_overtaken(&err);
         }
     }
+    place_error(run, &err);
     run->open.state = AC_RUN_OPEN_FAILED;
     if (run->state == AC_RUN_SAVING) {
         run->err = err;
@@ -132,49 +144,19 @@ static void write_opening(ac_run_t *run)
     ac_run_store_call(run, op, on_opened);
 }
 
-/* The pointer of an error names the file by its place: "/0". */
-static void run_open_place_error(const ac_run_t *run, ac_err_t *err)
+static json_t *open_files(const ac_run_t *run)
 {
-    long at = err->pointer[0] == '/' ? strtol(err->pointer + 1, NULL, 10) : -1;
-    if (at >= 0 && at < (long)json_array_size(run->turn->attachments)) {
-        apr_snprintf(err->pointer, sizeof err->pointer, "/%s/%d/file_id", run->turn->member, run->turn->parts[at]);
-    }
-}
-
-static void on_attached(ac_store_op_t *op)
-{
-    ac_run_t *run = op->baton;
-    run->n_ops--;
-    if (op->status == APR_SUCCESS) {
-        write_opening(run);
-    } else {
-        run_open_place_error(run, &op->err);
-        fail_opening(run, op);
-        if (run->state == AC_RUN_SAVING) {
-            ac_run_close_continue(run);
-        }
-    }
-    ac_store_op_free(op);
-}
-
-/* The files belong to the thread before its message has them: what is stored never refers to files that a sweep may
- * remove. If the message is not stored after all, the files are as they were before for another attempt. */
-static void attach_files(ac_run_t *run)
-{
-    ac_store_op_t *op = ac_run_store_op(run, AC_STORE_FILE_ATTACH);
-    json_t *ids = json_array(), *file;
+    json_t *files = json_object(), *ids = json_array(), *file;
     size_t i;
     json_array_foreach(run->turn->attachments, i, file)
     {
         json_array_append(ids, json_object_get(file, "file_id"));
     }
-    op->in = json_object();
-    ac_json_put(op->in, "ids", ids);
-    ac_json_put(op->in, "at", ac_time_json(run->times.created_at));
+    ac_json_put(files, "ids", ids);
     if (run->turn->file_limits) {
-        ac_json_put(op->in, "limits", json_incref(run->turn->file_limits));
+        ac_json_put(files, "limits", json_incref(run->turn->file_limits));
     }
-    ac_run_store_call(run, op, on_attached);
+    return files;
 }
 
 void ac_run_open_write(ac_run_t *run)
@@ -201,8 +183,7 @@ void ac_run_open_write(ac_run_t *run)
     }
     run->open.state = AC_RUN_OPEN_PENDING;
     if (run->turn->attachments) {
-        attach_files(run);
-    } else {
-        write_opening(run);
+        ac_json_put(in, "files", open_files(run));
     }
+    write_opening(run);
 }

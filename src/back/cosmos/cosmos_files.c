@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Files in the Cosmos DB store: a document each, in the owner's partition, so that it is removed with the entries of
  * its thread. A guard document changes with every file that is added or attached: what was counted under its ETag is
- * exact. The steps of FILE_PUT and FILE_ATTACH, in the order of this file:
+ * exact. The steps of FILE_PUT, and of TURN_OPEN with files, in the order of this file:
  *
- *  1  read the thread (FILE_PUT with one)   2  read the guard   3  query the owner's files, check the limits
- *  4  write files and guard in one batch; on conflict: 2 */
+ *  1  read the thread (FILE_PUT with one)
+ *  2  read the guard
+ *  3  query the owner's files
+ *  4  read the threads of attached files (TURN_OPEN): a file belongs to no thread if there is none, after a tombstone
+ *     was created in its place, so that a turn that is still under way cannot create that thread
+ *  5  check the limits, write files and guard in one batch; on conflict: 2 */
 #include "cosmos_internal.h"
 
 #include <string.h>
@@ -23,7 +27,11 @@ static const char sql_all[] = "SELECT * FROM c WHERE c.type = 'file'";
 static void files_change(ac_cosmos_task_t *task);
 static void files_on_thread(ac_cosmos_task_t *task);
 static void files_on_guard(void *baton, const ac_cosmos_reply_t *reply);
-static void files_counted(ac_cosmos_task_t *task);
+static void files_listed_all(ac_cosmos_task_t *task);
+static void attach_check(ac_cosmos_task_t *task);
+static void attach_on_thread(void *baton, const ac_cosmos_reply_t *reply);
+static void attach_on_tombstone(void *baton, const ac_cosmos_reply_t *reply);
+static void files_write(ac_cosmos_task_t *task);
 static void files_on_written(void *baton, const ac_cosmos_reply_t *reply);
 
 /* ---- documents: `media` is the file's type ---- */
@@ -59,7 +67,7 @@ static json_t *file_of(const json_t *doc)
     return file;
 }
 
-/* ---- FILE_PUT, FILE_ATTACH, 1: the thread ---- */
+/* ---- FILE_PUT, TURN_OPEN, 1: the thread ---- */
 
 void ac_cosmos_file_put(ac_cosmos_task_t *task)
 {
@@ -75,11 +83,20 @@ void ac_cosmos_file_put(ac_cosmos_task_t *task)
     }
 }
 
-void ac_cosmos_file_attach(ac_cosmos_task_t *task)
+static const json_t *attach_ids(const ac_cosmos_task_t *task)
 {
-    if (json_array_size(json_object_get(task->op->in, "ids")) >= AC_COSMOS_BATCH_MAX) {
+    return json_object_get(json_object_get(task->op->in, "files"), "ids");
+}
+
+void ac_cosmos_file_attach(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
+{
+    size_t n = json_array_size(attach_ids(task));
+    if (n == 0) {
+        fn(task);
+    } else if (n >= AC_COSMOS_BATCH_MAX) {
         ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_INVALID_REQUEST, "too many files at once"));
     } else {
+        ac_cosmos_task_then(task, fn);
         files_change(task);
     }
 }
@@ -118,10 +135,97 @@ static void files_on_guard(void *baton, const ac_cosmos_reply_t *reply)
     }
     apr_cpystrn(task->entry.etag, reply->status == 200 ? ac_cosmos_call_etag(reply) : "", sizeof(task->entry.etag));
     query.parameters = json_pack("{s:s}", "@owner", task->op->owner);
-    ac_cosmos_query_run(task, &query, files_counted);
+    ac_cosmos_query_run(task, &query, files_listed_all);
 }
 
-/* ---- 3: the limits ---- */
+/* ---- 3: the owner's files ---- */
+
+static void files_listed_all(ac_cosmos_task_t *task)
+{
+    if (task->op->verb == AC_STORE_FILE_PUT) {
+        files_write(task);
+    } else {
+        attach_check(task);
+    }
+}
+
+/* ---- 4: threads of attached files ---- */
+
+static json_t *attach_doc(const ac_cosmos_task_t *task, size_t index)
+{
+    const char *id = json_string_value(json_array_get(attach_ids(task), index));
+    return (json_t *)ac_cosmos_doc_find(task->rows, id ? id : "");
+}
+
+/* Comes back for each file of another thread, which task->row is the index of. */
+static void attach_check(ac_cosmos_task_t *task)
+{
+    const char *other = "";
+    for (task->row = 0; task->row < json_array_size(attach_ids(task)); task->row++) {
+        other = ac_json_peek_string(attach_doc(task, task->row), "thread_id", "");
+        if (*other && strcmp(other, task->op->id) != 0) {
+            break;
+        }
+        other = "";
+    }
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ, .container = AC_COSMOS_MESSAGES, .key = other, .id = other};
+    if (*other && ac_cosmos_name_valid(other)) {
+        ac_cosmos_call_start(task, &request, attach_on_thread, task);
+    } else {
+        files_write(task);
+    }
+}
+
+static void attach_release(ac_cosmos_task_t *task)
+{
+    ac_json_put(attach_doc(task, task->row), "thread_id", json_null());
+    attach_check(task);
+}
+
+/* It looks like a thread whose removal has begun; the next purge removes it. */
+static json_t *make_tombstone(const ac_cosmos_task_t *task, const char *thread_id)
+{
+    const char *at = ac_json_peek_string(json_object_get(task->op->in, "run"), "created_at", "");
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:n, s:n, s:n, s:{}, s:s, s:s, s:s, s:s}", "id", thread_id,
+                     "thread_id", thread_id, "type", "thread", "owner", task->op->owner, "message_count", 0, "version",
+                     1, "active_run", "title", "agent_id", "metadata", "status", "purging", "created_at", at,
+                     "updated_at", at, "deleted_at", AC_COSMOS_LONG_AGO);
+}
+
+static void attach_on_thread(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
+        return;
+    }
+    const char *other = ac_json_peek_string(attach_doc(task, task->row), "thread_id", "");
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_CREATE, .container = AC_COSMOS_MESSAGES, .key = other};
+    if (reply->status == 404) {
+        json_t *tombstone = make_tombstone(task, other);
+        ac_cosmos_call_write(task, &request, tombstone, attach_on_tombstone);
+        json_decref(tombstone);
+    } else if (strcmp(ac_json_peek_string(reply->body, "status", ""), "purging") == 0) {
+        attach_release(task);
+    } else {
+        files_write(task); /* which refuses it */
+    }
+}
+
+/* 409: the thread was created meanwhile, or this is the answer to a repeated request. */
+static void attach_on_tombstone(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(201, 409))) {
+        return;
+    }
+    if (reply->status == 201) {
+        attach_release(task);
+    } else {
+        ac_cosmos_task_retry(task, attach_check);
+    }
+}
+
+/* ---- 5: the limits, and the batch ---- */
 
 static ac_file_count_t files_sum(const ac_cosmos_task_t *task, const char *thread_id)
 {
@@ -155,46 +259,37 @@ static apr_status_t put_decide(ac_cosmos_task_t *task, ac_cosmos_batch_t *batch)
     return status;
 }
 
-static apr_status_t files_attach_one(ac_cosmos_task_t *task, ac_cosmos_batch_t *batch, const char *id, size_t index)
+static apr_status_t files_attach_one(ac_cosmos_task_t *task, ac_cosmos_batch_t *batch, size_t index)
 {
     ac_store_op_t *op = task->op;
-    json_t *doc = (json_t *)ac_cosmos_doc_find(task->rows, id);
-    apr_status_t status = ac_store_file_check_attach(op, doc, index);
-    if (status != APR_SUCCESS) {
-        return status;
+    json_t *doc = attach_doc(task, index);
+    ac_file_count_t sum = files_sum(task, op->id);
+    const char *at = ac_json_peek_string(json_object_get(op->in, "run"), "created_at", "");
+    apr_status_t status = ac_store_file_check_attach(op, doc, &sum, index);
+    if (status == APR_SUCCESS && strcmp(ac_json_peek_string(doc, "status", ""), "attached") == 0 &&
+        strcmp(ac_json_peek_string(doc, "thread_id", ""), op->id) == 0) {
+        return status; /* an earlier message has it, or an earlier attempt attached it */
     }
-    bool in_thread = strcmp(ac_json_peek_string(doc, "thread_id", ""), op->id) == 0;
-    if (!in_thread) {
-        ac_file_count_t sum = files_sum(task, op->id);
-        status = ac_store_file_check(op, &sum, true, doc);
-    }
-    if (status == APR_SUCCESS && (!in_thread || strcmp(ac_json_peek_string(doc, "status", ""), "attached") != 0)) {
+    if (status == APR_SUCCESS) {
         ac_json_put(doc, "thread_id", json_string(op->id));
         ac_json_put(doc, "status", json_string("attached"));
-        ac_json_put(doc, "loose", json_string(ac_json_peek_string(op->in, "at", "")));
-        ac_cosmos_request_batch_add(batch, AC_COSMOS_REPLACE, op->owner, id, doc,
+        ac_json_put(doc, "loose", json_string(at));
+        ac_cosmos_request_batch_add(batch, AC_COSMOS_REPLACE, op->owner, ac_json_peek_string(doc, "id", ""), doc,
                                     ac_json_peek_string(doc, "_etag", NULL));
     }
-    json_array_append_new(json_object_get(op->out, "data"), file_of(doc));
     return status;
 }
 
 static apr_status_t attach_decide(ac_cosmos_task_t *task, ac_cosmos_batch_t *batch)
 {
-    const json_t *ids = json_object_get(task->op->in, "ids"), *id;
     apr_status_t status = APR_SUCCESS;
-    size_t i;
-    json_decref(task->op->out);
-    task->op->out = json_pack("{s:[]}", "data");
-    json_array_foreach(ids, i, id)
-    {
-        const char *text = json_string_value(id);
-        status = status == APR_SUCCESS ? files_attach_one(task, batch, text ? text : "", i) : status;
+    for (size_t i = 0; i < json_array_size(attach_ids(task)) && status == APR_SUCCESS; i++) {
+        status = files_attach_one(task, batch, i);
     }
     return status;
 }
 
-static void files_counted(ac_cosmos_task_t *task)
+static void files_write(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
     bool put = op->verb == AC_STORE_FILE_PUT;
@@ -213,15 +308,17 @@ static void files_counted(ac_cosmos_task_t *task)
     json_decref(guard);
     apr_status_t status = put ? put_decide(task, &batch) : attach_decide(task, &batch);
     ac_cosmos_request_batch_end(&batch);
-    if (status != APR_SUCCESS) {
-        ac_cosmos_request_batch_free(&batch);
-        ac_cosmos_task_end(task, status);
+    if (status == APR_SUCCESS && batch.n > 1) {
+        ac_cosmos_call_write_batch(task, &request, &batch, files_on_written);
         return;
     }
-    ac_cosmos_call_write_batch(task, &request, &batch, files_on_written);
+    ac_cosmos_request_batch_free(&batch);
+    if (status == APR_SUCCESS) {
+        ac_cosmos_task_return(task); /* all files are attached already: only the guard would change */
+    } else {
+        ac_cosmos_task_end(task, status);
+    }
 }
-
-/* ---- 4: the batch ---- */
 
 static void files_on_written(void *baton, const ac_cosmos_reply_t *reply)
 {
@@ -234,7 +331,7 @@ static void files_on_written(void *baton, const ac_cosmos_reply_t *reply)
     } else if (task->op->verb == AC_STORE_FILE_PUT) {
         ac_cosmos_task_end_out(task, json_deep_copy(json_object_get(task->op->in, "file")));
     } else {
-        ac_cosmos_task_end(task, APR_SUCCESS);
+        ac_cosmos_task_return(task);
     }
 }
 

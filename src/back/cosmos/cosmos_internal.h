@@ -24,10 +24,11 @@
 #define AC_COSMOS_SPLIT 900000 /* bytes of a document's JSON; a larger document is stored in parts */
 #define AC_COSMOS_TOUCH \
     8 /* entries, written when a turn begins, live longer than documents by at least this fraction */
-#define AC_COSMOS_CURSOR_NONE "~"          /* sorts after the letters of every id */
-#define AC_COSMOS_SUSPENDED_KEY " waiting" /* the partition of suspended runs; no owner has this name */
-#define AC_COSMOS_USAGE_ID "usage_"        /* the ids of sums of usage begin with it, then the day */
-#define AC_COSMOS_NO_HOLDER "waiting"      /* the holder of a suspended run, in the run's document */
+#define AC_COSMOS_CURSOR_NONE "~"                     /* sorts after the letters of every id */
+#define AC_COSMOS_SUSPENDED_KEY " waiting"            /* the partition of suspended runs; no owner has this name */
+#define AC_COSMOS_USAGE_ID "usage_"                   /* the ids of sums of usage begin with it, then the day */
+#define AC_COSMOS_NO_HOLDER "waiting"                 /* the holder of a suspended run, in the run's document */
+#define AC_COSMOS_LONG_AGO "0000-00-00T00:00:00.000Z" /* sorts before every time: any purge finds a tombstone */
 
 /* ---- cosmos_config.c ---- */
 
@@ -310,7 +311,9 @@ ac_cosmos_step_fn ac_cosmos_remove_thread, ac_cosmos_remove_deleted;
 ac_cosmos_step_fn ac_cosmos_move_export_threads, ac_cosmos_move_export_runs, ac_cosmos_move_import;
 ac_cosmos_step_fn ac_cosmos_key_get;
 ac_cosmos_step_fn ac_cosmos_file_put, ac_cosmos_file_get, ac_cosmos_file_list, ac_cosmos_file_delete,
-    ac_cosmos_file_attach, ac_cosmos_file_sweep, ac_cosmos_file_export, ac_cosmos_file_import;
+    ac_cosmos_file_sweep, ac_cosmos_file_export, ac_cosmos_file_import;
+/* Attaches the files of TURN_OPEN, if it has any, then calls fn(task). */
+void ac_cosmos_file_attach(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
 ac_cosmos_step_fn ac_cosmos_agent_list, ac_cosmos_agent_put, ac_cosmos_agent_delete;
 ac_cosmos_step_fn ac_cosmos_erase_owner;
 ac_cosmos_step_fn ac_cosmos_feedback_put, ac_cosmos_feedback_list;

@@ -8,7 +8,7 @@
  *     - its active run may be this one, from an earlier attempt: 7
  *  4  claim the entries in the owner's partition, one batch: the run's entry, and the thread's entry marked as
  *     changing. After a conflict only the thread's entry is marked again
- *  5  let the Idempotency-Key lead to this run
+ *  5  let the Idempotency-Key lead to this run, then attach the message's files to the thread
  *  6  write the parts of a large message, then commit thread, message and run in one batch, under the thread's ETag
  *     - 404 or 412, the thread changed: back to 2, with a read
  *     - 409, a document exists: 7
@@ -32,6 +32,7 @@ static void open_claim_entries(ac_cosmos_task_t *task);
 static void open_on_entries_claimed(void *baton, const ac_cosmos_reply_t *reply);
 static void open_on_entry_read(void *baton, const ac_cosmos_reply_t *reply);
 static void open_claim_key(ac_cosmos_task_t *task);
+static void open_attach_files(ac_cosmos_task_t *task);
 static void open_write_parts(ac_cosmos_task_t *task);
 static void open_commit(ac_cosmos_task_t *task);
 static void open_on_committed(void *baton, const ac_cosmos_reply_t *reply);
@@ -231,11 +232,18 @@ static void open_on_entry_read(void *baton, const ac_cosmos_reply_t *reply)
     }
 }
 
-/* ---- 5: the Idempotency-Key ---- */
+/* ---- 5: the Idempotency-Key, and files ---- */
 
 static void open_claim_key(ac_cosmos_task_t *task)
 {
-    ac_cosmos_key_claim(task, open_write_parts);
+    ac_cosmos_key_claim(task, open_attach_files);
+}
+
+/* The files belong to the thread before its message has them: what is stored never refers to files that a sweep may
+ * remove. */
+static void open_attach_files(ac_cosmos_task_t *task)
+{
+    ac_cosmos_file_attach(task, open_write_parts);
 }
 
 /* ---- 6: parts and batch ---- */

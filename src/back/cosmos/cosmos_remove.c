@@ -22,7 +22,6 @@
 #define TRIES 20        /* of batches that lost against other writers */
 #define PURGE_ROWS 1000 /* threads that one query gives */
 #define ANSWER_MARGIN apr_time_from_msec(300)
-#define LONG_AGO "0000-00-00T00:00:00.000Z" /* sorts before every time: any purge finds a tombstone */
 
 static const char sql_entries[] = "SELECT c.id FROM c WHERE c.owner = @owner AND c.thread_id = @thread";
 static const char sql_documents[] = "SELECT c.id FROM c WHERE c.thread_id = @thread AND c.id != @thread";
@@ -109,7 +108,7 @@ static void remove_bury(ac_cosmos_task_t *task)
     json_t *thread = json_copy(task->thread.doc);
     ac_json_put(thread, "status", json_string("purging"));
     ac_json_put(thread, "change", json_string(task->entry.change));
-    ac_json_put(thread, "deleted_at", json_string(LONG_AGO));
+    ac_json_put(thread, "deleted_at", json_string(AC_COSMOS_LONG_AGO));
     ac_cosmos_call_write(task, &request, thread, remove_on_buried);
     json_decref(thread);
 }

@@ -99,7 +99,6 @@ static ac_cosmos_step_fn *const verbs[AC_STORE_N_VERBS] = {
     [AC_STORE_FILE_GET] = ac_cosmos_file_get,
     [AC_STORE_FILE_LIST] = ac_cosmos_file_list,
     [AC_STORE_FILE_DELETE] = ac_cosmos_file_delete,
-    [AC_STORE_FILE_ATTACH] = ac_cosmos_file_attach,
     [AC_STORE_FILE_SWEEP] = ac_cosmos_file_sweep,
     [AC_STORE_EXPORT_FILES] = ac_cosmos_file_export,
     [AC_STORE_IMPORT_FILES] = ac_cosmos_file_import,

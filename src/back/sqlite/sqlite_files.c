@@ -26,7 +26,7 @@ static const char sql_list_thread[] = "SELECT " COLUMNS " FROM files WHERE threa
                                       " ORDER BY id DESC LIMIT ?3";
 static const char sql_delete[] = "DELETE FROM files WHERE id = ?1 AND owner = ?2";
 static const char sql_attach[] = "UPDATE files SET thread_id = ?3, status = '" ATTACHED
-                                 "', loose = ?4 WHERE id = ?1 AND owner = ?2";
+                                 "', loose = NULL WHERE id = ?1 AND owner = ?2";
 static const char sql_of_thread[] = "SELECT id FROM files WHERE thread_id = ?1 AND owner = ?2";
 static const char sql_remove_all[] = "DELETE FROM files WHERE thread_id = ?1 AND owner = ?2";
 static const char sql_loose[] = "SELECT " COLUMNS " FROM files WHERE loose < ?1 ORDER BY loose LIMIT ?2";
@@ -239,31 +239,40 @@ apr_status_t ac_sqlite_file_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 
 /* ---- files of a message ---- */
 
-static apr_status_t attach_one(ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *id, json_t *data)
+/* A file of a thread that does not exist, as an import may leave it, belongs to none. */
+static apr_status_t attach_find(json_t **pfile, ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *id)
 {
-    const char *at = ac_json_peek_string(op->in, "at", "");
+    apr_status_t status = file_find(pfile, conn, op, id);
+    const json_t *thread_id = json_object_get(*pfile, "thread_id");
+    bool exists = true;
+
+    if (status == APR_SUCCESS && json_is_string(thread_id)) {
+        status = row_exists(&exists, conn, sql_any_thread,
+                            AC_SQLITE_ARGS(ac_sqlite_string(thread_id), ac_sqlite_text(op->owner)), &op->err);
+    }
+    if (!exists) {
+        ac_json_put(*pfile, "thread_id", json_null());
+    }
+    return status;
+}
+
+static apr_status_t attach_one(ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *id, size_t index)
+{
     ac_file_count_t sum = {0, 0};
     json_t *file;
-    apr_status_t status = file_find(&file, conn, op, id);
+    apr_status_t status = attach_find(&file, conn, op, id);
 
     if (status == APR_SUCCESS) {
-        status = ac_store_file_check_attach(op, file, json_array_size(data));
-    }
-    bool same = strcmp(ac_json_peek_string(file, "thread_id", ""), op->id) == 0;
-    if (status == APR_SUCCESS && !same) {
         status = files_count(&sum, conn, op, op->id);
-        status = status == APR_SUCCESS ? ac_store_file_check(op, &sum, true, file) : status;
-    }
-    if (status == APR_SUCCESS && (!same || strcmp(ac_json_peek_string(file, "status", ""), ATTACHED) != 0)) {
-        status = ac_sqlite_statement_run(conn, sql_attach,
-                                         AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(op->owner),
-                                                        ac_sqlite_text(op->id), ac_sqlite_text(at)),
-                                         &op->err);
-        ac_json_put(file, "thread_id", json_string(op->id));
-        ac_json_put(file, "status", json_string(ATTACHED));
     }
     if (status == APR_SUCCESS) {
-        json_array_append(data, file);
+        status = ac_store_file_check_attach(op, file, &sum, index);
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_sqlite_statement_run(conn, sql_attach,
+                                         AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(op->owner),
+                                                        ac_sqlite_text(op->id)),
+                                         &op->err);
     }
     json_decref(file);
     return status;
@@ -271,18 +280,16 @@ static apr_status_t attach_one(ac_sqlite_conn_t *conn, ac_store_op_t *op, const 
 
 apr_status_t ac_sqlite_file_attach(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
-    const json_t *ids = json_object_get(op->in, "ids"), *id;
-    json_t *data = json_array();
+    const json_t *ids = json_object_get(json_object_get(op->in, "files"), "ids"), *id;
     size_t i;
     apr_status_t status = APR_SUCCESS;
 
     json_array_foreach(ids, i, id)
     {
         if (status == APR_SUCCESS) {
-            status = attach_one(conn, op, json_is_string(id) ? json_string_value(id) : "", data);
+            status = attach_one(conn, op, json_is_string(id) ? json_string_value(id) : "", i);
         }
     }
-    op->out = json_pack("{s:o}", "data", data);
     return status;
 }
 

@@ -84,7 +84,6 @@ static const struct {
     [AC_STORE_FILE_GET] = {ac_sqlite_file_get, false},
     [AC_STORE_FILE_LIST] = {ac_sqlite_file_list, false},
     [AC_STORE_FILE_DELETE] = {ac_sqlite_file_delete, true},
-    [AC_STORE_FILE_ATTACH] = {ac_sqlite_file_attach, true},
     [AC_STORE_FILE_SWEEP] = {ac_sqlite_file_sweep, true},
     [AC_STORE_EXPORT_FILES] = {ac_sqlite_file_export, false},
     [AC_STORE_IMPORT_FILES] = {ac_sqlite_file_import, true},

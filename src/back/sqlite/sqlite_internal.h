@@ -347,7 +347,9 @@ apr_status_t ac_sqlite_usage_fill(ac_sqlite_conn_t *conn, ac_err_t *err);
 
 /* sqlite_files.c */
 ac_sqlite_verb_fn ac_sqlite_file_put, ac_sqlite_file_get, ac_sqlite_file_list, ac_sqlite_file_delete,
-    ac_sqlite_file_attach, ac_sqlite_file_sweep, ac_sqlite_file_export, ac_sqlite_file_import;
+    ac_sqlite_file_sweep, ac_sqlite_file_export, ac_sqlite_file_import;
+/* Attaches the files of TURN_OPEN, in its transaction. errors: those of TURN_OPEN for files. */
+apr_status_t ac_sqlite_file_attach(ac_sqlite_conn_t *conn, ac_store_op_t *op);
 /* Removes the files of a thread that is being removed, and adds their ids to `removed`. */
 apr_status_t ac_sqlite_file_remove_all(json_t *removed, ac_sqlite_conn_t *conn, const char *thread_id,
                                        const char *owner, ac_err_t *err);

@@ -261,6 +261,9 @@ apr_status_t ac_sqlite_turn_open(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         status = json_is_object(json_object_get(op->in, "thread")) ? turn_begin(&message, &thread, conn, op)
                                                                    : turn_continue(&message, &thread, conn, op);
     }
+    if (status == APR_SUCCESS) {
+        status = ac_sqlite_file_attach(conn, op);
+    }
     if (status != APR_SUCCESS) {
         json_decref(message);
         json_decref(thread.json);
