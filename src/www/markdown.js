@@ -2,7 +2,7 @@
 // The Markdown of answers, as plain data: blocks() and inlines(). CommonMark by markdown-it, with tables, task lists,
 // strike-through, bare links and <br>. No HTML: a tag is text. Each block says where it begins, so that in a growing
 // text all but the last are settled.
-import MarkdownIt from './markdown-it.js';
+import MarkdownIt, { characters } from './markdown-it.js';
 
 const MAX_LEVEL = 16;                   // quotes count 1, lists 2; deeper marks are text
 const MAX_DEPTH = 16;                   // nested elements in a line; of deeper ones only the text is shown
@@ -28,6 +28,27 @@ export function safeAddress(text) {
   } catch {
     return null;
   }
+}
+
+// ---- characters with a name ----
+// The frequent ones are here. The file with all of them is loaded when a text first has another one.
+const FREQUENT = { __proto__: null, amp: '&', lt: '<', gt: '>', quot: '"', apos: "'", nbsp: '\u00a0', copy: '©', reg: '®', trade: '™', hellip: '…', mdash: '—',
+  ndash: '–', lsquo: '‘', rsquo: '’', ldquo: '“', rdquo: '”', laquo: '«', raquo: '»', bull: '•', middot: '·', times: '×', divide: '÷', deg: '°',
+  plusmn: '±', rarr: '→', larr: '←', harr: '↔', euro: '€', pound: '£', le: '≤', ge: '≥', ne: '≠', asymp: '≈', infin: '∞', para: '¶', sect: '§' };
+const TRIES = 3;
+let names = null, tried = 0;            // names: while the file is being loaded
+
+characters.of = name => FREQUENT[name.slice(1, -1)] ?? (wantNames(), undefined);
+
+/** Null, or a promise: it resolves when the file of all names is there, or cannot be had. */
+export function namesToCome() { return names; }
+
+/** Loads the file of all names. Until it is there a text has the name as it is written. */
+export function wantNames() {
+  if (names || tried === TRIES) return names;
+  names = import(`./entities.js${tried++ ? `?${tried}` : ''}`)
+    .then(({ decode }) => { characters.of = decode; }, () => { /* the name can be read, too */ }).then(() => { names = null; });
+  return names;
 }
 
 for (const name of ['blockquote', 'list']) {

@@ -2,7 +2,7 @@
 // Renders an answer's text as elements while it arrives. New text changes the last block only; earlier blocks stay.
 import { Code } from './code.js';
 import { el } from './dom.js';
-import { blocks, inlines, settled, shown } from './markdown.js';
+import { blocks, inlines, namesToCome, settled, shown } from './markdown.js';
 import { t } from './strings.js';
 
 const PART = 24;                        // blocks that are laid out together
@@ -47,6 +47,7 @@ class Links {
     const asked = new Set(), references = new Proxy({}, { get: (_, label) => (asked.add(label), this.#now[label]) });
     element.replaceChildren(...nodesOf(inlines(text, references, grows)));
     if (grows) return;                  // it is rendered again in any case
+    if (text.includes('&')) namesToCome()?.then(() => { if (this.root.contains(element)) this.fill(element, text); });
     for (const label of asked) {
       if (!this.#waiting.has(label)) this.#waiting.set(label, new Map());
       this.#waiting.get(label).set(element, text);

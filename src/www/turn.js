@@ -3,6 +3,7 @@
 import { Branches, editor } from './branches.js';
 import { copyText, el, icon, iconButton } from './dom.js';
 import { Feedback } from './feedback.js';
+import { namesToCome } from './markdown.js';
 import { Rendered } from './render.js';
 import { has, locale, number, t } from './strings.js';
 import { Trace, callList, duration } from './trace.js';
@@ -221,6 +222,7 @@ export class AnswerTurn {
     this.#sources = true;
     try {
       const { notes, sourcesOf } = await import('./sources.js');
+      await namesToCome();              // texts that wait for it are rendered again
       const node = notes(sourcesOf(results), [...this.node.querySelectorAll('.prose')]);
       if (node) this.#foot.before(node);
       this.actions.grown();

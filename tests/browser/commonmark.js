@@ -3,6 +3,7 @@
 // say, in the HTML of CommonMark's examples. A picture is a link with its words, and a line end in a paragraph is <br>.
 async text => {
   const { Rendered } = await import('./render.js');
+  await (await import('./markdown.js')).wantNames();
   const escape = words => words.replace(/[&<>"]/g, c => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' }[c]));
   const within = node => [...node.childNodes].map(html).join('');
   const tagged = (tag, node, attributes = '') => `<${tag}${attributes}>${within(node)}</${tag}>`;

@@ -3,7 +3,7 @@
 import re
 
 TEXT = r"(?:'(?:[^'\\]|\\.)*'|\{[^{}]*(?:\{\w+\}[^{}]*)*\})"
-LIBRARIES = {"markdown-it.js", "highlight.js", "temml.js"}
+LIBRARIES = {"markdown-it.js", "entities.js", "highlight.js", "temml.js"}
 # The client is a library of its own, whose texts are for operators; a DOMException is never shown.
 OPERATORS = {"agentchat.js"}
 WORDS = re.compile(r"(?<!DOMException\()(?<=[\s([{,?:])(['`])((?:[A-Za-z“]|\$\{)[^'`\n]* [a-z]{2}[^'`\n]*)\1")

@@ -136,3 +136,32 @@ def test_hostile_formulas(page, model):
     assert not set(inside) & {"href", "src", "onerror", "style:position"}, set(inside)
     assert not page.evaluate("document.querySelector('.formula :is(a, img, [href], .turn)')")
     assert page.evaluate("[...document.querySelectorAll('.formula *')].every(node => node.style.position !== 'fixed')")
+
+
+def test_characters_by_name(page, model, page_server, browser):
+    """The frequent ones at once. For others a file is loaded; if it cannot be had, the name stays as it is written."""
+    def script(_request):
+        yield head()
+        for piece in ("21&deg;C &am", "p; `&eacute;` &constructor; &nosuch; x\n\n", "- Caf&eac", 'ute; [1] [x](https://a.example/ "&uuml;")\n'):
+            yield token(piece)
+        yield finish()
+        yield usage()
+        yield DONE
+    file, away = page_server.root / "www/entities.js", page_server.root / "www/entities.away"
+    browser.expected = ["404"]
+    model.play(answer("21&deg;C"), script)
+    page.send("Frequent")
+    page.ended()
+    assert page.answer() == "21°C" and not page.evaluate(LOADED.format("entities"))
+    file.rename(away)
+    try:
+        page.send("Others")
+        page.ended(2)
+        page.until(f"{LOADED.format('entities')}.length === 3")
+        page.wait_text(".prose li", "Caf&eacute;")
+    finally:
+        away.rename(file)
+    page.reload()
+    page.wait_text(".prose li", "Café [1]")
+    assert page.find(".prose li a").getAttribute("title") == "ü"
+    assert page.texts(".prose p")[1] == "21°C & &eacute; &constructor; &nosuch; x"
