@@ -1,27 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // The texts of the page in the browser's language, and its forms of dates and numbers: strings.en.js and strings.de.js, and
 // further languages of the administrator (`languages` of config.json). A text that is missing there is English.
-import english from './strings.en.js';
+import { OWN, preferred, textsOf } from './language.js';
 import { settings } from './settings.js';
 
-const FILES = { en: null, de: './strings.de.js' };
 const RIGHT_TO_LEFT = new Set(['ar', 'ckb', 'dv', 'fa', 'he', 'ks', 'ps', 'sd', 'ug', 'ur', 'yi']);
-
-for (const name of settings.languages ?? []) if (/^[a-z]{2,3}$/.test(name)) FILES[name] ??= `./strings.${name}.js`;
+const languages = [...OWN, ...[...settings.languages ?? []].filter(name => /^[a-z]{2,3}$/.test(name))];
 
 /** The browser's first language that the page has, with its region: it decides about dates and numbers. */
-export const locale = (globalThis.navigator?.languages ?? []).find(name => name.split('-')[0] in FILES) ?? 'en';
+export const locale = preferred(languages);
 const language = locale.split('-')[0];
 const direction = RIGHT_TO_LEFT.has(language) ? 'rtl' : 'ltr';
 
+/** Only the texts of this language; a language of the administrator may lack some, which are English then. */
 async function load() {
-  if (!FILES[language]) return english;
-  try {
-    return { ...english, ...(await import(FILES[language])).default };
-  } catch (error) {
-    console.warn(error);
-    return english;
-  }
+  const own = textsOf(language);
+  if (OWN.includes(language)) return own;
+  return { ...await textsOf('en'), ...await own.catch(error => console.warn(error)) };
 }
 
 const strings = await load();
@@ -33,14 +28,14 @@ export const number = new Intl.NumberFormat(locale);
  * @param {string} key @param {Object<string, string|number>} [values] of the places in braces; numbers are formatted
  */
 export function t(key, values = {}) {
-  let text = strings[key] ?? english[key] ?? key;
+  let text = strings[key] ?? key;
   if (typeof text === 'object') text = text[plurals.select(values.n)] ?? text.other;
   return text.replace(/\{(\w+)\}/g, (whole, name) =>
     (typeof values[name] === 'number' ? number.format(values[name]) : values[name] ?? whole));
 }
 
 /** Whether there is a text with this key. */
-export function has(key) { return Object.hasOwn(english, key); }
+export function has(key) { return Object.hasOwn(strings, key); }
 
 /** Whether the page is in the language of the server's own texts. */
 export const isEnglish = language === 'en';

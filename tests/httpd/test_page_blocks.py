@@ -142,7 +142,8 @@ def test_characters_by_name(page, model, page_server, browser):
     """The frequent ones at once. For others a file is loaded; if it cannot be had, the name stays as it is written."""
     def script(_request):
         yield head()
-        for piece in ("21&deg;C &am", "p; `&eacute;` &constructor; &nosuch; x\n\n", "- Caf&eac", 'ute; [1] [x](https://a.example/ "&uuml;")\n'):
+        for piece in ("21&deg;C &am", "p; `&eacute;` &constructor; &nosuch; x\n\n", "- Caf&eac",
+                      'ute; [1] [x](https://a.example/ "&uuml;")\n'):
             yield token(piece)
         yield finish()
         yield usage()

@@ -17,6 +17,9 @@ ARABIC = {
 }
 
 
+TEXTS = "performance.getEntriesByType('resource').map(one => one.name.split('/').pop()).filter(name => name.startsWith('strings.')).sort()"
+
+
 def open_page(browser, server, locale, path="", **options):
     return Page(browser, browser.context(locale=locale, **options), server.url + path, signed_in=not path)
 
@@ -37,6 +40,7 @@ def test_german(browser, model, page_server):
     page = open_page(browser, page_server, "de-AT")
     assert page.evaluate("[document.documentElement.lang, document.documentElement.dir]") == ["de-AT", "ltr"]
     assert page.texts("#new span") == ["Neue Unterhaltung"] and page.find("#text").getAttribute("placeholder") == "Nachricht schreiben"
+    assert page.evaluate(TEXTS) == ["strings.de.js", "strings.js"]
     page.check("german-empty")
     model.play(calls(("calculate", {"expression": "6 * 7"})), numbers(page))
     page.find("#text").fill("Tausend?")
@@ -71,6 +75,7 @@ def test_a_language_that_the_page_does_not_have(browser, page_server):
     """The first of the browser's languages that it has, else English, with dates and numbers of that language."""
     page = open_page(browser, page_server, "fr-FR")
     assert page.evaluate("document.documentElement.lang") == "en" and page.texts("#new span") == ["New conversation"]
+    assert page.evaluate(TEXTS) == ["strings.en.js", "strings.js"]
     context = browser.context(locale="fr-FR")
     context.addInitScript({"content": "Object.defineProperty(navigator, 'languages', { get: () => ['fr-FR', 'de-CH', 'en'] })"})
     page = Page(browser, context, page_server.url)
