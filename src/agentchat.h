@@ -534,6 +534,9 @@ typedef struct ac_model_ask_t {
      * image_url: {url: "file:ID", detail?}} stands for the image with this id. */
     const ac_model_image_t *images;
     int n_images;
+    /* In the form of chat completions; NULL: the model chooses. A provider may ignore both. Only with tools. */
+    const json_t *tool_choice;
+    bool one_call; /* parallel_tool_calls is false */
 } ac_model_ask_t;
 
 /* All on the loop thread, never inside ask(). No callback comes after on_end or cancel(). */

@@ -131,6 +131,35 @@ void ac_run_summary_unref(ac_run_summary_t *summary);            /* NULL is allo
 /* A copy of what the run has noted; its last note comes before its terminal event. All zero before the first one. */
 void ac_run_summary_get(ac_run_summary_t *summary, ac_run_facts_t *facts);
 
+/* ---- run/client_tools.c: tools that the client carries out; docs/architecture.md ---- */
+/* The model is offered these tools beside the agent's. A round in which it calls one of them ends the run as completed:
+ * first the agent's tools of this round are called; then DONE has `finish_reason` "tool_calls" and `client_calls`
+ * [{id, tool, arguments}]. The next turn has the results. Events of such a call have `client` true, and its `index`
+ * among the client's calls, from 0: TRACE_START, TRACE_UPDATE with `arguments_delta` (together the whole arguments),
+ * TRACE_END with the arguments and no result. */
+typedef struct ac_client_tools_t {
+    json_t *list;   /* as chat completions have `tools`; NULL: none */
+    json_t *choice; /* of the first model call, as chat completions have `tool_choice`; NULL: "auto" */
+    bool one_call;  /* the model shall make at most one call in each round */
+    json_t
+        *results; /* [{id, result, error}]: the input of the turn, beside its content, which may be empty; NULL: none */
+    size_t bytes; /* of the list, as counted for its limit */
+} ac_client_tools_t;
+void ac_client_tools_free(ac_client_tools_t *tools); /* all zero is allowed, and is left */
+/* Adds a tool: {name, description?, parameters?, strict?}; other members are ignored. Each function: pointer is that of
+ * the object in the request, for errors; errors: invalid_request. Any thread. */
+apr_status_t ac_client_tools_add(ac_client_tools_t *tools, const json_t *function, const char *pointer, ac_err_t *err);
+/* mode: "auto", "required", or "none", which offers none of the client's tools. name: the only tool to be called, or
+ * NULL; the agent may have it. A name of no tool fails the run. */
+apr_status_t ac_client_tools_choose(ac_client_tools_t *tools, const char *mode, const char *name, const char *pointer,
+                                    ac_err_t *err);
+/* Adds the result of a call: JSON that the model gets as it is, or an error message. One of the two is NULL. */
+apr_status_t ac_client_tools_answer(ac_client_tools_t *tools, const char *call_id, const json_t *result,
+                                    const char *error, const char *pointer, ac_err_t *err);
+/* The calls of a stored message that the client has to carry out, [{id, tool, arguments}]; NULL: none. New
+ * reference. */
+json_t *ac_client_tools_calls(const json_t *message);
+
 /* ---- run/turn.c: what a client asks for; a command of copies, on the heap ---- */
 typedef struct ac_turn_t {
     ac_agents_t *agents;     /* the agents at the time of the request; a reference; NULL: the engine's registry */
@@ -151,7 +180,10 @@ typedef struct ac_turn_t {
     uint64_t after;                  /* the follower's last event, for a key that leads to an earlier run */
     apr_interval_time_t leave;       /* how long the run continues without a follower; -1: to its end */
     bool stateless;                  /* stores nothing */
-    json_t *history;                 /* stateless: the messages before this one, as a store has them; NULL: none */
+    json_t *history;                 /* stateless: the messages before this one, as a store has them; NULL: none. A
+                                        call of the client has `client` true in `tool_calls`; the message after it has
+                                        the results in its own `tool_calls` */
+    ac_client_tools_t client;        /* owned */
     char *instructions;              /* further ones, after the agent's; NULL: none; on the heap */
     int max_tokens;                  /* of each answer of the model, if the agent allows more; 0: as the agent says */
     char *content;

@@ -13,39 +13,42 @@
 #endif
 
 /* ---- limits: everything that clients or upstreams can make grow has its maximum here ---- */
-#define AC_MAX_JSON_DEPTH 32                  /* of any body we parse */
-#define AC_MAX_BODY_DEFAULT (1024 * 1024)     /* AgentChatMaxBody */
-#define AC_MAX_CONTENT (256 * 1024)           /* a user's message, bytes */
-#define AC_MAX_FEEDBACK_REASON 200            /* characters */
-#define AC_MAX_FEEDBACK_COMMENT 4000          /* characters */
-#define AC_MAX_TITLE 60                       /* characters of an automatic title */
-#define AC_MAX_TITLE_SET 200                  /* characters of a title that is set */
-#define AC_MAX_METADATA 16                    /* members */
-#define AC_MAX_METADATA_KEY 64                /* characters */
-#define AC_MAX_METADATA_VALUE 512             /* characters */
-#define AC_MAX_SEARCH 200                     /* characters of GET /threads?q= */
-#define AC_MAX_LABELS 32                      /* of a thread */
-#define AC_MAX_LABEL 64                       /* characters */
-#define AC_MAX_ANSWER (4 * 1024 * 1024)       /* bytes of one answer */
-#define AC_MAX_TOOL_CALLS 32                  /* of one round */
-#define AC_MAX_TOOL_ARGUMENTS (256 * 1024)    /* bytes of one call's arguments */
-#define AC_MAX_TOOL_RESULT (64 * 1024)        /* AgentChatToolResultMax default */
-#define AC_MAX_TOOL_ANSWER (2 * 1024 * 1024)  /* bytes of a tool's upstream, before the relevant part is cut out */
-#define AC_MAX_SSE_LINE (1024 * 1024)         /* of an upstream's event */
-#define AC_MAX_RESPONSE (16 * 1024 * 1024)    /* of an upstream's answer, streamed */
-#define AC_MAX_ERROR_BODY (64 * 1024)         /* of an upstream's error */
-#define AC_MAX_HEAD (64 * 1024)               /* of an upstream's answer: status line and headers */
-#define AC_MAX_WAITING_EVENTS 4096            /* of a run without a log, kept for a worker with a slow client */
-#define AC_MAX_OPENINGS 1                     /* retries of a run's opening write that was not answered in time */
-#define AC_MAX_CLOSINGS 5                     /* retries of a run's closing write, 0.1 to 1.6 s apart */
-#define AC_MAX_STATIC_FILE (16 * 1024 * 1024) /* bytes of the page that shows the API contract */
-#define AC_MAX_PAGE 100                       /* rows of a list */
-#define AC_MAX_BRANCHES 1000                  /* branch points of a thread */
-#define AC_MAX_SHOWN_MESSAGES 10000           /* of a thread that is returned with its history */
-#define AC_MAX_SHOWN_BYTES (16 * 1024 * 1024) /* of their contents, approximately */
-#define AC_MAX_REQUEST (32 * 1024 * 1024)     /* of a request to an upstream */
-#define AC_MAX_STORE_QUEUE 8192               /* operations in the queue of the embedded store */
-#define AC_MAX_JSON_TEXT (64 * 1024 * 1024)   /* of anything we write as JSON */
+#define AC_MAX_JSON_DEPTH 32                   /* of any body we parse */
+#define AC_MAX_BODY_DEFAULT (1024 * 1024)      /* AgentChatMaxBody */
+#define AC_MAX_CONTENT (256 * 1024)            /* a user's message, bytes */
+#define AC_MAX_FEEDBACK_REASON 200             /* characters */
+#define AC_MAX_FEEDBACK_COMMENT 4000           /* characters */
+#define AC_MAX_TITLE 60                        /* characters of an automatic title */
+#define AC_MAX_TITLE_SET 200                   /* characters of a title that is set */
+#define AC_MAX_METADATA 16                     /* members */
+#define AC_MAX_METADATA_KEY 64                 /* characters */
+#define AC_MAX_METADATA_VALUE 512              /* characters */
+#define AC_MAX_SEARCH 200                      /* characters of GET /threads?q= */
+#define AC_MAX_LABELS 32                       /* of a thread */
+#define AC_MAX_LABEL 64                        /* characters */
+#define AC_MAX_ANSWER (4 * 1024 * 1024)        /* bytes of one answer */
+#define AC_MAX_TOOL_CALLS 32                   /* of one round */
+#define AC_MAX_TOOL_ARGUMENTS (256 * 1024)     /* bytes of one call's arguments */
+#define AC_MAX_CLIENT_TOOLS 128                /* of the client, with one run */
+#define AC_MAX_CLIENT_TOOL_NAME 64             /* characters */
+#define AC_MAX_CLIENT_TOOLS_BYTES (256 * 1024) /* of their descriptions and schemas together */
+#define AC_MAX_TOOL_RESULT (64 * 1024)         /* AgentChatToolResultMax default */
+#define AC_MAX_TOOL_ANSWER (2 * 1024 * 1024)   /* bytes of a tool's upstream, before the relevant part is cut out */
+#define AC_MAX_SSE_LINE (1024 * 1024)          /* of an upstream's event */
+#define AC_MAX_RESPONSE (16 * 1024 * 1024)     /* of an upstream's answer, streamed */
+#define AC_MAX_ERROR_BODY (64 * 1024)          /* of an upstream's error */
+#define AC_MAX_HEAD (64 * 1024)                /* of an upstream's answer: status line and headers */
+#define AC_MAX_WAITING_EVENTS 4096             /* of a run without a log, kept for a worker with a slow client */
+#define AC_MAX_OPENINGS 1                      /* retries of a run's opening write that was not answered in time */
+#define AC_MAX_CLOSINGS 5                      /* retries of a run's closing write, 0.1 to 1.6 s apart */
+#define AC_MAX_STATIC_FILE (16 * 1024 * 1024)  /* bytes of the page that shows the API contract */
+#define AC_MAX_PAGE 100                        /* rows of a list */
+#define AC_MAX_BRANCHES 1000                   /* branch points of a thread */
+#define AC_MAX_SHOWN_MESSAGES 10000            /* of a thread that is returned with its history */
+#define AC_MAX_SHOWN_BYTES (16 * 1024 * 1024)  /* of their contents, approximately */
+#define AC_MAX_REQUEST (32 * 1024 * 1024)      /* of a request to an upstream */
+#define AC_MAX_STORE_QUEUE 8192                /* operations in the queue of the embedded store */
+#define AC_MAX_JSON_TEXT (64 * 1024 * 1024)    /* of anything we write as JSON */
 
 #define AC_MAX_AGENTS 500                         /* created through the API */
 #define AC_MAX_AGENT_ID 64                        /* characters */
@@ -289,7 +292,8 @@ json_t *ac_record_error(const ac_err_t *err); /* {code, message} */
 apr_status_t ac_record_check_metadata(const json_t *metadata, ac_err_t *err);
 /* The same for a thread's metadata, whose member "labels" may also be an array of strings. */
 apr_status_t ac_record_check_labels(const json_t *metadata, ac_err_t *err);
-bool ac_record_is_active(const json_t *run); /* whether the run is queued or in progress. NULL: false */
+bool ac_record_is_answer(const json_t *message); /* not a user's, and no results of tools. NULL: false */
+bool ac_record_is_active(const json_t *run);     /* whether the run is queued or in progress. NULL: false */
 /* The order of an answer's text and tool calls. A message's metadata stores it as `parts`: the number of bytes of each
  * stretch of text, and the ids of the calls between them. Zero it before use; one thread at a time may use it. */
 typedef struct ac_record_parts_t {

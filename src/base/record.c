@@ -216,6 +216,11 @@ json_t *ac_record_title(const char *content)
     return json_stringn(title.text, title.len);
 }
 
+bool ac_record_is_answer(const json_t *message)
+{
+    return strcmp(ac_json_peek_string(message, "role", ""), "assistant") == 0;
+}
+
 bool ac_record_is_active(const json_t *run)
 {
     const char *status = ac_json_peek_string(run, "status", "");

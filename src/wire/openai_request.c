@@ -94,13 +94,20 @@ static void put_limit(writer_t *writer, int max_tokens)
     }
 }
 
-static void put_params(writer_t *writer, bool has_tools, bool no_calls)
+/* Whether the request says itself what this member of params says. */
+static bool is_replaced(const char *name, const ac_model_ask_t *ask)
+{
+    bool chosen = ask->no_calls || ask->tool_choice;
+    return !json_array_size(ask->tools) || (chosen && strcmp(name, "tool_choice") == 0) ||
+        (ask->one_call && strcmp(name, "parallel_tool_calls") == 0);
+}
+
+static void put_params(writer_t *writer, const ac_model_ask_t *ask)
 {
     json_t *params = (json_t *)writer->params; /* jansson's iterators take no const, and change nothing */
     for (void *at = json_object_iter(params); at; at = json_object_iter_next(params, at)) {
         const char *name = json_object_iter_key(at);
-        bool out_of_place = openai_request_is_among(name, tool_names) &&
-            (!has_tools || (no_calls && strcmp(name, "tool_choice") == 0));
+        bool out_of_place = openai_request_is_among(name, tool_names) && is_replaced(name, ask);
         if (!json_is_null(json_object_iter_value(at)) && !out_of_place && !openai_request_is_among(name, limit_names) &&
             !openai_request_is_among(name, fixed_names)) {
             openai_request_put(writer, name, json_object_iter_value(at));
@@ -206,11 +213,28 @@ static void openai_request_put_messages(writer_t *writer, const ac_model_ask_t *
     ac_buf_add(writer->body, "]", 1);
 }
 
+static void put_tools(writer_t *writer, const ac_model_ask_t *ask)
+{
+    if (!json_array_size(ask->tools)) {
+        return;
+    }
+    openai_request_put(writer, "tools", ask->tools);
+    if (ask->no_calls) {
+        put_name(writer, "tool_choice");
+        ac_buf_str(writer->body, "\"none\"");
+    } else if (ask->tool_choice) {
+        openai_request_put(writer, "tool_choice", ask->tool_choice);
+    }
+    if (ask->one_call) {
+        put_name(writer, "parallel_tool_calls");
+        ac_buf_str(writer->body, "false");
+    }
+}
+
 apr_status_t ac_openai_request(ac_buf_t *body, const ac_model_ask_t *ask, const char *model, const json_t *params,
                                ac_err_t *err)
 {
     writer_t writer = {body, params, true};
-    bool has_tools = json_array_size(ask->tools) > 0;
     const json_t *stream = json_object_get(params, "stream");
     if (model) {
         put_default(&writer, "model", ac_json_text(model));
@@ -221,14 +245,7 @@ apr_status_t ac_openai_request(ac_buf_t *body, const ac_model_ask_t *ask, const 
     } else {
         openai_request_put(&writer, "messages", ask->messages);
     }
-    if (has_tools) {
-        openai_request_put(&writer, "tools", ask->tools);
-    }
-    if (has_tools && ask->no_calls) {
-        json_t *none = json_string("none");
-        openai_request_put(&writer, "tool_choice", none);
-        json_decref(none);
-    }
+    put_tools(&writer, ask);
     if (!isnan(ask->temperature)) {
         put_default(&writer, "temperature", json_real(ask->temperature));
     }
@@ -237,7 +254,7 @@ apr_status_t ac_openai_request(ac_buf_t *body, const ac_model_ask_t *ask, const 
     if (!stream || json_is_true(stream)) { /* refused without stream */
         put_default(&writer, "stream_options", json_pack("{s:b}", "include_usage", 1));
     }
-    put_params(&writer, has_tools, ask->no_calls);
+    put_params(&writer, ask);
     ac_buf_add(body, "}", 1);
     if (body->failed) {
         return ac_err_set(err, AC_CONTEXT_LENGTH, "the conversation is too large to be sent to the model");

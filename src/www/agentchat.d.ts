@@ -29,6 +29,8 @@ export interface ToolCall {
   result: any;
   error: string | object | null;
   latency_ms: number | null;
+  /** The client carries the call out; the next message has the result. */
+  client?: true;
 }
 
 export interface Message {
@@ -152,6 +154,7 @@ export interface Step {
   result: any;
   error: string | object | null;
   approval?: 'required' | 'approved' | 'refused';
+  client?: true;
   requested_at?: string;
   usage: Usage | null;
   cost?: Cost | null;
@@ -237,6 +240,9 @@ export interface TraceStartEvent extends EventBase {
   step_id: string;
   tool: string;
   call_id: string;
+  /** The client carries the call out; its place among these calls. */
+  client?: true;
+  index?: number;
 }
 
 export interface TraceUpdateEvent extends EventBase {
@@ -250,6 +256,8 @@ export interface TraceUpdateEvent extends EventBase {
   expires_at?: string;
   approved?: boolean;
   progress?: any;
+  client?: true;
+  index?: number;
 }
 
 export interface TraceEndEvent extends EventBase {
@@ -260,6 +268,8 @@ export interface TraceEndEvent extends EventBase {
   result?: any;
   error?: string | object | null;
   latency_ms: number | null;
+  client?: true;
+  index?: number;
 }
 
 export interface ErrorEvent extends EventBase {
@@ -279,7 +289,8 @@ export interface DoneEvent extends EventBase {
   usage: Usage | null;
   cost: Cost | null;
   status: 'completed' | 'cancelled';
-  finish_reason: 'stop' | 'length' | 'content_filter' | 'cancelled' | 'interrupted' | 'error' | null;
+  finish_reason: 'stop' | 'length' | 'content_filter' | 'tool_calls' | 'cancelled' | 'interrupted' | 'error' | null;
+  client_calls?: { id: string; tool: string; arguments: any }[];
 }
 
 /** An event of a run. `type` identifies its kind. */

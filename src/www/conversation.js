@@ -13,6 +13,11 @@ const ENDED = new Set(['completed', 'failed', 'cancelled', 'interrupted']);
 const turnOf = new WeakMap();            // of its element
 const LEFT = new DOMException('the conversation was left', 'AbortError');
 
+/** The message after an answer has the results of the calls that a client carried out. */
+const withResults = (message, next) => message.tool_calls?.some(call => call.client) && next?.tool_calls
+  ? { ...message, tool_calls: message.tool_calls.map(call => next.tool_calls.find(one => call.client && one.id === call.id) ?? call) }
+  : message;
+
 export class Conversation {
   #app; #box; #turns; #top; #known = new Map(); #lastSeq = 0; #firstSeq = 0; #sticks = true; #scrolledTo = 0; #active = null; #load = null; #observer; #wanted = null;
 
@@ -102,7 +107,7 @@ export class Conversation {
       } else {
         turn = this.#answer(run?.agent_id ?? this.#app.agentId);
         turn.runId = message.run_id;
-        turn.show(message, run);
+        turn.show(withResults(message, messages[i + 1]), run);
       }
       turn.runId = message.run_id;
       turn.place(message);

@@ -58,8 +58,8 @@ static void answer_op(json_t *out, ac_kind_e kind)
 static struct {
     const ac_model_cb_t *cb;
     void *run;
-    json_t *messages;
-    bool asked, cancelled, no_calls, refuse;
+    json_t *messages, *tools, *tool_choice;
+    bool asked, cancelled, no_calls, one_call, refuse;
     int n_asked;
 } model;
 
@@ -72,6 +72,11 @@ static apr_status_t model_ask(void **pcall, void *self, const ac_model_ask_t *as
     }
     json_decref(model.messages);
     model.messages = json_deep_copy(ask->messages);
+    json_decref(model.tools);
+    json_decref(model.tool_choice);
+    model.tools = json_deep_copy(ask->tools);
+    model.tool_choice = json_deep_copy(ask->tool_choice);
+    model.one_call = ask->one_call;
     model.cb = cb;
     model.run = baton;
     model.asked = true;
@@ -250,9 +255,10 @@ static int setup(void **state)
     agent.max_tool_calls = 0;
     registry.gates = NULL;
     n_ops = n_later = 0;
-    json_t *kept = model.messages;
+    json_decref(model.messages);
+    json_decref(model.tools);
+    json_decref(model.tool_choice);
     memset(&model, 0, sizeof model);
-    json_decref(kept);
     memset(&follower, 0, sizeof follower);
     follower.on_event = on_event;
     seen[0] = said[0] = '\0';
@@ -274,7 +280,9 @@ static int teardown(void **state)
     json_decref(last);
     last = NULL;
     json_decref(model.messages);
-    model.messages = NULL;
+    json_decref(model.tools);
+    json_decref(model.tool_choice);
+    model.messages = model.tools = model.tool_choice = NULL;
     return 0;
 }
 

@@ -157,6 +157,58 @@ static void test_approved_it_is_called(void **state)
     json_decref(in);
 }
 
+/* The round's other call is the client's: the run is suspended first, and then ends in that call. */
+static void test_a_call_of_the_client_in_the_same_round(void **state)
+{
+    (void)state;
+    const ac_tool_call_t calls[] = {{"c1", "paint", "{}"}, {"c2", "later", "{}"}};
+    json_t *tool = json_pack("{s:s}", "name", "paint");
+    ac_turn_t *turn = new_turn("x");
+    assert_int_equal(ac_client_tools_add(&turn->client, tool, "", NULL), APR_SUCCESS);
+    json_decref(tool);
+    ac_run_start(engine, turn, &follower);
+    fake_turn();
+    open_well();
+    end_with_calls(calls, 2);
+    json_t *in = json_deep_copy(expect_op(AC_STORE_RUN_SUSPEND)->in);
+    assert_int_equal(json_object_size(json_object_get(in, "calls")), 1);
+    ac_channel_leave(&follower);
+    answer_op(NULL, AC_OK);
+    come_back(state_of(in), APPROVED);
+    later[0].done(later[0].baton, APR_SUCCESS, json_string("sent"), NULL);
+    fake_turn();
+    assert_int_equal(model.n_asked, 1);
+    json_t *written = close_well();
+    assert_string_equal(text_at(json_object_get(written, "message"), "metadata", "finish_reason"), "tool_calls");
+    assert_int_equal(json_array_size(json_object_get(json_object_get(written, "message"), "tool_calls")), 2);
+    json_decref(written);
+    json_decref(in);
+}
+
+/* A resumed run offers the client's tools in its further rounds. */
+static void test_a_resumed_run_has_the_tools_of_the_client(void **state)
+{
+    (void)state;
+    const ac_tool_call_t calls[] = {{"c2", "later", "{}"}};
+    json_t *tool = json_pack("{s:s}", "name", "paint");
+    ac_turn_t *turn = new_turn("x");
+    assert_int_equal(ac_client_tools_add(&turn->client, tool, "", NULL), APR_SUCCESS);
+    json_decref(tool);
+    ac_run_start(engine, turn, &follower);
+    fake_turn();
+    open_well();
+    end_with_calls(calls, 1);
+    json_t *in = json_deep_copy(expect_op(AC_STORE_RUN_SUSPEND)->in);
+    ac_channel_leave(&follower);
+    answer_op(NULL, AC_OK);
+    come_back(state_of(in), REFUSED);
+    assert_int_equal(model.n_asked, 2);
+    assert_int_equal(json_array_size(model.tools), 1);
+    end_well();
+    json_decref(close_well());
+    json_decref(in);
+}
+
 /* In the store the run belongs to this child. Even a damaged run gets a closing write; else its thread would stay
  * busy. */
 static void close_damaged(json_t *damaged)
@@ -323,6 +375,8 @@ int main(void)
         WAITS(test_read_and_made_again),
         WAITS(test_a_refused_call_continues_the_run),
         WAITS(test_approved_it_is_called),
+        WAITS(test_a_call_of_the_client_in_the_same_round),
+        WAITS(test_a_resumed_run_has_the_tools_of_the_client),
         WAITS(test_damaged_of_another_version),
         WAITS(test_damaged_without_messages),
         WAITS(test_damaged_a_round_behind_its_answer),

@@ -56,6 +56,10 @@ static void begin_call(ac_recover_turn_t *turn, const ac_event_t *event)
     ac_json_put(call, "result", json_null());
     ac_json_put(call, "error", json_string(lost));
     ac_json_put(call, "latency_ms", json_integer(0));
+    if (json_is_true(json_object_get(event->data, "client"))) {
+        ac_json_put(step, "client", json_true());
+        ac_json_put(call, "client", json_true());
+    }
     json_array_append_new(turn->steps, step);
     json_array_append_new(turn->tool_calls, call);
     ac_record_parts_add_call(&turn->parts, turn->text.len, ac_json_peek_string(event->data, "call_id", ""));

@@ -50,6 +50,7 @@ typedef struct ac_tail_t { /* of one follower */
     int64_t before_seq;  /* messages from this one on were searched */
     ac_event_t **events; /* made from these documents */
     int n_events, next_event;
+    int n_client; /* calls of the client among these events */
 } ac_tail_t;
 
 /* ---- tail.c ---- */

@@ -63,19 +63,50 @@ static void tail_stored_add_run(ac_tail_t *tail)
     tail_stored_add(tail, ac_event_create(AC_EVENT_RUN, data, NULL, 0), ac_stored_event_time(tail->run, "created_at"));
 }
 
+static void tail_stored_mark(ac_tail_t *tail, json_t *data)
+{
+    ac_json_put(data, "client", json_true());
+    ac_json_put(data, "index", json_integer(tail->n_client));
+}
+
+/* The client that carries the call out knows its arguments from their parts. */
+static void add_arguments(ac_tail_t *tail, const json_t *step)
+{
+    const json_t *arguments = json_object_get(step, "arguments");
+    char *text = json_is_string(arguments) ? strdup(json_string_value(arguments)) : ac_json_dump(arguments, NULL);
+    json_t *data = json_object();
+    tail_stored_copy(data, "step_id", step, "id");
+    ac_json_put(data, "arguments_delta", ac_json_text(text ? text : "{}"));
+    tail_stored_mark(tail, data);
+    free(text);
+    tail_stored_add(tail, ac_event_create(AC_EVENT_TRACE_UPDATE, data, NULL, 0),
+                    ac_stored_event_time(step, "completed_at"));
+}
+
 static void add_tool(ac_tail_t *tail, const json_t *step, const json_t *call)
 {
     json_t *start = json_object(), *end = json_object();
+    bool client = json_is_true(json_object_get(step, "client"));
     bool failed = json_is_string(json_object_get(step, "error"));
     tail_stored_copy(start, "step_id", step, "id");
     tail_stored_copy(start, "tool", step, "tool");
     tail_stored_copy(start, "call_id", call, "id");
+    if (client) {
+        tail_stored_mark(tail, start);
+        tail_stored_mark(tail, end);
+    }
     tail_stored_add(tail, ac_event_create(AC_EVENT_TRACE_START, start, NULL, 0),
                     ac_stored_event_time(step, "started_at"));
+    if (client) {
+        add_arguments(tail, step);
+        tail->n_client++;
+    }
     tail_stored_copy(end, "step_id", step, "id");
     tail_stored_copy(end, "tool", step, "tool");
     tail_stored_copy(end, "arguments", step, "arguments");
-    tail_stored_copy(end, failed ? "error" : "result", step, failed ? "error" : "result");
+    if (failed || !client) {
+        tail_stored_copy(end, failed ? "error" : "result", step, failed ? "error" : "result");
+    }
     tail_stored_copy(end, "latency_ms", step, "latency_ms");
     tail_stored_add(tail, ac_event_create(AC_EVENT_TRACE_END, end, NULL, 0),
                     ac_stored_event_time(step, "completed_at"));
@@ -284,8 +315,7 @@ static void on_messages(ac_store_op_t *op)
     const char *question = ac_json_peek_string(tail->run, "parent_id", "");
     json_array_foreach(json_object_get(op->out, "data"), i, message)
     {
-        json_t **pkept = strcmp(ac_json_peek_string(message, "role", ""), "user") == 0 ? &tail->user_message
-                                                                                       : &tail->message;
+        json_t **pkept = ac_record_is_answer(message) ? &tail->message : &tail->user_message;
         tail->before_seq = ac_json_peek_int(message, "seq", tail->before_seq);
         found = found || strcmp(ac_json_peek_string(message, "id", ""), question) == 0;
         if (strcmp(ac_json_peek_string(message, "run_id", ""), tail->run_id) != 0 || *pkept) {

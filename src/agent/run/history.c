@@ -56,40 +56,6 @@ static int64_t message_tokens(const json_t *message)
     return tokens;
 }
 
-/* The assistant's tool calls as the model made them, and a tool message for each call: the API wants an answer for
- * each id. */
-static void add_tool_calls(json_t *messages, const ac_agent_t *agent, const json_t *stored_calls)
-{
-    json_t *calls = json_array(), *call;
-    size_t i;
-    json_array_foreach((json_t *)stored_calls, i, call)
-    {
-        char *arguments = ac_json_dump(json_object_get(call, "arguments"), NULL);
-        json_t *function = json_object();
-        ac_json_put(function, "name", ac_json_text(ac_json_peek_string(call, "tool", "")));
-        ac_json_put(function, "arguments", ac_json_text(arguments ? arguments : "{}"));
-        free(arguments);
-        json_t *entry = json_object();
-        ac_json_put(entry, "id", ac_json_text(ac_json_peek_string(call, "id", "")));
-        ac_json_put(entry, "type", json_string("function"));
-        ac_json_put(entry, "function", function);
-        json_array_append_new(calls, entry);
-    }
-    json_t *message = json_object();
-    ac_json_put(message, "role", json_string("assistant"));
-    ac_json_put(message, "content", json_null());
-    ac_json_put(message, "tool_calls", calls);
-    json_array_append_new(messages, message);
-    json_array_foreach((json_t *)stored_calls, i, call)
-    {
-        json_array_append_new(messages,
-                              ac_history_tool_message(agent, ac_json_peek_string(call, "id", ""),
-                                                      ac_json_peek_string(call, "tool", ""),
-                                                      json_object_get(call, "result"),
-                                                      ac_json_peek_string(call, "error", NULL)));
-    }
-}
-
 /* The author of a page that a tool has read may try to instruct the model, so the model gets the origin of the text. */
 static json_t *mark_foreign(const char *tool, const json_t *result)
 {
@@ -112,10 +78,10 @@ static json_t *make_shown(const ac_agent_t *agent, const char *tool, const json_
     return mark_foreign(tool, result);
 }
 
-json_t *ac_history_tool_message(const ac_agent_t *agent, const char *call_id, const char *tool, const json_t *result,
-                                const char *error)
+/* Consumes shown. */
+static json_t *tool_message(const char *call_id, json_t *shown)
 {
-    json_t *message = json_object(), *shown = make_shown(agent, tool, result, error);
+    json_t *message = json_object();
     char *text = json_is_string(shown) ? NULL : ac_json_dump(shown, NULL);
     ac_json_put(message, "role", json_string("tool"));
     ac_json_put(message, "tool_call_id", ac_json_text(call_id));
@@ -123,6 +89,65 @@ json_t *ac_history_tool_message(const ac_agent_t *agent, const char *call_id, co
     json_decref(shown);
     free(text);
     return message;
+}
+
+json_t *ac_history_tool_message(const ac_agent_t *agent, const char *call_id, const char *tool, const json_t *result,
+                                const char *error)
+{
+    return tool_message(call_id, make_shown(agent, tool, result, error));
+}
+
+/* The `tool` message of a call that the client carried out. next: the message that follows the call's. */
+static json_t *client_message(const json_t *call, const json_t *next)
+{
+    const char *id = ac_json_peek_string(call, "id", ""), *error = ac_json_peek_string(call, "error", NULL);
+    const json_t *answered;
+    json_t *result = NULL;
+    size_t i;
+    json_array_foreach(json_object_get(next, "tool_calls"), i, answered)
+    {
+        if (strcmp(ac_json_peek_string(answered, "id", ""), id) == 0) {
+            result = json_object_get(answered, "result");
+            error = ac_json_peek_string(answered, "error", NULL);
+        }
+    }
+    error = result || error ? error : "the client has not carried out this call";
+    return tool_message(id, error ? json_pack("{s:o}", "error", ac_json_text(error)) : json_incref(result));
+}
+
+/* Calls as the model made them, and a tool message for each call: the API wants an answer for each id. client: those
+ * that the client carries out, with the text before them; else the others. */
+static void history_add_calls(json_t *messages, const ac_agent_t *agent, const json_t *stored, const json_t *next,
+                              bool client)
+{
+    json_t *calls = json_array(), *results = json_array(), *call;
+    const char *said = client ? ac_json_peek_string(stored, "content", "") : "";
+    size_t i;
+    json_array_foreach(json_object_get(stored, "tool_calls"), i, call)
+    {
+        if (json_is_true(json_object_get(call, "client")) != client) {
+            continue;
+        }
+        const char *id = ac_json_peek_string(call, "id", ""), *tool = ac_json_peek_string(call, "tool", "");
+        char *arguments = ac_json_dump(json_object_get(call, "arguments"), NULL);
+        json_array_append_new(calls,
+                              json_pack("{s:s, s:s, s:{s:s, s:o}}", "id", id, "type", "function", "function", "name",
+                                        tool, "arguments", ac_json_text(arguments ? arguments : "{}")));
+        free(arguments);
+        json_array_append_new(results,
+                              client ? client_message(call, next)
+                                     : ac_history_tool_message(agent, id, tool, json_object_get(call, "result"),
+                                                               ac_json_peek_string(call, "error", NULL)));
+    }
+    if (json_array_size(calls)) {
+        json_t *message = json_pack("{s:s}", "role", "assistant");
+        ac_json_put(message, "content", ac_json_text(*said ? said : NULL));
+        ac_json_put(message, "tool_calls", json_incref(calls));
+        json_array_append_new(messages, message);
+        json_array_extend(messages, results);
+    }
+    json_decref(calls);
+    json_decref(results);
 }
 
 static void history_add_text(json_t *messages, const char *role, const char *content, const json_t *files)
@@ -145,12 +170,15 @@ static void add_turn(json_t *messages, const ac_agent_t *agent, const json_t *st
         const json_t *message = json_array_get(stored, i);
         const char *role = ac_json_peek_string(message, "role", "user");
         const char *content = ac_json_peek_string(message, "content", "");
-        const json_t *calls = json_object_get(message, "tool_calls");
-        if (json_array_size(calls)) {
-            add_tool_calls(messages, agent, calls);
-        }
         const json_t *files = json_object_get(message, "attachments");
-        if (*content || json_array_size(files)) {
+        bool said = false;
+        if (ac_record_is_answer(message)) {
+            history_add_calls(messages, agent, message, NULL, false);
+            size_t before = json_array_size(messages);
+            history_add_calls(messages, agent, message, json_array_get(stored, i + 1), true);
+            said = json_array_size(messages) > before;
+        }
+        if (!said && (*content || json_array_size(files))) {
             history_add_text(messages, role, content, files);
         }
     }
@@ -188,8 +216,9 @@ json_t *ac_history_messages(const ac_agent_t *agent, const json_t *stored, const
     if (agent->instructions && *agent->instructions) {
         history_add_text(messages, "system", agent->instructions, NULL);
     }
-    size_t n = json_array_size(stored), none = !content && n ? n - 1 : n;
-    size_t first = agent->history_messages > 0 ? first_turn(agent, stored) : none;
+    size_t n = json_array_size(stored);
+    size_t first = agent->history_messages > 0 || !content ? first_turn(agent, stored) : n;
+    first = first == n && !content ? 0 : first; /* the beginning of the turn is too far up */
     for (size_t end = first; first < n; first = end) {
         for (end = first + 1; end < n; end++) {
             if (strcmp(ac_json_peek_string(json_array_get(stored, end), "role", ""), "user") == 0) {

@@ -242,6 +242,7 @@ static void run_free(ac_run_t *run)
     ac_channel_destroy(run->channel);
     ac_buf_free(&run->answer.text);
     ac_run_files_free(run);
+    json_decref(run->load.answered);
     json_decref(run->ask.messages);
     json_decref(run->answer.tool_calls);
     ac_record_parts_free(&run->answer.parts);

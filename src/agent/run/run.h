@@ -45,6 +45,11 @@ typedef struct ac_call_t { /* one tool call of the round */
     char *refusal;   /* the error for the model if the owner has refused the call; else NULL */
     bool begun;      /* the tool was called */
     bool done;
+    bool client;  /* the client carries it out */
+    int place;    /* then: among the client's calls */
+    char tail[4]; /* of the streamed arguments: the first bytes of a character whose end is still to come */
+    int n_tail;
+    bool streamed; /* arguments were shown */
 } ac_call_t;
 
 typedef struct ac_run_times_t {
@@ -68,6 +73,7 @@ typedef struct ac_run_load_t {  /* LOADING */
     int64_t last_seq;           /* the thread's message_count when it was read */
     char parent_id[AC_ID_SIZE]; /* of the last message that the model was shown; "": none */
     int64_t parent_seq;
+    json_t *answered; /* the client's calls before the turn, with the results that the turn brings; NULL: none */
 } ac_run_load_t;
 
 typedef enum ac_run_open_e {
@@ -148,6 +154,7 @@ typedef struct ac_run_calls_t { /* the tool calls of the round */
     ac_call_t **list;
     int n, n_open;
     int n_approvals; /* open calls that need approval */
+    int n_client;    /* calls that the client carries out; they are not open */
     bool begun;      /* all were started, so the end of the last one ends the round */
 } ac_run_calls_t;
 
@@ -157,6 +164,7 @@ typedef struct ac_run_answer_t { /* what becomes the assistant's message */
     json_t *tool_calls;          /* of all rounds, as the message shows them */
     ac_record_parts_t parts;     /* the positions of the calls in `text` */
     json_t *steps;               /* ended ones, as stored */
+    bool ends_in_calls;          /* of the client */
 } ac_run_answer_t;
 
 typedef struct ac_run_limits_t {

@@ -64,14 +64,7 @@ static void run_ask_on_tool_args(void *baton, int index, const char *fragment, s
     if (index < 0 || index >= run->calls.n || !run->calls.list[index] || len == 0) {
         return;
     }
-    json_t *data = json_object();
-    ac_json_put(data, "step_id", ac_json_text(run->calls.list[index]->step_id));
-    /* A fragment may end in the middle of a character, which JSON cannot represent; its pieces become U+FFFD.
-     * trace_end has the whole arguments. */
-    char *text = strndup(fragment, len);
-    ac_json_put(data, "arguments_delta", ac_json_text(text));
-    free(text);
-    ac_run_event_emit(run, AC_EVENT_TRACE_UPDATE, data, NULL, 0);
+    ac_run_call_stream(run->calls.list[index], fragment, len);
 }
 
 /* ---- the end of a call ---- */
@@ -107,6 +100,9 @@ static void want_tools(ac_run_t *run, const ac_model_end_t *end)
         const char *text = end->calls[i].arguments && *end->calls[i].arguments ? end->calls[i].arguments : "{}";
         if (ac_json_parse(&call->arguments, text, strlen(text), &bad) != APR_SUCCESS) {
             call->arguments = ac_json_text(text);
+        }
+        if (call->client && !call->streamed) {
+            ac_run_call_stream(call, text, strlen(text));
         }
     }
     ac_run_transit(run, AC_RUN_CALLING, "tools wanted");
@@ -232,17 +228,16 @@ static apr_status_t run_ask_model(ac_run_t *run, ac_err_t *err)
     ac_run_metrics_model_begin(run);
     ac_run_trace_chat_begin(run);
     ac_model_ask_t ask = {
-        .tools = agent->tools_json,
         .temperature = agent->temperature,
         .max_tokens = ac_turn_max_tokens(run->turn, run->agent),
-        .no_calls = run->round >= agent->max_rounds,
         .request_id = run->turn->request_id,
         .trace = &run->trace.asking,
     };
-    json_t *messages = ac_run_files_shown(run, model, &ask);
+    json_t *messages = ac_run_files_shown(run, model, &ask), *tools = ac_client_tools_offer(run, &ask);
     ask.messages = messages;
     apr_status_t status = model->vt->ask(&run->ask.call, model->self, &ask, &callbacks, run, err);
     json_decref(messages);
+    json_decref(tools);
     if (status != APR_SUCCESS) {
         ac_model_end_t end = {.status = status, .finish = AC_FINISH_NONE, .err = *err};
         run->ask.call = NULL;

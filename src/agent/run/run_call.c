@@ -60,6 +60,9 @@ ac_call_t *ac_run_call_get(ac_run_t *run, int index, const char *id, const char 
     }
     call->arguments = json_object();
     call->tool = ac_registry_agent_tool(run->agent, name);
+    call->client = !call->tool && ac_client_tools_has(run, name);
+    call->place = run->calls.n_client;
+    run->calls.n_client += call->client;
     call->started = ac_clock();
     call->started_at = apr_time_now();
     call->answer_len = run->answer.text.len;
@@ -68,95 +71,59 @@ ac_call_t *ac_run_call_get(ac_run_t *run, int index, const char *id, const char 
     ac_json_put(data, "step_id", ac_json_text(call->step_id));
     ac_json_put(data, "tool", ac_json_text(call->name));
     ac_json_put(data, "call_id", ac_json_text(call->id));
+    ac_run_round_mark(call, data);
     ac_run_event_emit(run, AC_EVENT_TRACE_START, data, NULL, 0);
     return call;
 }
 
-static json_t *call_error_json(const ac_call_t *call)
+void ac_run_call_stream(ac_call_t *call, const char *fragment, size_t len)
 {
-    return call->error ? ac_json_text(call->error) : json_null();
-}
-
-static json_t *call_result_json(const ac_call_t *call)
-{
-    return call->result ? json_incref(call->result) : json_null();
+    char *text = ac_alloc((size_t)call->n_tail + len + 1);
+    memcpy(text, call->tail, (size_t)call->n_tail);
+    memcpy(text + call->n_tail, fragment, len);
+    len += (size_t)call->n_tail;
+    size_t whole = ac_utf8_whole(text, len);
+    if (len - whole >= sizeof call->tail) { /* no UTF-8; the event shows it as U+FFFD */
+        whole = len;
+    }
+    call->n_tail = (int)(len - whole);
+    memcpy(call->tail, text + whole, len - whole);
+    text[whole] = '\0';
+    if (whole > 0) {
+        json_t *data = json_object();
+        ac_json_put(data, "step_id", ac_json_text(call->step_id));
+        ac_json_put(data, "arguments_delta", ac_json_text(text));
+        ac_run_round_mark(call, data);
+        call->streamed = true;
+        ac_run_event_emit(call->run, AC_EVENT_TRACE_UPDATE, data, NULL, 0);
+    }
+    free(text);
 }
 
 /* An ended call: emits TRACE_END and adds a step. */
 static void record(ac_run_t *run, const ac_call_t *call)
 {
-    json_t *data = json_object();
-    ac_json_put(data, "step_id", ac_json_text(call->step_id));
-    ac_json_put(data, "tool", ac_json_text(call->name));
-    ac_json_put(data, "arguments", json_incref(call->arguments));
-    if (call->error) {
-        ac_json_put(data, "error", call_error_json(call));
-    } else {
-        ac_json_put(data, "result", call_result_json(call));
-    }
-    ac_json_put(data, "latency_ms", json_integer(apr_time_as_msec(call->took)));
-    ac_run_event_emit(run, AC_EVENT_TRACE_END, data, NULL, 0);
+    ac_run_event_emit(run, AC_EVENT_TRACE_END, ac_run_round_ended(call), NULL, 0);
     if (!run->answer.steps) {
         run->answer.steps = json_array();
     }
     json_array_append_new(run->answer.steps, ac_run_document_step(run, call));
 }
 
-/* Adds the round's calls to the message, in the model's order, not in the order of their end. */
-static void keep_calls(ac_run_t *run)
+/* The client carries out the rest of the round, and brings the results with its next turn. */
+static void end_in_calls(ac_run_t *run)
 {
-    if (!run->answer.tool_calls) {
-        run->answer.tool_calls = json_array();
-    }
     for (int i = 0; i < run->calls.n; i++) {
-        const ac_call_t *call = run->calls.list[i];
-        if (!call || !call->done) {
-            continue;
+        ac_call_t *call = run->calls.list[i];
+        if (call->client) {
+            call->done = true;
+            call->took = 0;
+            record(run, call);
         }
-        json_t *kept = json_object();
-        ac_json_put(kept, "id", ac_json_text(call->id));
-        ac_json_put(kept, "tool", ac_json_text(call->name));
-        ac_json_put(kept, "arguments", json_incref(call->arguments));
-        ac_json_put(kept, "result", call_result_json(call));
-        ac_json_put(kept, "error", call_error_json(call));
-        ac_json_put(kept, "latency_ms", json_integer(apr_time_as_msec(call->took)));
-        json_array_append_new(run->answer.tool_calls, kept);
-        ac_record_parts_add_call(&run->answer.parts, call->answer_len, call->id);
     }
-}
-
-/* Adds the round's calls and results to the conversation, in the model's order, not in the order of their end. */
-static void next_round(ac_run_t *run)
-{
-    json_t *calls = json_array();
-    for (int i = 0; i < run->calls.n; i++) {
-        const ac_call_t *call = run->calls.list[i];
-        char *arguments = json_is_string(call->arguments) ? strdup(json_string_value(call->arguments))
-                                                          : ac_json_dump(call->arguments, NULL);
-        json_t *function = json_object(), *entry = json_object();
-        ac_json_put(function, "name", ac_json_text(call->name));
-        ac_json_put(function, "arguments", ac_json_text(arguments ? arguments : "{}"));
-        free(arguments);
-        ac_json_put(entry, "id", ac_json_text(call->id));
-        ac_json_put(entry, "type", json_string("function"));
-        ac_json_put(entry, "function", function);
-        json_array_append_new(calls, entry);
-    }
-    json_t *message = json_object();
-    ac_json_put(message, "role", json_string("assistant"));
-    const char *said = run->answer.text.len > run->answer.round_start ? run->answer.text.data + run->answer.round_start
-                                                                      : NULL;
-    ac_json_put(message, "content", ac_json_text(said));
-    ac_json_put(message, "tool_calls", calls);
-    json_array_append_new(run->ask.messages, message);
-    for (int i = 0; i < run->calls.n; i++) {
-        const ac_call_t *call = run->calls.list[i];
-        json_array_append_new(run->ask.messages,
-                              ac_history_tool_message(run->agent, call->id, call->name, call->result, call->error));
-    }
-    keep_calls(run);
-    ac_run_call_drop_all(run);
-    ac_run_transit(run, AC_RUN_ASKING, "tools answered");
+    ac_run_round_keep_calls(run);
+    run->answer.ends_in_calls = true;
+    ac_run_finish(run, AC_RUN_COMPLETED, NULL, "calls of the client");
 }
 
 /* Ends the round, or suspends the run if all open calls await approval. */
@@ -165,8 +132,12 @@ static void calls_moved(ac_run_t *run)
     if (!run->calls.begun || run->state != AC_RUN_CALLING || run->calls.n_open > run->calls.n_approvals) {
         return;
     }
-    if (run->calls.n_open == 0) {
-        next_round(run);
+    if (run->calls.n_open == 0 && run->calls.n_client > 0) {
+        end_in_calls(run);
+    } else if (run->calls.n_open == 0) {
+        ac_run_round_next(run);
+        ac_run_call_drop_all(run);
+        ac_run_transit(run, AC_RUN_ASKING, "tools answered");
     } else {
         ac_run_transit(run, AC_RUN_SUSPENDING, "awaiting approval");
     }
@@ -396,7 +367,7 @@ void ac_run_call_enter(ac_run_t *run)
     run->calls.n_open = run->calls.n_approvals = 0;
     run->calls.begun = false;
     for (int i = 0; i < run->calls.n; i++) {
-        run->calls.n_open += !run->calls.list[i]->done;
+        run->calls.n_open += !run->calls.list[i]->done && !run->calls.list[i]->client;
     }
     /* The effects of a tool cannot be undone, and a turn that is not stored may still be refused or restarted. */
     if (run->open.state == AC_RUN_OPEN_DONE || run->turn->stateless) {
@@ -415,7 +386,7 @@ void ac_run_call_begin_all(ac_run_t *run)
     for (int i = 0; i < run->calls.n; i++) {
         ac_call_t *call = run->calls.list[i];
         ac_err_t err;
-        if (call->done) {
+        if (call->done || call->client) {
             continue;
         }
         ac_err_init(&err);
@@ -445,7 +416,7 @@ void ac_run_call_close_all(ac_run_t *run, const char *error)
         run_call_end(run->calls.list[i], NULL, error, AC_TOOL_OUTCOME_ABANDONED);
     }
     if (run->calls.n > 0) {
-        keep_calls(run);
+        ac_run_round_keep_calls(run);
     }
 }
 
@@ -469,5 +440,5 @@ void ac_run_call_drop_all(ac_run_t *run)
     }
     free(run->calls.list);
     run->calls.list = NULL;
-    run->calls.n = run->calls.n_open = run->calls.n_approvals = 0;
+    run->calls.n = run->calls.n_open = run->calls.n_approvals = run->calls.n_client = 0;
 }

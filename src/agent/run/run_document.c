@@ -32,9 +32,9 @@ json_t *ac_run_document_user_message(const ac_run_t *run)
     ac_json_put(message, "id", ac_json_text(turn->message_id));
     ac_json_put(message, "thread_id", ac_json_text(turn->thread_id));
     ac_json_put(message, "parent_id", ac_json_text(run->load.parent_id[0] ? run->load.parent_id : NULL));
-    ac_json_put(message, "role", json_string("user"));
+    ac_json_put(message, "role", json_string(run->load.answered && !*turn->content ? "tool" : "user"));
     ac_json_put(message, "content", ac_json_text(turn->content));
-    ac_json_put(message, "tool_calls", json_null());
+    ac_json_put(message, "tool_calls", run->load.answered ? json_incref(run->load.answered) : json_null());
     ac_json_put(message, "run_id", ac_json_text(turn->run_id));
     ac_json_put(message, "timestamp", ac_time_json(run->times.created_at));
     ac_json_put(message, "metadata", turn->metadata ? json_incref(turn->metadata) : json_object());
@@ -136,6 +136,9 @@ const char *ac_run_document_finish_reason(const ac_run_t *run)
     if (run->outcome == AC_RUN_FAILED) {
         return "error";
     }
+    if (run->answer.ends_in_calls) {
+        return "tool_calls";
+    }
     return run->ask.finish == AC_FINISH_LENGTH ? "length" : "stop";
 }
 
@@ -188,6 +191,9 @@ json_t *ac_run_document_step(const ac_run_t *run, const ac_call_t *call)
     if (approval) {
         ac_json_put(step, "approval", json_string(approval));
         ac_json_put(step, "requested_at", ac_time_json(call->requested_at ? call->requested_at : call->started_at));
+    }
+    if (call->client) {
+        ac_json_put(step, "client", json_true());
     }
     ac_json_put(step, "round", json_integer(run->round));
     ac_json_put(step, "usage", json_null());

@@ -145,10 +145,31 @@ int64_t ac_run_cost_estimate_prompt(const ac_run_t *run); /* tokens of the model
 /* ---- run_call.c ---- */
 /* The round's call with this index; makes it at the first use, and emits TRACE_START. */
 ac_call_t *ac_run_call_get(ac_run_t *run, int index, const char *id, const char *name);
+/* Shows a part of the call's arguments. If it ends within a character, that is shown with the next part. */
+void ac_run_call_stream(ac_call_t *call, const char *fragment, size_t len);
 void ac_run_call_enter(ac_run_t *run);
 void ac_run_call_begin_all(ac_run_t *run);                    /* in CALLING, when the opening write is durable */
 void ac_run_call_drop_all(ac_run_t *run);                     /* cancels active calls, frees the round's calls */
 void ac_run_call_close_all(ac_run_t *run, const char *error); /* open calls end with this error, traced */
+
+/* ---- run_round.c: what events, message and conversation have of the calls of a round ---- */
+void ac_run_round_mark(const ac_call_t *call, json_t *data); /* the data of its event, if it is the client's */
+json_t *ac_run_round_ended(const ac_call_t *call);           /* the data of TRACE_END; a new reference */
+/* Adds the round's calls to the message, in the model's order, not in the order of their end. */
+void ac_run_round_keep_calls(ac_run_t *run);
+/* Adds the calls and results to the message and to the conversation, in the same order. */
+void ac_run_round_next(ac_run_t *run);
+
+/* ---- client_tools.c ---- */
+bool ac_client_tools_has(const ac_run_t *run, const char *name); /* whether the model is offered it */
+/* Drops the tools if the client chose "none"; refuses names of the agent's tools. errors: invalid_request. */
+apr_status_t ac_client_tools_check(ac_run_t *run, ac_err_t *err);
+/* Sets the members of a model call that are about tools. In the last round of a run, only the client's tools are
+ * offered. Returns ask->tools, a new reference; NULL: none. */
+json_t *ac_client_tools_offer(const ac_run_t *run, ac_model_ask_t *ask);
+/* *panswered: the client's calls of the last stored message, with the results of the turn. errors: invalid_request:
+ * they are not those of all these calls. New reference. */
+apr_status_t ac_client_tools_match(json_t **panswered, const ac_turn_t *turn, const json_t *stored, ac_err_t *err);
 
 /* ---- run_approval.c ---- */
 void ac_run_approval_enter(ac_run_t *run);

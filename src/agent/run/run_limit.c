@@ -36,11 +36,14 @@ static void estimate(const ac_run_t *run, int64_t amounts[AC_N_MEASURES])
 {
     const ac_agent_t *agent = run->agent;
     int max_tokens = ac_turn_max_tokens(run->turn, run->agent);
-    char *tools = agent->tools_json ? ac_json_dump(agent->tools_json, NULL) : NULL;
+    ac_model_ask_t ask = {.max_tokens = max_tokens};
+    json_t *offered = ac_client_tools_offer(run, &ask);
+    char *tools = offered ? ac_json_dump(offered, NULL) : NULL;
     ac_usage_t usage = {.prompt = ac_run_cost_estimate_prompt(run) + ac_history_estimate(tools),
                         .completion = max_tokens ? max_tokens : AC_RESERVED_ANSWER};
     json_t *cost = ac_record_cost(&usage, &agent->model->conf->price);
     free(tools);
+    json_decref(offered);
     amounts[AC_LIMIT_REQUESTS] = amounts[AC_LIMIT_STREAMS] = amounts[AC_LIMIT_RUNS] = 1;
     amounts[AC_LIMIT_TOKENS] = usage.prompt + usage.completion;
     amounts[AC_LIMIT_COST] = money(json_number_value(json_object_get(cost, "amount")));

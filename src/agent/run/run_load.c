@@ -39,7 +39,7 @@ static void choose_agent(ac_run_t *run, const json_t *thread, ac_err_t *err)
         ac_err_set_at(err, AC_INVALID_REQUEST, "/agent_id", "no agent was named and there is no default agent");
     } else if (ac_agent_problem(run->agent)) {
         ac_err_set_at(err, AC_INVALID_REQUEST, "/agent_id", "%s", ac_agent_problem(run->agent));
-    } else {
+    } else if (ac_client_tools_check(run, err) == APR_SUCCESS) {
         ac_run_files_check(run, err);
     }
 }
@@ -83,12 +83,39 @@ static void on_files(ac_run_t *run, const char *cause, const ac_err_t *err)
     }
 }
 
+/* The stored messages, and behind them the turn's own message if it brings results. New reference. NULL: err is set. */
+static json_t *load_input(ac_run_t *run, const json_t *stored, ac_err_t *err)
+{
+    const ac_turn_t *turn = run->turn;
+    json_decref(run->load.answered);
+    run->load.answered = NULL;
+    if (!turn->client.results) {
+        return stored ? json_incref((json_t *)stored) : json_array();
+    }
+    if (ac_client_tools_match(&run->load.answered, turn, stored, err) != APR_SUCCESS) {
+        return NULL;
+    }
+    json_t *list = json_copy((json_t *)stored);
+    json_array_append_new(list,
+                          json_pack("{s:s, s:s, s:O}", "role", "tool", "content", "", "tool_calls",
+                                    run->load.answered));
+    return list;
+}
+
 static void run_load_ask(ac_run_t *run, const json_t *stored, const char *cause)
 {
-    json_decref(run->ask.messages);
     const ac_turn_t *turn = run->turn;
-    run->ask.messages =
-        ac_history_messages(run->agent, stored, turn->regenerate[0] ? NULL : turn->content, turn->attachments);
+    bool own = !turn->regenerate[0] && (*turn->content || !turn->client.results || turn->attachments);
+    ac_err_t err;
+    ac_err_init(&err);
+    json_t *list = load_input(run, stored, &err);
+    if (!list) {
+        ac_run_finish(run, AC_RUN_FAILED, &err, "no such calls");
+        return;
+    }
+    json_decref(run->ask.messages);
+    run->ask.messages = ac_history_messages(run->agent, list, own ? turn->content : NULL, turn->attachments);
+    json_decref(list);
     if (!run->ask.messages) {
         abort();
     }
@@ -165,7 +192,7 @@ static bool wait_for_earlier(ac_run_t *run, const json_t *loaded, ac_err_t *err)
     const json_t *messages = json_object_get(loaded, "messages");
     const json_t *last = json_array_get(messages, json_array_size(messages) - 1);
     const char *run_id = ac_json_peek_string(last, "run_id", NULL);
-    if (!run_id || strcmp(ac_json_peek_string(last, "role", ""), "user") != 0) {
+    if (!run_id || ac_record_is_answer(last)) {
         return false;
     }
     ac_engine_t *engine = run->engine;

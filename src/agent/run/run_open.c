@@ -162,10 +162,11 @@ static json_t *open_files(const ac_run_t *run)
 void ac_run_open_write(ac_run_t *run)
 {
     bool answers = run->turn->regenerate[0] != '\0'; /* a stored question */
+    bool untitled = answers || (run->load.answered && !*run->turn->content);
     json_t *in = run->open.document = json_object();
     ac_json_put(in, "message", answers ? json_null() : ac_run_document_user_message(run));
     ac_json_put(in, "run", ac_run_document_run(run));
-    ac_json_put(in, "title", answers ? json_null() : ac_run_document_title(run));
+    ac_json_put(in, "title", untitled ? json_null() : ac_run_document_title(run));
     ac_json_put(in, "parent_seq", json_integer(run->load.parent_seq));
     run->open.place.after = run->load.last_seq + !answers;
     run->open.place.parent_seq = answers ? run->load.parent_seq : run->open.place.after;

@@ -31,6 +31,9 @@ static json_t *call_json(const ac_call_t *call)
     ac_json_put(json, "took", json_integer(call->took));
     ac_json_put(json, "done", json_boolean(call->done));
     ac_json_put(json, "at", json_integer((json_int_t)call->answer_len));
+    if (call->client) {
+        ac_json_put(json, "client", json_integer(call->place));
+    }
     return json;
 }
 
@@ -72,6 +75,10 @@ json_t *ac_run_suspended_make(ac_run_t *run, json_t *events)
     ac_json_put(state, "seq", json_integer((json_int_t)ac_channel_seq(run->channel)));
     ac_json_put(state, "events", events);
     ac_json_put(state, "trace", ac_run_trace_json(run));
+    if (turn->client.list) {
+        ac_json_put(state, "client_tools", json_incref(turn->client.list));
+        ac_json_put(state, "one_call", json_boolean(turn->client.one_call));
+    }
     return state;
 }
 
@@ -121,6 +128,9 @@ static ac_call_t *run_state_read_call(ac_run_t *run, int index, const json_t *js
     call->started_at = number(json, "started_at");
     call->took = number(json, "took");
     call->answer_len = (size_t)number(json, "at");
+    call->client = json_is_integer(json_object_get(json, "client"));
+    call->place = (int)number(json, "client");
+    run->calls.n_client += call->client;
     return call;
 }
 
@@ -198,5 +208,7 @@ bool ac_run_suspended_read(ac_run_t *run, const json_t *state)
     ac_record_parts_read(&run->answer.parts, list_of(state, "parts"));
     run->answer.steps = list_of(state, "steps");
     read_calls(run, json_object_get(state, "calls"));
+    run->turn->client.list = list_of(state, "client_tools");
+    run->turn->client.one_call = json_is_true(json_object_get(state, "one_call"));
     return true;
 }
