@@ -107,7 +107,7 @@ def test_a_message_is_sent_again_after_a_kill(make, model):
         kill_child(server, server.children()[0])
         lost.join(WAIT)
         lock.unlock()
-        wait_until(server.ready, "another process")
+        assert client.get("/health").status == 200      # of another process
         model.play(answer("read"))
         reply = client.post("/agents/assistant/chat", body)
         assert reply.status == 200 and reply.json["content"] == "read", reply

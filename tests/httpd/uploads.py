@@ -32,3 +32,23 @@ def data_url(data=PNG, kind="image/png"):
 def kept_bytes(server):
     """The ids of all that is in the folder of files."""
     return sorted(path.name for path in (server.root / "state/files").glob("??/*"))
+
+
+def pdf(words):
+    """A PDF of one page with these words."""
+    stream = f"BT /F1 24 Tf 72 700 Td ({words}) Tj ET".encode()
+    return pdf_of(stream, b"")
+
+
+def pdf_of(stream, filters):
+    objects = [b"<< /Type /Catalog /Pages 2 0 R >>", b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+               b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>",
+               b"<< /Length %d %s >>\nstream\n" % (len(stream), filters) + stream + b"\nendstream",
+               b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"]
+    out, places = b"%PDF-1.4\n", []
+    for i, one in enumerate(objects):
+        places.append(len(out))
+        out += b"%d 0 obj\n" % (i + 1) + one + b"\nendobj\n"
+    xref = len(out)
+    out += b"xref\n0 6\n0000000000 65535 f \n" + b"".join(b"%010d 00000 n \n" % p for p in places)
+    return out + b"trailer << /Size 6 /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n" % xref

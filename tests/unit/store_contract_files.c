@@ -193,8 +193,33 @@ static void test_a_file_belongs_to_one_thread(void **state)
     shown(&ids, free, "-", "uploaded"); /* nothing of the refused turn is stored */
     ac_store_op_t *op = contract_op(AC_STORE_THREAD_DELETE, ids.owner, ids.thread, json_object());
     op->hard = true;
-    contract_done(contract_wait(op));
+    json_t *out = contract_ok(contract_wait(op));
+    contract_equal(json_incref(json_object_get(out, "files")), json_pack("[s]", id)); /* their bytes are elsewhere */
+    json_decref(out);
     assert_false(known(ids.owner, id));
+}
+
+static void test_a_purge_names_the_files_it_removed(void **state)
+{
+    contract_ids_t ids = contract_ids();
+    char id[AC_ID_SIZE];
+    bool named = false;
+    json_t *file;
+    size_t i;
+    (void)state;
+    make_thread(&ids);
+    put(id, ids.owner, 1, ids.thread);
+    contract_done(contract_call(AC_STORE_THREAD_DELETE, ids.owner, ids.thread,
+                                json_pack("{s:s}", "deleted_at", "2001-01-01T00:00:00.000Z")));
+    assert_true(known(ids.owner, id));
+    json_t *out = contract_ok(
+        contract_call(AC_STORE_PURGE, NULL, NULL, json_pack("{s:s}", "before", "2002-01-01T00:00:00.000Z")));
+    json_array_foreach(json_object_get(out, "files"), i, file)
+    {
+        named = named || strcmp(json_string_value(file), id) == 0;
+    }
+    assert_true(named && !known(ids.owner, id));
+    json_decref(out);
 }
 
 static void test_a_file_limit_of_a_thread_holds_for_turns(void **state)
@@ -270,6 +295,7 @@ int contract_files(const char *name)
         cmocka_unit_test(test_files_are_listed_newest_first),
         cmocka_unit_test(test_a_sweep_removes_what_belongs_to_nothing),
         cmocka_unit_test(test_a_file_belongs_to_one_thread),
+        cmocka_unit_test(test_a_purge_names_the_files_it_removed),
         cmocka_unit_test(test_a_file_limit_of_a_thread_holds_for_turns),
         cmocka_unit_test(test_a_file_of_a_thread_that_was_never_stored_is_free),
         cmocka_unit_test(test_files_are_moved),

@@ -47,7 +47,7 @@ static void remove_on_thread_doc(void *baton, const ac_cosmos_reply_t *reply);
 
 static void end_removed(ac_cosmos_task_t *task)
 {
-    if (!task->own) {
+    if (!task->own && !task->op->out) {
         task->op->out = json_object();
     }
     ac_cosmos_task_end(task, APR_SUCCESS);
@@ -133,7 +133,9 @@ static void remove_on_buried(void *baton, const ac_cosmos_reply_t *reply)
 static void remove_on_answer_due(void *baton)
 {
     ac_cosmos_task_t *task = baton;
-    task->op->out = json_object();
+    if (!task->op->out) {
+        task->op->out = json_object();
+    }
     ac_cosmos_task_detach(task, APR_SUCCESS);
 }
 
@@ -193,12 +195,32 @@ static void remove_batch(ac_cosmos_task_t *task)
     ac_cosmos_call_write_batch(task, &request, &batch, remove_on_batch);
 }
 
+/* The answer has the files among what was removed: their bytes are elsewhere. */
+static void note_files(ac_cosmos_task_t *task)
+{
+    const json_t *row;
+    size_t i;
+    json_array_foreach(task->rows, i, row)
+    {
+        const char *id = ac_json_peek_string(row, "id", "");
+        if (ac_id_valid(id, "file_") && !task->op->out) {
+            task->op->out = json_pack("{s:[]}", "files");
+        }
+        if (ac_id_valid(id, "file_")) {
+            json_array_append_new(json_object_get(task->op->out, "files"), json_string(id));
+        }
+    }
+}
+
 static void remove_on_batch(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
     /* 404: another task removes the same thread. The rest is queried again in either case. */
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
+    }
+    if (reply->status == 200) {
+        note_files(task);
     }
     task->n_tries = reply->status == 200 ? 0 : task->n_tries + 1;
     if (task->n_tries > TRIES) {
@@ -303,6 +325,9 @@ static void purge_finish(ac_cosmos_task_t *task)
 
 static void purge_end(ac_cosmos_task_t *task)
 {
-    task->op->out = json_pack("{s:I}", "purged", (json_int_t)task->purge.n_threads);
-    ac_cosmos_task_end(task, task->op->out ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
+    if (!task->op->out) {
+        task->op->out = json_object();
+    }
+    ac_json_put(task->op->out, "purged", json_integer(task->purge.n_threads));
+    ac_cosmos_task_end(task, APR_SUCCESS);
 }

@@ -73,5 +73,7 @@ typedef struct ac_file_text_t {
  * file. errors: unsupported_media_type: the file has no text that can be read, and err says why; as above. */
 apr_status_t ac_files_text(const ac_files_t *files, ac_file_text_t *text, const char *id, const char *type,
                            ac_err_t *err);
+/* Removes the bytes of a file, and the text that is kept beside them. Success if there are none. */
+apr_status_t ac_files_remove(const ac_files_t *files, const char *id, ac_err_t *err);
 
 #endif

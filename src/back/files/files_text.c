@@ -61,7 +61,7 @@ apr_status_t ac_files_text_load(const ac_files_t *files, ac_buf_t *out, const ch
 /* ---- the text of a PDF that is kept ---- */
 
 /* The id of a PDF's text: no client knows it, it is the same for all machines, and it is the id of no document, so the
- * sweep of bytes without a document removes it some time; it is made again then. */
+ * sweep of bytes without a document removes it some time; it is made again then. It is removed with its PDF. */
 static void text_id(char text[AC_ID_SIZE], const char *id)
 {
     static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
@@ -192,4 +192,12 @@ apr_status_t ac_files_text(const ac_files_t *files, ac_file_text_t *text, const 
         text->text.data[text->text.len] = '\0';
     }
     return status;
+}
+
+apr_status_t ac_files_remove(const ac_files_t *files, const char *id, ac_err_t *err)
+{
+    char kept[AC_ID_SIZE];
+    text_id(kept, id);
+    apr_status_t status = files->vt->remove(files->self, kept, err);
+    return status == APR_SUCCESS ? files->vt->remove(files->self, id, err) : status;
 }

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of files that belong to nothing, and of the bytes of removed files, on both stores."""
+import os
+import shutil
+import sqlite3
+import struct
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from client import WAIT
+from cosmos_stores import ENV, store, wait_ready
+from model_server import answer
+from runs import wait_until
+from server import AGENT, MODEL, MOUNT, sanitizer, user
+from uploads import file, kept_bytes, pdf, text, upload
+
+FILES = "AgentChatFiles on reserve=0\n"
+ONE_CHILD = "StartServers 1\nServerLimit 1\nThreadsPerChild 16\nMaxRequestWorkers 16\nMinSpareThreads 1\nMaxSpareThreads 16\n"
+LONG_AGO = "2001-01-01T00:00:00.000Z"
+HOURS = 3 * 3600                # more than the time between two purges
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    """httpd's clock for timers can be put ahead, so that the hourly purge comes at once."""
+    made = tmp_path_factory.mktemp("clock") / "shifted_clock.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", str(made), str(Path(__file__).with_name("shifted_clock.c")), "-ldl"], check=True)
+    return made
+
+
+@pytest.fixture(params=["sqlite", "cosmos"])
+def server(request, make_server, model, library):
+    cosmos = request.getfixturevalue("cosmos") if request.param == "cosmos" else None
+    server = make_server(FILES + (store(cosmos) if cosmos else ""), start=False, tuning=ONE_CHILD)
+    server.cosmos = cosmos
+    server.clock = server.root / "clock"
+    server.clock.write_bytes(struct.pack("=q", 0))
+    shutil.copy(library, server.root / "clock.so")
+    preload = ":".join(filter(None, (sanitizer().get("LD_PRELOAD"), str(server.root / "clock.so"))))
+    server.env = {**server.env, **(ENV if cosmos else {}), "LD_PRELOAD": preload, "SHIFTED_CLOCK": str(server.clock)}
+    server.start()
+    if cosmos:
+        wait_ready(server.client)
+    return server
+
+
+def age(server, *ids):
+    """These files were uploaded or attached long ago."""
+    if server.cosmos:
+        with server.cosmos.lock:
+            for container in next(iter(server.cosmos.databases.values())).values():
+                for partition in container.partitions.values():
+                    for id in ids:
+                        if "loose" in partition.get(id, {}):
+                            partition[id]["loose"] = LONG_AGO
+    else:
+        with sqlite3.connect(server.root / "state/agentchat.db", timeout=WAIT) as db:
+            db.executemany("UPDATE files SET loose = ? WHERE id = ? AND loose IS NOT NULL", [(LONG_AGO, id) for id in ids])
+
+
+def place(server, folder, name, hours):
+    """Bytes that no upload knows of, as old as that."""
+    path = server.root / "state/files" / folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"bytes")
+    os.utime(path, (time.time() - hours * 3600,) * 2)
+    if os.geteuid() == 0:
+        for each in (path.parent, path):
+            shutil.chown(each, user().pw_name, user().pw_name)
+    return path
+
+
+def purge(server):
+    """The next purge and its sweep."""
+    n = server.log().count("AC0614")
+    with server.clock.open("r+b") as clock:
+        shift = struct.unpack("=q", clock.read(8))[0]
+        clock.seek(0)
+        clock.write(struct.pack("=q", shift + HOURS))
+
+    def over():
+        assert server.client.get("/threads").status == 200         # the loop looks at its timers
+        return server.log().count("AC0614") > n
+    wait_until(over, "no sweep")
+
+
+def path_of(server, id):
+    return server.root / "state/files" / id[-2:] / id
+
+
+def known(server, *ids):
+    return [server.client.get(f"/files/{id}").status == 200 for id in ids]
+
+
+def test_a_sweep_removes_what_belongs_to_nothing(server, model):
+    client = server.client
+    names = ("loose", "young", "kept", "attached", "bare")
+    ids = {name: upload(client, name.encode(), f"{name}.txt") for name in names}
+    thread = client.thread()
+    model.play(answer("ok"))
+    reply = client.send(thread, [text("a"), file(ids["attached"])])
+    assert reply.status == 200, reply
+    path_of(server, ids["bare"]).unlink()                       # its bytes are gone, as after an incomplete restore
+    age(server, ids["loose"], ids["attached"])
+    # Bytes without a file, an unfinished upload of a dead process, and one that is under way.
+    lost, fresh = (place(server, "zz", "file_0" + digit * 23 + "zz", hours) for digit, hours in (("1", 2), ("2", 0)))
+    dead = place(server, "new", "file_0" + "3" * 25, 2)
+    with client.connect() as connection:
+        connection.send("POST", "/api/files", headers={"Content-Length": "6"})
+        connection.socket.sendall(b"sl")
+        under_way = wait_until(lambda: [p for p in (server.root / "state/files/new").iterdir() if p != dead], "the first bytes")[0]
+        os.utime(under_way, (time.time() - 7200,) * 2)
+        purge(server)
+        connection.socket.sendall(b"ow..")
+        late = connection.receive("POST")
+    assert late.status == 201, late
+    assert not lost.exists() and not dead.exists() and fresh.exists()
+    assert known(server, *ids.values()) == [False, True, True, True, True]
+    assert not path_of(server, ids["loose"]).exists()
+    assert kept_bytes(server) == sorted([ids["young"], ids["kept"], ids["attached"], late.json["id"], fresh.name])
+    assert client.get(f"/files/{ids['attached']}/content").body == b"attached"
+    server.expect_log("AC0615")                                 # a file without bytes is not removed: a folder may not be mounted
+    assert client.get(f"/files/{ids['bare']}/content").status == 404
+    # Its thread keeps the attached file for good; what is deleted with the thread leaves no bytes.
+    age(server, *ids.values())
+    purge(server)
+    assert known(server, *ids.values()) == [False, False, False, True, False]
+    assert client.delete(f"/threads/{thread}?hard_delete=true").status == 200
+    assert not path_of(server, ids["attached"]).exists() and known(server, ids["attached"]) == [False]
+
+
+@pytest.mark.skipif(not shutil.which("pdftotext"), reason="pdftotext is missing")
+@pytest.mark.parametrize("how", ["file", "thread", "purge"])
+def test_the_text_of_a_pdf_goes_with_it(server, model, how):
+    client = server.client
+    thread, one = client.thread(), upload(server.client, pdf("Quarterly figures"), "q.pdf")
+    model.play(answer("ok"))
+    assert client.send(thread, [file(one)]).status == 200
+    assert "Quarterly figures" in model.requests[-1].last["content"] and len(kept_bytes(server)) == 2
+    if how == "file":
+        assert client.delete(f"/files/{one}").status == 200
+    elif how == "thread":
+        assert client.delete(f"/threads/{thread}?hard_delete=true").status == 200
+    else:
+        assert client.delete(f"/threads/{thread}").status == 200
+        assert len(kept_bytes(server)) == 2
+        backdate_deletion(server, thread)
+        purge(server)
+    assert kept_bytes(server) == [] and known(server, one) == [False]
+
+
+def backdate_deletion(server, thread):
+    if server.cosmos:
+        with server.cosmos.lock:
+            for partition in next(iter(server.cosmos.databases.values()))["messages"].partitions.values():
+                if thread in partition:
+                    partition[thread]["deleted_at"] = LONG_AGO
+    else:
+        with sqlite3.connect(server.root / "state/agentchat.db", timeout=WAIT) as db:
+            db.execute("UPDATE threads SET deleted_at = ? WHERE id = ?", (LONG_AGO, thread))
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+def test_nothing_of_a_forgotten_owner_is_left(server, model):
+    client = server.client
+    loose, attached = upload(client, b"loose"), upload(client, pdf("Secret"), "s.pdf")
+    model.play(answer("ok"))
+    assert client.send(client.thread(), [file(attached)]).status == 200
+    receipt = client.request("DELETE", "/me", {"confirm": "delete everything"})
+    assert (receipt.status, receipt.json["status"]) == (200, "done"), receipt
+    assert known(server, loose, attached) == [False, False]
+    assert kept_bytes(server) == []
