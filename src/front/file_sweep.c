@@ -34,7 +34,7 @@ static void remove_bytes(void *baton)
     json_array_foreach(sweep->ids, i, id)
     {
         const char *text = json_string_value(id);
-        if (ac_files_remove(sweep->files, text ? text : "", &sweep->err) == APR_SUCCESS) {
+        if (ac_files_text_remove(sweep->files, text ? text : "", &sweep->err) == APR_SUCCESS) {
             sweep->n_removed++;
         }
     }

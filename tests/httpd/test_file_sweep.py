@@ -27,7 +27,8 @@ HOURS = 3 * 3600                # more than the time between two purges
 def library(tmp_path_factory):
     """httpd's clock for timers can be put ahead, so that the hourly purge comes at once."""
     made = tmp_path_factory.mktemp("clock") / "shifted_clock.so"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", str(made), str(Path(__file__).with_name("shifted_clock.c")), "-ldl"], check=True)
+    source = Path(__file__).with_name("shifted_clock.c")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", str(made), str(source), "-ldl"], check=True)
     return made
 
 

@@ -74,6 +74,6 @@ typedef struct ac_file_text_t {
 apr_status_t ac_files_text(const ac_files_t *files, ac_file_text_t *text, const char *id, const char *type,
                            ac_err_t *err);
 /* Removes the bytes of a file, and the text that is kept beside them. Success if there are none. */
-apr_status_t ac_files_remove(const ac_files_t *files, const char *id, ac_err_t *err);
+apr_status_t ac_files_text_remove(const ac_files_t *files, const char *id, ac_err_t *err);
 
 #endif

@@ -194,7 +194,7 @@ apr_status_t ac_files_text(const ac_files_t *files, ac_file_text_t *text, const 
     return status;
 }
 
-apr_status_t ac_files_remove(const ac_files_t *files, const char *id, ac_err_t *err)
+apr_status_t ac_files_text_remove(const ac_files_t *files, const char *id, ac_err_t *err)
 {
     char kept[AC_ID_SIZE];
     text_id(kept, id);

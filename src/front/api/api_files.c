@@ -90,7 +90,7 @@ void ac_api_files_remove_bytes(ac_request_t *rq, const json_t *ids)
     {
         ac_err_t err;
         ac_err_init(&err);
-        if (store->vt && ac_files_remove(store, json_string_value(id), &err) != APR_SUCCESS) {
+        if (store->vt && ac_files_text_remove(store, json_string_value(id), &err) != APR_SUCCESS) {
             ac_log_request(AC_M613, err.status, rq->r, "file[%s]: its bytes are left: %s", json_string_value(id),
                            err.detail);
         }
