@@ -29,17 +29,17 @@ export class Branches {
 }
 
 /** A box in the place of a question. @param {function(string): void} send @param {function(): void} end puts the question back */
-export function editor(text, send, end) {
+export function editor(text, send, end, mayBeEmpty = false) {
   const field = el('textarea', { value: text, dir: 'auto', rows: 1, 'aria-label': t('editMessage') });
   const button = el('button.primary', { type: 'submit', text: t('send') });
   const fits = () => {
     field.style.height = 'auto';
     field.style.height = `${field.scrollHeight + 2}px`;
-    button.disabled = !field.value.trim();
+    button.disabled = !mayBeEmpty && !field.value.trim();
   };
   const form = el('form.editor', { onsubmit: event => {
     event.preventDefault();
-    if (!field.value.trim()) return;
+    if (button.disabled) return;
     end();
     send(field.value.trim());
   } }, field, el('div.editor-foot', {}, el('span.hint', { text: t('editMessage.hint') }),

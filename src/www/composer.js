@@ -13,6 +13,7 @@ export class Composer {
     this.#text = $('text');
     this.#threadId = threadId;
     this.#send = send;
+    this.attach = null;                 // the files of drafts: attach.js, where the server takes files
     $('composer').addEventListener('submit', event => {
       event.preventDefault();
       this.#submit();
@@ -29,9 +30,11 @@ export class Composer {
   }
 
   #submit() {
-    const words = this.#text.value.trim();
-    if (words) this.#send(words);
+    if (this.#isComplete) this.#send(this.#text.value.trim());
   }
+
+  /** Whether there is a message, and all its files are on the server. */
+  get #isComplete() { return (this.attach?.ready ?? true) && Boolean(this.#text.value.trim() || this.attach?.count); }
 
   focus() { this.#text.focus(); }
 
@@ -52,18 +55,23 @@ export class Composer {
   }
 
   /** Shows the draft of a conversation. */
-  open(threadId) { this.write(sessionStorage.getItem(DRAFT + (threadId ?? '')) ?? ''); }
+  open(threadId) {
+    this.write(sessionStorage.getItem(DRAFT + (threadId ?? '')) ?? '');
+    this.attach?.open(threadId);
+  }
 
-  /** Puts a text that was not sent above the current draft. */
-  putBack(words) {
+  /** Puts a message that was not sent above the current draft. */
+  putBack(words, files = []) {
     const since = this.#text.value;
     this.write(since.trim() ? `${words}\n\n${since}` : words);
+    this.attach?.putBack(this.#threadId(), files);
     this.#text.focus();
     this.#text.setSelectionRange(words.length, words.length);
   }
 
   /** The same for a conversation that is no longer open. */
-  keep(threadId, words) {
+  keep(threadId, words, files = []) {
+    this.attach?.putBack(threadId, files);
     const since = sessionStorage.getItem(DRAFT + (threadId ?? '')) ?? '';
     this.keepDraft(threadId, since.trim() ? `${words}\n\n${since}` : words);
   }
@@ -72,6 +80,6 @@ export class Composer {
   fits() {
     this.#text.style.height = 'auto';
     this.#text.style.height = `${this.#text.scrollHeight}px`;
-    $('send').disabled = !this.#text.value.trim();
+    $('send').disabled = !this.#isComplete;
   }
 }

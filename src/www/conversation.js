@@ -87,8 +87,10 @@ export class Conversation {
     return answer;
   }
 
-  #user(text, timestamp) {
-    const user = new UserTurn(text, { edit: words => this.#edit(user, words), choose: id => this.#choose(id) }, timestamp);
+  #user(text, timestamp, files) {
+    const user = new UserTurn(text, {
+      edit: words => this.#edit(user, words), choose: id => this.#choose(id), grown: () => this.#toEnd(), client: this.#app.client,
+    }, timestamp, files);
     turnOf.set(user.node, user);
     return user;
   }
@@ -103,7 +105,7 @@ export class Conversation {
       const run = runs.find(one => one.id === message.run_id);
       let turn;
       if (message.role === 'user') {
-        turn = this.#user(message.content, message.timestamp);
+        turn = this.#user(message.content, message.timestamp, message.attachments);
       } else {
         turn = this.#answer(run?.agent_id ?? this.#app.agentId);
         turn.runId = message.run_id;
@@ -161,10 +163,10 @@ export class Conversation {
   /** Sends a question in other words, beside the one that was sent. */
   #edit(user, text) {
     if (this.busy) return;
-    if (!user.message) { this.#app.composer.putBack(text); return; }
+    if (!user.message) { this.#app.composer.putBack(text, user.files); return; }
     const { parent_id: parent = this.#before(user.node)?.message.id ?? null } = user.message;
     this.#cut(user.node);
-    this.send(text, this.#app.agentId, parent);
+    this.send(text, this.#app.agentId, { parent, files: user.files });
   }
 
   /** Asks for another answer to the same question. */
@@ -266,7 +268,7 @@ export class Conversation {
   /** Keeps a message that did not reach the server as the draft of its conversation. */
   keepUnsent() {
     const { lost, runId, user } = this.#active ?? {};
-    if (lost && !runId && user) this.#app.composer.keep(this.threadId, user.text);
+    if (lost && !runId && user) this.#app.composer.keep(this.threadId, user.text, user.files);
   }
 
   #leave() {
@@ -345,17 +347,19 @@ export class Conversation {
   // ---- sending ----
   /**
    * Sends a message and shows its answer.
-   * @param {?string} [parent] the message that it continues, in another branch; else the last one
+   * @param {{parent?: ?string, files?: {file_id: string, name: string, type: string, size: number}[]}} [more]
+   *        parent: the message that it continues, in another branch; else the last one
    */
-  async send(text, agentId, parent) {
-    if (this.busy || !text) return;
+  async send(text, agentId, { parent, files = [] } = {}) {
+    if (this.busy || !(text || files.length)) return;
     if (!this.threadId) this.#turns.replaceChildren(this.#top);
-    const user = this.#user(text), answer = this.#answer(agentId);
+    const user = this.#user(text, null, files), content = files.length ? [...(text ? [{ type: 'text', text }] : []),
+      ...files.map(one => ({ type: one.type.startsWith('image/') ? 'image' : 'file', file_id: one.file_id }))] : text, answer = this.#answer(agentId);
     user.node.classList.add('sending');
     this.#turns.append(user.node, answer.node);
     this.#sticks = true;
     this.#toEnd();
-    await this.#watch(answer, signal => this.#app.client.send(this.threadId, text, { agent_id: agentId, parent_id: parent, signal }),
+    await this.#watch(answer, signal => this.#app.client.send(this.threadId, content, { agent_id: agentId, parent_id: parent, signal }),
       null, { user, branched: parent !== undefined });
   }
 
@@ -396,7 +400,7 @@ export class Conversation {
     user?.node.remove();
     answer.node.remove();
     if (!this.threadId) this.#turns.replaceChildren(this.#app.welcome());
-    if (user) this.#app.composer.putBack(user.text);
+    if (user) this.#app.composer.putBack(user.text, user.files);
   }
 
   async #watch(answer, begin, runId, { user = null, branched = false } = {}) {

@@ -49,6 +49,19 @@ class Page {
     $('sign-out').hidden = !keyOf() && !settings.sign_out;
     this.threads.more();
     this.#route();
+    this.#extend();
+  }
+
+  /** Loads the parts of the page for what this server takes besides text. */
+  async #extend() {
+    if (this.extended) return;
+    this.extended = true;
+    try {
+      const { files } = await this.client.me();
+      if (files) await (await import('./attach.js')).wire(this, files);
+    } catch {
+      this.extended = false;            // when the page is looked at again
+    }
   }
 
   #wire() {
@@ -140,6 +153,7 @@ class Page {
       this.threads.mark(threadId);
       this.composer.keepDraft(null, '');
       this.composer.keepDraft(threadId, this.composer.text);
+      this.composer.attach?.move(threadId);
     }
     this.channel.postMessage({ kind: 'run', threadId, ended });
     if (!fresh && !ended) return;
@@ -183,6 +197,7 @@ class Page {
     if (!this.agents.length) return;
     this.threads.refresh();
     this.conversation.refresh();
+    this.#extend();
   }
 
   #lost(error) {
@@ -221,7 +236,10 @@ class Page {
   /** The server did not accept a message; its text is in the box again. */
   refused(error) {
     if (error.wantsSignIn) askToSignIn(error);
-    else notice(error.retryAfter ? t('sendAt', { reason: wordsOf(error), time: whenOf(error.retryAfter) }) : wordsOf(error));
+    else {
+      const reason = this.composer.attach?.reasonOf(error) ?? wordsOf(error);
+      notice(error.retryAfter ? t('sendAt', { reason, time: whenOf(error.retryAfter) }) : reason);
+    }
   }
 
   #connection() { showConnection(this.waiting, this.conversation); }
@@ -253,10 +271,12 @@ class Page {
 
   // ---- writing ----
   #send(text) {
-    if (this.conversation.busy || !this.agents.length) return;
+    const { attach } = this.composer;
+    if (this.conversation.busy || !this.agents.length || attach?.ready === false) return;
     notice('');
+    const files = attach?.take();
     this.composer.write('');
-    this.conversation.send(text, this.agentId);
+    this.conversation.send(text, this.agentId, { files });
   }
 }
 

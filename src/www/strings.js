@@ -20,6 +20,16 @@ async function load() {
 }
 
 const strings = await load();
+
+/**
+ * Adds the texts of a part of the page that is loaded later, strings.PART.en.js and so on. A language of the administrator
+ * has them in its one file.
+ */
+export async function addTexts(part) {
+  const { default: texts } = await import(`./strings.${part}.${OWN.includes(language) ? language : 'en'}.js`);
+  Object.assign(strings, { ...texts, ...strings });
+}
+
 const plurals = new Intl.PluralRules(locale);
 export const number = new Intl.NumberFormat(locale);
 

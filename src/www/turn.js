@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One message of a conversation on the page: the user's, or an answer that grows.
 import { Branches, editor } from './branches.js';
-import { copyText, el, icon, iconButton } from './dom.js';
+import { copyText, el, icon, iconButton, visible } from './dom.js';
 import { Feedback } from './feedback.js';
 import { namesToCome } from './markdown.js';
 import { Rendered } from './render.js';
@@ -33,19 +33,33 @@ function figures({ usage, cost, latency_ms, model }) {
 const noteOf = reason => (has(`note.${reason}`) ? t(`note.${reason}`) : '');
 
 export class UserTurn {
-  /** @param {{edit: function(string): void, choose: function(string): void}} actions */
-  constructor(text, actions, timestamp = null) {
+  /**
+   * @param {{edit: function(string): void, choose: function(string): void, grown: function(): void, client: Object}} actions
+   * @param {{file_id: string, name: string, type: string, size: number}[]} [files]
+   */
+  constructor(text, actions, timestamp = null, files = []) {
     this.text = text;
+    this.files = files;
     this.message = null;                // as it is stored
     this.branches = new Branches(actions.choose);
     this.editing = iconButton('edit', t('editMessage'), () => this.#edit(actions));
     this.node = el('article.turn.mine', {},
       el('h2.offscreen', { text: t('youWrote') }),
-      el('div.bubble', { text, dir: 'auto' }),
+      el('div.bubble', { text, dir: 'auto', hidden: !text }),
       el('div.turn-foot', {}, this.branches.node,
-        iconButton('copy', t('copyMessage'), event => copyText(event.currentTarget, text)),
+        iconButton('copy', t('copyMessage'), event => copyText(event.currentTarget, text), { hidden: !text }),
         this.editing));
     if (timestamp) this.node.querySelector('.bubble').title = clock.format(new Date(timestamp));
+    if (files.length) this.#attachments(actions);
+  }
+
+  /** Shows the files: their names, until the file that shows them is there. */
+  async #attachments({ client, grown }) {
+    const list = el('ul.attachments', {}, ...this.files.map(({ name }) => el('li', { text: visible(name) })));
+    this.node.querySelector('.bubble').before(list);
+    try {
+      (await import('./attachments.js')).show(list, this.files, client, grown);
+    } catch { /* the names are there */ }
   }
 
   /** @param {Object} message as it is stored, with its place among its siblings */
@@ -58,9 +72,10 @@ export class UserTurn {
     const bubble = this.node.querySelector('.bubble'), foot = this.node.querySelector('.turn-foot');
     const form = editor(this.text, actions.edit, () => {
       form.remove();
-      bubble.hidden = foot.hidden = false;
+      bubble.hidden = !this.text;
+      foot.hidden = false;
       this.editing.focus();
-    });
+    }, this.files.length > 0);
     bubble.hidden = foot.hidden = true;
     bubble.before(form);
   }

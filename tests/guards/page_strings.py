@@ -17,14 +17,17 @@ def texts(path):
 
 def page_strings(top):
     """Each language has the same keys with the same places for values; each key that the page names exists, and each is named.
-    No other file of the page has words for its user."""
+    No other file of the page has words for its user. strings.PART.en.js has the texts of a part that is loaded later."""
     folder = top / "src/www"
-    languages = {path.name: texts(path) for path in sorted(folder.glob("strings.??.js"))}
-    english, wrong = languages["strings.en.js"], []
+    languages = {path.name: texts(path) for path in sorted({*folder.glob("strings.??.js"), *folder.glob("strings.*.??.js")})}
+    english, wrong = {}, []
     for name, found in languages.items():
-        wrong += [f"{name}: {key} is in one language only" for key in sorted(found.keys() ^ english.keys())]
-        wrong += [f"{name}: {key} has other places for values than in English" for key in sorted(found.keys() & english.keys())
-                  if set(re.findall(r"\{(\w+)\}", found[key])) != set(re.findall(r"\{(\w+)\}", english[key]))]
+        same = languages[re.sub(r"\.\w+\.js$", ".en.js", name)]
+        wrong += [f"{name}: {key} is in one language only" for key in sorted(found.keys() ^ same.keys())]
+        wrong += [f"{name}: {key} has other places for values than in English" for key in sorted(found.keys() & same.keys())
+                  if set(re.findall(r"\{(\w+)\}", found[key])) != set(re.findall(r"\{(\w+)\}", same[key]))]
+        wrong += [f"{name}: {key} is in two files" for key in sorted(found.keys() & english.keys()) if same is found]
+        english |= found if same is found else {}
         lines = len(re.findall(r"^  '", (folder / name).read_text(), re.M))
         wrong += [f"{name}: {lines} texts, of which {len(found)} can be read"] if lines != len(found) else []
     named, families = set(), set()
@@ -50,4 +53,4 @@ def page_strings(top):
                       for words in re.findall(r"(?:\btext|'aria-label'|\btitle|placeholder): '([A-Za-z][^']*)'", code)]
     wrong += [f"nothing names the text {key}" for key in sorted(english)
               if key not in named and not any(key.startswith(family) for family in families)]
-    return len(english) * len(languages), wrong
+    return sum(len(found) for found in languages.values()), wrong
