@@ -222,6 +222,7 @@ typedef enum ac_store_verb_e {
     AC_STORE_FEEDBACK_PUT,
     AC_STORE_FEEDBACK_LIST,
     AC_STORE_OWNER_ERASE,
+    AC_STORE_USAGE_ADD,
     AC_STORE_N_VERBS
 } ac_store_verb_e;
 
@@ -294,7 +295,9 @@ struct ac_store_op_t {
  *                  array of strings, has it. q: words (base/base.h); those whose title or one of whose messages has
  *                  them all, by their last change. Each has `match`: {message_id|null, seq|null, snippet, highlights:
  *                  [{start, end}]}; null: the title. A store that cannot search messages finds titles.
- * THREAD_UPDATE    id thread  in {title?, status?, metadata?, pinned?, leaf?, updated_at?}; if_match   out thread; etag
+ * THREAD_UPDATE    id thread  in {title?, status?, metadata?, pinned?, leaf?, updated_at?, title_was?}; if_match
+ *                  out thread; etag
+ *                  title_was: the title must be this one, else precondition_failed.
  *                  leaf: the id of a message. The current path becomes the one through it, to the newest message below.
  *                  errors: precondition_failed; with leaf not_found (pointer /leaf), and run_in_progress (out:
  *                  {run_id}) while a run is active
@@ -420,6 +423,9 @@ struct ac_store_op_t {
  *                  out {data, totals}: sums of the owner's runs, by group, as GET /usage shows them. from, to: days,
  *                  both included. errors: invalid_request: too many groups.
  * USAGE_SUM_ALL    the same for all owners, or for `owner` in `in`
+ * USAGE_ADD        id run     in {created_at, agent_id, model, usage, cost}    out {}
+ *                  Counts the model call that made a title after the owner's run. The caller does not repeat it.
+ *                  Without such a run of the owner it counts nothing, and answers the same.
  * EXPORT_USAGE     id -       in {after: cursor|null}, page.limit    out {data: [row], next: cursor|null}: of every
  *                  owner; the source of the store's own rows is its id
  * IMPORT_USAGE     id -       in {rows}    out {}. Overwrites rows with the same key. Rows whose source is this store's

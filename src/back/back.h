@@ -43,9 +43,9 @@ json_t *ac_store_cursor(const ac_page_t *page, const json_t *data);
 /* Returns the id in page->after; time: for a page by update, the time before it, else "". Returns NULL if it is not a
  * cursor of such a list. */
 const char *ac_store_cursor_read(char time[AC_TIME_SIZE], const ac_page_t *page);
-/* For stores: checks THREAD_UPDATE's condition against the thread's version. errors: precondition_failed,
+/* For stores: checks THREAD_UPDATE's conditions against the thread and its version. errors: precondition_failed,
  * invalid_request. */
-apr_status_t ac_store_thread_check(ac_store_op_t *op, int64_t version);
+apr_status_t ac_store_thread_check(ac_store_op_t *op, const json_t *thread, int64_t version);
 /* For stores: checks the condition of AGENT_PUT and AGENT_DELETE against the agent's current ETag ("": it does not
  * exist). errors: precondition_failed, not_found (AGENT_DELETE). */
 apr_status_t ac_store_agent_check(ac_store_op_t *op, const char *etag);
@@ -79,6 +79,9 @@ apr_status_t ac_store_file_check_attach(ac_store_op_t *op, const json_t *file, c
 
 /* What the run adds to its owner's usage: a new row of one run; NULL: the run has not ended. */
 json_t *ac_usage_row(const json_t *run, const char *owner);
+/* What the model call that made a title adds, by the `in` of USAGE_ADD: a row with the status "title", which counts
+ * `titles` and no run. NULL: no valid call. */
+json_t *ac_usage_title_row(const json_t *call, const char *owner);
 /* The members that identify a row, as an array of texts in the order above. New reference. */
 json_t *ac_usage_row_key(const json_t *row);
 bool ac_usage_row_valid(const json_t *row);

@@ -55,6 +55,7 @@ static const struct {
     [AC_STORE_FEEDBACK_PUT] = {"feedback put", true},
     [AC_STORE_FEEDBACK_LIST] = {"feedback list", false},
     [AC_STORE_OWNER_ERASE] = {"owner erase", true},
+    [AC_STORE_USAGE_ADD] = {"usage add", true},
 };
 
 const char *ac_store_verb_name(ac_store_verb_e verb)
@@ -276,12 +277,16 @@ static bool etag_matches(const char *if_match, int64_t version)
     return !*if_match;
 }
 
-apr_status_t ac_store_thread_check(ac_store_op_t *op, int64_t version)
+apr_status_t ac_store_thread_check(ac_store_op_t *op, const json_t *thread, int64_t version)
 {
     const char *wanted = ac_json_peek_string(op->in, "status", "active");
+    const json_t *was = json_object_get(op->in, "title_was");
 
     if (!etag_matches(op->if_match, version)) {
         return ac_err_set(&op->err, AC_PRECONDITION_FAILED, "the thread was changed meanwhile");
+    }
+    if (was && !json_equal(was, json_object_get(thread, "title"))) {
+        return ac_err_set(&op->err, AC_PRECONDITION_FAILED, "the title was changed meanwhile");
     }
     if (strcmp(wanted, "active") != 0 && strcmp(wanted, "archived") != 0) {
         return ac_err_set_at(&op->err, AC_INVALID_REQUEST, "/status", "must be active or archived");

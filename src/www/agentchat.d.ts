@@ -95,6 +95,8 @@ export interface UsageSum {
   errors: Record<string, number>;
   usage: Omit<Usage, 'estimated'>;
   estimated_runs: number;
+  /** Calls of models that made titles. */
+  titles: number;
   cost: UsageCost[];
   first_token: Durations | null;
   duration: Durations | null;

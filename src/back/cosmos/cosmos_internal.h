@@ -317,6 +317,7 @@ void ac_cosmos_file_attach(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
 ac_cosmos_step_fn ac_cosmos_agent_list, ac_cosmos_agent_put, ac_cosmos_agent_delete;
 ac_cosmos_step_fn ac_cosmos_erase_owner;
 ac_cosmos_step_fn ac_cosmos_feedback_put, ac_cosmos_feedback_list;
-ac_cosmos_step_fn ac_cosmos_usage_list_sum, ac_cosmos_usage_list_export, ac_cosmos_usage_list_import;
+ac_cosmos_step_fn ac_cosmos_usage_title, ac_cosmos_usage_list_sum, ac_cosmos_usage_list_export,
+    ac_cosmos_usage_list_import;
 
 #endif

@@ -105,6 +105,7 @@ static ac_cosmos_step_fn *const verbs[AC_STORE_N_VERBS] = {
     [AC_STORE_FEEDBACK_PUT] = ac_cosmos_feedback_put,
     [AC_STORE_FEEDBACK_LIST] = ac_cosmos_feedback_list,
     [AC_STORE_OWNER_ERASE] = ac_cosmos_erase_owner,
+    [AC_STORE_USAGE_ADD] = ac_cosmos_usage_title,
 };
 
 static void op_begin(void *baton)

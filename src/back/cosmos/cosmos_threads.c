@@ -262,7 +262,7 @@ static apr_status_t apply(ac_cosmos_task_t *task, json_t *thread)
     if (op->verb == AC_STORE_THREAD_RESTORE) {
         return apply_restore(op, thread);
     }
-    status = ac_store_thread_check(op, ac_cosmos_doc_version(thread));
+    status = ac_store_thread_check(op, thread, ac_cosmos_doc_version(thread));
     if (status == APR_SUCCESS) {
         apply_update(op, thread);
         status = apply_leaf(task, thread);

@@ -187,7 +187,7 @@ static void leaf_named(ac_cosmos_task_t *task);
 void ac_cosmos_tree_leaf(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
 {
     ac_store_op_t *op = task->op;
-    apr_status_t status = ac_store_thread_check(op, ac_cosmos_doc_version(task->thread.doc));
+    apr_status_t status = ac_store_thread_check(op, task->thread.doc, ac_cosmos_doc_version(task->thread.doc));
     if (status == APR_SUCCESS && json_is_null(json_object_get(op->in, "leaf"))) {
         status = ac_err_set_at(&op->err, AC_INVALID_REQUEST, "/leaf", "must be the id of a message");
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Counting of usage in the Cosmos DB store. A run's entry in its owner's partition has `changing` from the run's
- * beginning until the run is counted, and `counted` afterwards: the row with which it was. The owner's sums, a document
+ * beginning until the run is counted, and `counted` afterwards: the row with which it was. `counted_title` is the row of
+ * the title that was made after the run. The owner's sums, a document
  * for each day and key of rows, are in the same partition. So one batch changes sums and entries, and a run is counted
  * once, however often and by whomever it is tried. One task for each owner counts all runs that wait for it:
  *
@@ -77,12 +78,10 @@ static void count_failed(ac_cosmos_task_t *task)
     flush_done(task->store);
 }
 
-void ac_cosmos_usage_count(ac_cosmos_t *store, const char *owner, const json_t *run)
+/* Counts a row of the run, which its entry has as this member afterwards. Consumes the row. */
+static void count_begin(ac_cosmos_t *store, const char *owner, const char *run_id, const char *member, json_t *row)
 {
-    json_t *row = ac_usage_row(run, owner), *waiting;
-    if (!row) {
-        return;
-    }
+    json_t *waiting, *rows;
     if (!store->counts.waiting) {
         store->counts.waiting = json_object();
     }
@@ -92,10 +91,44 @@ void ac_cosmos_usage_count(ac_cosmos_t *store, const char *owner, const json_t *
         json_object_set_new(store->counts.waiting, owner, waiting);
         ac_cosmos_task_own(store, owner, NULL, count_next)->on_failure = count_failed;
     }
-    json_object_set_new(waiting, ac_json_peek_string(run, "id", ""), row);
+    rows = json_object_get(waiting, run_id);
+    if (!rows) {
+        rows = json_object();
+        json_object_set_new(waiting, run_id, rows);
+    }
+    json_object_set_new(rows, member, row);
 }
 
-/* Takes some of the owner's runs into task->documents: their ids and rows. */
+void ac_cosmos_usage_count(ac_cosmos_t *store, const char *owner, const json_t *run)
+{
+    json_t *row = ac_usage_row(run, owner);
+    if (row) {
+        count_begin(store, owner, ac_json_peek_string(run, "id", ""), "counted", row);
+    }
+}
+
+/* ---- USAGE_ADD ---- */
+
+static void title_counted(ac_cosmos_task_t *task)
+{
+    ac_cosmos_task_end_out(task, json_object());
+}
+
+void ac_cosmos_usage_title(ac_cosmos_task_t *task)
+{
+    ac_store_op_t *op = task->op;
+    json_t *row = ac_usage_title_row(op->in, op->owner);
+    if (!row) {
+        ac_cosmos_task_end(task, ac_err_set(&op->err, AC_INVALID_REQUEST, "no call of a model"));
+        return;
+    }
+    count_begin(task->store, op->owner, op->id, "counted_title", row);
+    ac_cosmos_usage_flush(task, title_counted);
+}
+
+/* ---- the task that counts ---- */
+
+/* Takes some of the owner's runs into task->documents: id → {member of the entry: row}. */
 static void count_next(ac_cosmos_task_t *task)
 {
     ac_cosmos_t *store = task->store;
@@ -221,6 +254,29 @@ static void change_add(json_t *changes, const json_t *row, int sign)
     json_decref(doc);
 }
 
+/* The entry with these rows as counted, a new reference; NULL: it stays as it is. Adds to the changes of sums. */
+static json_t *entry_counted(json_t *changes, json_t *entry, json_t *rows)
+{
+    json_t *copy = json_copy(entry), *row;
+    bool changed = json_object_get(rows, "counted") && json_object_del(copy, "changing") == 0;
+    const char *member;
+    json_object_foreach(rows, member, row)
+    {
+        const json_t *counted = json_object_get(entry, member);
+        if (!json_equal(counted, row)) {
+            change_add(changes, counted, -1);
+            change_add(changes, row, 1);
+            ac_json_put(copy, member, json_incref(row));
+            changed = true;
+        }
+    }
+    if (!changed) {
+        json_decref(copy);
+        return NULL;
+    }
+    return copy;
+}
+
 /* task->found: the changes of sums; task->whole: the entries as they will be. */
 static void count_compare(ac_cosmos_task_t *task)
 {
@@ -232,18 +288,10 @@ static void count_compare(ac_cosmos_task_t *task)
     task->whole = json_array();
     json_array_foreach(task->rows, i, entry)
     {
-        json_t *row = json_object_get(task->documents, ac_json_peek_string(entry, "id", ""));
-        const json_t *counted = json_object_get(entry, "counted");
-        bool same = json_equal(counted, row);
-        if (row && (!same || json_object_get(entry, "changing"))) {
-            if (!same) {
-                change_add(task->found, counted, -1);
-                change_add(task->found, row, 1);
-            }
-            entry = json_copy(entry);
-            json_object_del(entry, "changing");
-            ac_json_put(entry, "counted", json_incref(row));
-            json_array_append_new(task->whole, entry);
+        json_t *rows = json_object_get(task->documents, ac_json_peek_string(entry, "id", ""));
+        json_t *counted = entry_counted(task->found, entry, rows);
+        if (counted) {
+            json_array_append_new(task->whole, counted);
         }
     }
     if (json_array_size(task->whole) == 0) {

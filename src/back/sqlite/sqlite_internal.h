@@ -337,7 +337,7 @@ apr_status_t ac_sqlite_suspended_drop(ac_sqlite_conn_t *conn, ac_store_op_t *op,
 apr_status_t ac_sqlite_turn_steps_write(ac_sqlite_conn_t *conn, ac_store_op_t *op);
 
 /* sqlite_usage.c */
-ac_sqlite_verb_fn ac_sqlite_usage_sum, ac_sqlite_usage_export, ac_sqlite_usage_import;
+ac_sqlite_verb_fn ac_sqlite_usage_sum, ac_sqlite_usage_export, ac_sqlite_usage_import, ac_sqlite_usage_title;
 /* Counts a run of the owner that is written: in place of the stored document `before` (NULL: there is none). A document
  * of a run that has not ended counts nothing. */
 apr_status_t ac_sqlite_usage_count(ac_sqlite_conn_t *conn, const char *owner, const json_t *before, const json_t *after,

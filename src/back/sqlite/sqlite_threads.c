@@ -216,7 +216,7 @@ apr_status_t ac_sqlite_thread_update(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     if (status != APR_SUCCESS) {
         return status;
     }
-    status = ac_store_thread_check(op, thread.version);
+    status = ac_store_thread_check(op, thread.json, thread.version);
     if (status == APR_SUCCESS) {
         status = leaf_change(&tree, conn, op, &thread);
     }

@@ -22,6 +22,8 @@ static const char sql_export[] = "SELECT " KEY_COLUMNS ", figures FROM usage WHE
                                  ") > (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
                                  " ORDER BY " KEY_COLUMNS " LIMIT ?9";
 static const char sql_runs[] = "SELECT owner, doc FROM runs WHERE status NOT IN ('queued', 'in_progress')";
+static const char sql_run[] = "SELECT 1 FROM runs JOIN threads ON threads.id = runs.thread_id"
+                              " WHERE runs.id = ?1 AND runs.owner = ?2 AND threads.status <> 'purging'";
 static const char sql_store_id[] = "SELECT value FROM stamps WHERE name = 'store'";
 
 /* ---- writing ---- */
@@ -81,6 +83,23 @@ apr_status_t ac_sqlite_usage_count(ac_sqlite_conn_t *conn, const char *owner, co
     }
     json_decref(old);
     json_decref(row);
+    return status;
+}
+
+apr_status_t ac_sqlite_usage_title(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+{
+    const ac_sqlite_arg_t args[] = {ac_sqlite_text(op->id), ac_sqlite_text(op->owner), {.type = AC_SQLITE_END}};
+    json_t *row = ac_usage_title_row(op->in, op->owner);
+    sqlite3_stmt *run = NULL;
+    apr_status_t status = row ? ac_sqlite_statement_row(&run, conn, sql_run, args, &op->err)
+                              : ac_err_set(&op->err, AC_INVALID_REQUEST, "no call of a model");
+
+    if (status == APR_SUCCESS && run) {
+        sqlite3_reset(run);
+        status = row_add(conn, row, 1, &op->err);
+    }
+    json_decref(row);
+    op->out = status == APR_SUCCESS ? json_object() : NULL;
     return status;
 }
 
