@@ -44,6 +44,13 @@ typedef struct ac_engine_stop_t {
     ac_ready_t ready;
 } ac_engine_stop_t;
 
+typedef struct ac_title_t ac_title_t;
+typedef struct ac_titles_t { /* the titles that models make now */
+    ac_title_t *list;
+    int n;
+    apr_time_t logged; /* ac_clock() of the last line about a failure */
+} ac_titles_t;
+
 struct ac_engine_t {
     ac_loop_t *loop;
     ac_work_t *work;
@@ -62,6 +69,7 @@ struct ac_engine_t {
     ac_gates_t gates;
     ac_timer_t approval_timer;
     ac_engine_stop_t stop;
+    ac_titles_t titles;
     ac_mirror_writers_t writers; /* of the logs of this child */
     const ac_engine_hooks_t *hooks;
     ac_follow_t *follow;

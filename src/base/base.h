@@ -20,6 +20,9 @@
 #define AC_MAX_FEEDBACK_COMMENT 4000           /* characters */
 #define AC_MAX_TITLE 60                        /* characters of an automatic title */
 #define AC_MAX_TITLE_SET 200                   /* characters of a title that is set */
+#define AC_MAX_TITLE_ANSWER (16 * 1024)        /* bytes of a model's answer that is a title */
+#define AC_MAX_TITLE_PART 2000                 /* bytes of the question, and of the answer, that a title is made of */
+#define AC_MAX_TITLES 16                       /* that models make at once in a child */
 #define AC_MAX_METADATA 16                     /* members */
 #define AC_MAX_METADATA_KEY 64                 /* characters */
 #define AC_MAX_METADATA_VALUE 512              /* characters */
@@ -334,8 +337,10 @@ bool ac_words_match(const ac_words_query_t *query, const char *text);
  * characters, into match. */
 void ac_words_snippet(json_t *match, const ac_words_query_t *query, const char *text);
 
-/* The first line of content, cut between words, at most AC_MAX_TITLE characters, "…" at a cut. New reference. */
-json_t *ac_record_title(const char *content);
+/* The first line of the text, cut between words, at most AC_MAX_TITLE characters, "…" at a cut. Control characters count
+ * as blanks. NULL: the text is blank. New reference. */
+json_t *ac_record_title_cut(const char *text);
+json_t *ac_record_title(const char *content); /* the same of a message; blank: "New conversation" */
 
 /* ---- trace.c: W3C trace context ---- */
 /* Reads a traceparent header. false: it is not valid, and trace is empty. NULL is allowed. state becomes NULL. Any

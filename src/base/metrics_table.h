@@ -40,6 +40,7 @@ AC_METRIC_DOMAIN(LIMIT_BY,       "by",        FIXED)
 AC_METRIC_DOMAIN(CACHE_RESULT,   "result",    FIXED)
 AC_METRIC_DOMAIN(SIGNAL,         "signal",    FIXED)
 AC_METRIC_DOMAIN(RATING,         "rating",    FIXED)
+AC_METRIC_DOMAIN(TITLE_OUTCOME,  "outcome",   FIXED)
 
 /* requests */
 AC_METRIC(REQUESTS, "agentchat_requests_total", COUNTER, 1, NONE, 0, ROUTE, HTTP_STATUS, NONE, "0.1.0",
@@ -87,6 +88,9 @@ AC_METRIC(RUN_OVERHEAD, "agentchat_run_overhead_seconds", HISTOGRAM, 1, REQUEST,
 
 AC_METRIC(FEEDBACK, "agentchat_feedback_total", COUNTER, 1, NONE, 0, AGENT, MODEL, RATING, "0.1.0",
           "Ratings that owners gave answers, changed or removed")
+
+AC_METRIC(TITLES, "agentchat_titles_total", COUNTER, 1, NONE, 0, AGENT, MODEL, TITLE_OUTCOME, "0.1.0",
+          "Titles that models were to make for threads, by outcome")
 
 /* models */
 AC_METRIC(MODEL_CALLS, "agentchat_model_calls_total", COUNTER, 1, NONE, 0, MODEL, OUTCOME, NONE, "0.1.0",

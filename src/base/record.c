@@ -201,12 +201,12 @@ static void record_collect(title_t *title, const char *content)
     }
 }
 
-json_t *ac_record_title(const char *content)
+json_t *ac_record_title_cut(const char *text)
 {
     title_t title = {.len = 0};
-    record_collect(&title, content ? content : "");
+    record_collect(&title, text ? text : "");
     if (!title.n_chars) {
-        return json_string("New conversation");
+        return NULL;
     }
     if (title.n_chars > AC_MAX_TITLE) {
         title.len = title.word_cut ? title.word_cut : title.cut;
@@ -219,6 +219,12 @@ json_t *ac_record_title(const char *content)
 bool ac_record_is_answer(const json_t *message)
 {
     return strcmp(ac_json_peek_string(message, "role", ""), "assistant") == 0;
+}
+
+json_t *ac_record_title(const char *content)
+{
+    json_t *title = ac_record_title_cut(content);
+    return title ? title : json_string("New conversation");
 }
 
 bool ac_record_is_active(const json_t *run)

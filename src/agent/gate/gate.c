@@ -134,6 +134,33 @@ static bool enqueue(ac_gate_t *gate, ac_gate_entry_t *entry, ac_err_t *err)
 
 /* ---- entering and leaving ---- */
 
+static bool is_full(const ac_gate_t *gate)
+{
+    return gate->conf->max_runs && gate->queue.n_slots >= gate->conf->max_runs;
+}
+
+/* Takes the slot of an entry that makes way, if there is one. */
+static void free_spare(ac_gate_t *gate)
+{
+    ac_err_t err;
+    ac_err_init(&err);
+    if (is_full(gate) && gate->spares) {
+        gate_reject(gate, &err, "a run needs the slot");
+        gate->spares->on_rejected(gate->spares->baton, &err);
+    }
+}
+
+static void leave_spares(ac_gate_t *gate, const ac_gate_entry_t *entry)
+{
+    ac_gate_entry_t **at = &gate->spares;
+    while (*at && *at != entry) {
+        at = &(*at)->next_spare;
+    }
+    if (*at) {
+        *at = entry->next_spare;
+    }
+}
+
 ac_gate_e ac_gate_enter(ac_gate_entry_t *entry, bool begun, ac_err_t *err)
 {
     ac_gate_t *gate = entry->gate;
@@ -145,7 +172,10 @@ ac_gate_e ac_gate_enter(ac_gate_entry_t *entry, bool begun, ac_err_t *err)
         err->retry_after = wait;
         return AC_GATE_REJECTED;
     }
-    if (!entry->slot.has_slot && conf->max_runs && gate->queue.n_slots >= conf->max_runs && !begun) {
+    if (!entry->slot.has_slot && !begun) {
+        free_spare(gate);
+    }
+    if (!entry->slot.has_slot && is_full(gate) && !begun) {
         return enqueue(gate, entry, err) ? AC_GATE_QUEUED : AC_GATE_REJECTED;
     }
     if (!entry->slot.has_slot) {
@@ -155,12 +185,28 @@ ac_gate_e ac_gate_enter(ac_gate_entry_t *entry, bool begun, ac_err_t *err)
     return AC_GATE_ADMITTED;
 }
 
+ac_gate_e ac_gate_enter_spare(ac_gate_entry_t *entry, ac_err_t *err)
+{
+    ac_gate_t *gate = entry->gate;
+    if (is_full(gate)) {
+        gate_reject(gate, err, "a call that can be left out does not wait");
+        return AC_GATE_REJECTED;
+    }
+    ac_gate_e way = ac_gate_enter(entry, false, err);
+    if (way == AC_GATE_ADMITTED) {
+        entry->next_spare = gate->spares;
+        gate->spares = entry;
+    }
+    return way;
+}
+
 void ac_gate_leave(ac_gate_entry_t *entry)
 {
     ac_gate_t *gate = entry->gate;
     if (!gate) {
         return;
     }
+    leave_spares(gate, entry);
     ac_timer_cancel(gate->loop, &entry->timer);
     if (!entry->slot.has_slot) {
         ac_run_queue_leave(&gate->queue, &entry->slot);

@@ -95,20 +95,23 @@ typedef struct ac_gate_t {
     const ac_gate_conf_t *conf;
     ac_breaker_t breaker;
     ac_run_queue_t queue;
-    apr_interval_time_t hold; /* how long a run keeps its slot, as a moving average */
+    apr_interval_time_t hold;       /* how long a run keeps its slot, as a moving average */
+    struct ac_gate_entry_t *spares; /* entries that make way */
 } ac_gate_t;
 
-typedef struct ac_gate_entry_t { /* of a run; embedded */
-    ac_gate_t *gate;             /* NULL: none chosen yet */
-    ac_queue_entry_t slot;       /* its baton is the ac_gate_entry_t */
-    apr_time_t since;            /* when it got the slot */
-    ac_breaker_ticket_t ticket;  /* of the current call */
-    ac_timer_t timer;            /* while it is queued */
+typedef struct ac_gate_entry_t ac_gate_entry_t;
+struct ac_gate_entry_t {        /* of a run; embedded */
+    ac_gate_t *gate;            /* NULL: none chosen yet */
+    ac_queue_entry_t slot;      /* its baton is the ac_gate_entry_t */
+    apr_time_t since;           /* when it got the slot */
+    ac_breaker_ticket_t ticket; /* of the current call */
+    ac_timer_t timer;           /* while it is queued */
     /* After QUEUED, one of these is called: the entry has a slot, or has left the queue without one. */
     void (*on_admitted)(void *baton);
     void (*on_rejected)(void *baton, const ac_err_t *err);
     void *baton;
-} ac_gate_entry_t;
+    ac_gate_entry_t *next_spare;
+};
 
 typedef enum ac_gate_e {
     AC_GATE_ADMITTED, /* the entry has a slot: call the model */
@@ -124,6 +127,9 @@ void ac_gate_entry_init(ac_gate_entry_t *entry, const char *owner, void *baton);
  * any case, and calls a model with an open breaker if there is no fallback. errors: overloaded, model_error; with
  * retry_after. */
 ac_gate_e ac_gate_enter(ac_gate_entry_t *entry, bool begun, ac_err_t *err);
+/* The same for a call that can be left out. It gets a slot that is free, or is rejected. If a run needs its slot before
+ * it leaves, on_rejected is called, and leaves the gate. */
+ac_gate_e ac_gate_enter_spare(ac_gate_entry_t *entry, ac_err_t *err);
 /* Leaves the queue, or gives the slot to the next entry; neither is allowed. */
 void ac_gate_leave(ac_gate_entry_t *entry);
 void ac_gate_state(const ac_gate_t *gate, ac_gate_state_t *state);

@@ -251,6 +251,7 @@ static void run_free(ac_run_t *run)
     json_decref(run->open.document);
     json_decref(run->close.document);
     free(run->limits.refused);
+    free(run->load.title);
     free(run->ask.fallback_cause);
     ac_turn_free(run->turn);
     free(run);
@@ -290,6 +291,7 @@ void ac_run_end(ac_run_t *run)
         ac_run_log_leave_pending(run);
     }
     ac_run_metrics_publish(run);
+    ac_title_t *title = ac_title_create(run);
     ac_run_trace_end(run); /* before its followers end their requests */
     ac_run_event_show_terminal(run);
     /* After the log has the end: a process that dies in between does not count the run twice with its recovery. */
@@ -297,6 +299,7 @@ void ac_run_end(ac_run_t *run)
     ac_run_log_end(run);
     ac_run_slot_release(run);
     run_free(run);
+    ac_title_begin(title);
 }
 
 void ac_run_start(ac_engine_t *engine, ac_turn_t *turn, ac_follower_t *follower)

@@ -74,6 +74,7 @@ typedef struct ac_run_load_t {  /* LOADING */
     char parent_id[AC_ID_SIZE]; /* of the last message that the model was shown; "": none */
     int64_t parent_seq;
     json_t *answered; /* the client's calls before the turn, with the results that the turn brings; NULL: none */
+    char *title;      /* the automatic title that a model's may replace; NULL: the thread keeps its title */
 } ac_run_load_t;
 
 typedef enum ac_run_open_e {
@@ -224,7 +225,9 @@ struct ac_run_t {
 bool ac_run_is_live(const ac_run_t *run); /* before SAVING */
 /* run_follower.c: a follower in this child or another one has left; ends the run after turn->leave without any. */
 void ac_run_follower_left(void *run);
-/* run_slot.c: calls the `done` of ac_engine_stop() if no run is left. */
+/* title.c: cancels the calls of models that make titles; their usage is still stored. */
+void ac_title_stop_all(ac_engine_t *engine);
+/* run_slot.c: calls the `done` of ac_engine_stop() if neither a run nor a title is left. */
 void ac_run_slot_report_stop(ac_engine_t *engine);
 
 /* ---- run_summary.c ---- */

@@ -4,11 +4,15 @@
 
 #include <string.h>
 
+json_t *ac_run_document_title_of(const char *content, const json_t *attachments)
+{
+    const char *name = ac_json_peek_string(json_array_get(attachments, 0), "name", NULL);
+    return ac_record_title(*content || !name ? content : name);
+}
+
 json_t *ac_run_document_title(const ac_run_t *run)
 {
-    const ac_turn_t *turn = run->turn;
-    const char *name = ac_json_peek_string(json_array_get(turn->attachments, 0), "name", NULL);
-    return ac_record_title(*turn->content || !name ? turn->content : name);
+    return ac_run_document_title_of(run->turn->content, run->turn->attachments);
 }
 
 json_t *ac_run_document_thread(const ac_run_t *run)

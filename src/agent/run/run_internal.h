@@ -25,6 +25,8 @@ void ac_run_metrics_model_begin(const ac_run_t *run);    /* a model call */
 void ac_run_metrics_model_answered(const ac_run_t *run); /* the first part of its answer */
 void ac_run_metrics_model_end(ac_run_t *run, const ac_model_end_t *end);
 void ac_run_metrics_usage(const ac_run_t *run, const ac_usage_t *before); /* usage has grown by a call's */
+/* The usage of a call of this model; agent: its index. asked NULL: no model is known. */
+void ac_run_metrics_tokens(unsigned agent, const ac_model_t *asked, const ac_usage_t *usage);
 void ac_run_metrics_tool_end(const ac_call_t *call, ac_tool_outcome_e outcome);
 void ac_run_metrics_tools_begin(ac_run_t *run);               /* of a round */
 void ac_run_metrics_leave_state(ac_run_t *run);               /* before the state changes */
@@ -43,6 +45,10 @@ void ac_run_trace_chat_begin(ac_run_t *run); /* sets run->trace.asking */
 void ac_run_trace_chat_answered(ac_run_t *run);
 void ac_run_trace_chat_retry(ac_run_t *run, const ac_err_t *err); /* the next attempt begins; sets it again */
 void ac_run_trace_chat_end(ac_run_t *run, const ac_model_end_t *end);
+/* The attributes of a call of this model; span may be NULL. */
+void ac_run_trace_model(ac_span_t *span, const ac_model_t *model, const json_t *messages);
+/* Ends the span of such a call; consumes it. text: of the answer. */
+void ac_run_trace_model_end(ac_span_t *span, const ac_model_t *model, const char *text, const ac_model_end_t *end);
 void ac_run_trace_tool_begin(ac_call_t *call);
 void ac_run_trace_tool_drop(ac_call_t *call); /* it was not called after all */
 void ac_run_trace_tool_end(ac_call_t *call, ac_tool_outcome_e outcome);
@@ -117,6 +123,13 @@ void ac_run_limit_uncount(ac_run_t *run); /* at the end of the run */
 void ac_run_limit_resume(ac_run_t *run);  /* counts a resumed run and its further usage; refuses nothing */
 void ac_run_limit_release(ac_run_t *run); /* the run uses no more: releases the rest of the reservation */
 
+/* In billionths, rounded up, but not for the rounding error of a double. */
+int64_t ac_run_limit_money(double amount);
+/* What the call of a model that makes a title needs of the limits that also count the run: of those on tokens and cost.
+ * NULL: there is none. */
+ac_reservation_t *ac_run_limit_want_title(const ac_quota_t *quota, const ac_agent_t *agent, int64_t tokens,
+                                          int64_t cost);
+
 /* ---- run_load.c ---- */
 void ac_run_load_enter(ac_run_t *run);
 void ac_run_load_refuse_busy(ac_err_t *err, const char *run_id); /* the thread's active run; NULL: not known */
@@ -187,6 +200,8 @@ void ac_run_close_continue(ac_run_t *run); /* SAVING: takes the next step toward
 /* ---- run_document.c: the stored documents of a run; pure ---- */
 json_t *ac_run_document_run(const ac_run_t *run); /* new reference, here and below */
 json_t *ac_run_document_thread(const ac_run_t *run);
+/* The automatic title of a message: from its text, else the name of its first file. */
+json_t *ac_run_document_title_of(const char *content, const json_t *attachments);
 json_t *ac_run_document_title(const ac_run_t *run); /* of the thread: from the message, else the name of its file */
 json_t *ac_run_document_user_message(const ac_run_t *run);
 json_t *ac_run_document_answer(const ac_run_t *run); /* NULL: there is no text and no call to store */
@@ -211,6 +226,19 @@ bool ac_run_files_missing(const ac_run_t *run);
 /* The conversation for this model, and its images. New reference. */
 json_t *ac_run_files_shown(const ac_run_t *run, const ac_model_t *model, ac_model_ask_t *ask);
 void ac_run_files_free(ac_run_t *run);
+
+/* ---- title.c: a title that a model makes after a thread's first answer ---- */
+/* Notes the thread's automatic title in run->load.title, if a model may replace it after this turn. loaded: the `out` of
+ * TURN_LOAD; NULL: a new thread. */
+void ac_title_note(ac_run_t *run, const json_t *loaded);
+/* Of a run that is about to end; copies what it needs of the run. NULL: no title is to be made. */
+ac_title_t *ac_title_create(const ac_run_t *run);
+void ac_title_begin(ac_title_t *title); /* later, from the ready list; NULL is allowed */
+
+/* ---- title_text.c; pure ---- */
+/* The title in a model's answer: its first line, without the marks that models put around it, at most AC_MAX_TITLE
+ * characters. NULL: there is none. New reference. */
+json_t *ac_title_text_clean(const char *answer);
 
 /* ---- quota.c ---- */
 /* Publishes the fields of the reservations: when the run began, and before its model call; each may be NULL. Counts

@@ -7,8 +7,7 @@
 
 /* ---- what it may take ---- */
 
-/* In billionths, rounded up, but not for the rounding error of a double. */
-static int64_t money(double amount)
+int64_t ac_run_limit_money(double amount)
 {
     double units = ceil(amount * (double)AC_COST_ONE - 1e-6);
     return units < 0 ? 0 : units > (double)AC_MAX_LIMIT ? AC_MAX_LIMIT : (int64_t)units;
@@ -46,7 +45,7 @@ static void estimate(const ac_run_t *run, int64_t amounts[AC_N_MEASURES])
     json_decref(offered);
     amounts[AC_LIMIT_REQUESTS] = amounts[AC_LIMIT_STREAMS] = amounts[AC_LIMIT_RUNS] = 1;
     amounts[AC_LIMIT_TOKENS] = usage.prompt + usage.completion;
-    amounts[AC_LIMIT_COST] = money(json_number_value(json_object_get(cost, "amount")));
+    amounts[AC_LIMIT_COST] = ac_run_limit_money(json_number_value(json_object_get(cost, "amount")));
     json_decref(cost);
 }
 
@@ -55,10 +54,9 @@ typedef struct places_t { /* the limits of a run, by scope */
     int n;
 } places_t;
 
-static places_t places_of_request(const ac_run_t *run)
+static places_t places_of_request(const ac_quota_t *quota)
 {
     places_t places = {.n = 0};
-    const ac_quota_t *quota = run->turn->quota;
     if (quota->scope) {
         places.list[places.n++] = quota->scope;
     }
@@ -68,11 +66,11 @@ static places_t places_of_request(const ac_run_t *run)
     return places;
 }
 
-static places_t places_of(const ac_run_t *run)
+static places_t places_of(const ac_quota_t *quota, const ac_agent_t *agent)
 {
-    places_t places = places_of_request(run);
-    if (run->agent->limits) {
-        places.list[places.n++] = run->agent->limits;
+    places_t places = places_of_request(quota);
+    if (agent->limits) {
+        places.list[places.n++] = agent->limits;
     }
     return places;
 }
@@ -80,7 +78,7 @@ static places_t places_of(const ac_run_t *run)
 /* The reservation of runs=, made before the agent is known. NULL: no such limit. */
 static ac_reservation_t *want_start(const ac_run_t *run)
 {
-    places_t places = places_of_request(run);
+    places_t places = places_of_request(run->turn->quota);
     ac_reservation_t *reservation = NULL;
     for (int i = 0; i < places.n; i++) {
         for (int j = 0; j < places.list[i]->n; j++) {
@@ -101,22 +99,22 @@ static void lift(ac_reservation_t *reservation)
     }
 }
 
-static bool is_mine(const ac_run_t *run, const ac_limits_t *place, const ac_limit_t *limit)
+static bool is_mine(const ac_agent_t *agent, const ac_limits_t *place, const ac_limit_t *limit)
 {
-    return place == run->agent->limits || ac_reservation_phase(limit) == AC_PHASE_RUN;
+    return place == agent->limits || ac_reservation_phase(limit) == AC_PHASE_RUN;
 }
 
 /* The reservation of all other limits. NULL: no limit. *pcost: one of them limits the cost. */
 static ac_reservation_t *want(const ac_run_t *run, const int64_t amounts[AC_N_MEASURES], bool *pcost)
 {
-    places_t places = places_of(run);
+    places_t places = places_of(run->turn->quota, run->agent);
     ac_subject_t who = run->turn->quota->subject;
     ac_reservation_t *reservation = NULL;
     who.agent = run->agent->id;
     for (int i = 0; i < places.n; i++) {
         for (int j = 0; j < places.list[i]->n; j++) {
             const ac_limit_t *limit = &places.list[i]->list[j];
-            if (!is_mine(run, places.list[i], limit)) {
+            if (!is_mine(run->agent, places.list[i], limit)) {
                 continue;
             }
             ac_reservation_add(&reservation, places.list[i], limit, &who, amounts[limit->measure]);
@@ -126,12 +124,31 @@ static ac_reservation_t *want(const ac_run_t *run, const int64_t amounts[AC_N_ME
     return reservation;
 }
 
-static bool has_any(const ac_run_t *run)
+ac_reservation_t *ac_run_limit_want_title(const ac_quota_t *quota, const ac_agent_t *agent, int64_t tokens,
+                                          int64_t cost)
 {
-    places_t places = places_of(run);
+    ac_reservation_t *reservation = NULL;
+    ac_subject_t who = quota->subject;
+    places_t places = places_of(quota, agent);
+    who.agent = agent->id;
     for (int i = 0; i < places.n; i++) {
         for (int j = 0; j < places.list[i]->n; j++) {
-            if (is_mine(run, places.list[i], &places.list[i]->list[j])) {
+            const ac_limit_t *limit = &places.list[i]->list[j];
+            bool counts_cost = limit->measure == AC_LIMIT_COST;
+            if (is_mine(agent, places.list[i], limit) && (counts_cost || limit->measure == AC_LIMIT_TOKENS)) {
+                ac_reservation_add(&reservation, places.list[i], limit, &who, counts_cost ? cost : tokens);
+            }
+        }
+    }
+    return reservation;
+}
+
+static bool has_any(const ac_run_t *run)
+{
+    places_t places = places_of(run->turn->quota, run->agent);
+    for (int i = 0; i < places.n; i++) {
+        for (int j = 0; j < places.list[i]->n; j++) {
+            if (is_mine(run->agent, places.list[i], &places.list[i]->list[j])) {
                 return true;
             }
         }
@@ -265,7 +282,8 @@ void ac_run_limit_spend(ac_run_t *run)
     }
     ac_counters_t *counters = run->engine->counters;
     json_t *cost = ac_run_cost_json(run);
-    int64_t spent = money(json_number_value(json_object_get(cost, "amount"))), tokens = run->cost.usage.total;
+    int64_t spent = ac_run_limit_money(json_number_value(json_object_get(cost, "amount"))),
+            tokens = run->cost.usage.total;
     json_decref(cost);
     ac_counters_spend(counters, run->limits.reserved, AC_LIMIT_TOKENS, tokens - run->limits.spent_tokens);
     ac_counters_spend(counters, run->limits.reserved, AC_LIMIT_COST, spent - run->limits.spent_cost);
@@ -330,7 +348,7 @@ void ac_run_limit_resume(ac_run_t *run)
     json_t *spent = ac_run_cost_json(run);
     bool cost = false;
     run->limits.spent_tokens = run->cost.usage.total;
-    run->limits.spent_cost = money(json_number_value(json_object_get(spent, "amount")));
+    run->limits.spent_cost = ac_run_limit_money(json_number_value(json_object_get(spent, "amount")));
     json_decref(spent);
     if (!run->engine->counters || !run->turn->quota) {
         return;

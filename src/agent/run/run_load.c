@@ -252,6 +252,7 @@ static void run_load_on_loaded(ac_store_op_t *op)
     if (err.kind) {
         ac_run_finish(run, AC_RUN_FAILED, &err, "thread not read");
     } else {
+        ac_title_note(run, op->out);
         run_load_ask(run, json_object_get(op->out, "messages"), "history read");
     }
     ac_store_op_free(op);
@@ -283,6 +284,7 @@ void ac_run_load_enter(ac_run_t *run)
     }
     if (!turn->stateless) {
         run->open.new_thread = true;
+        ac_title_note(run, NULL);
         ac_id_make(turn->thread_id, "thread_");
     }
     choose_agent(run, NULL, &err);

@@ -39,13 +39,25 @@ void ac_run_metrics_model_end(ac_run_t *run, const ac_model_end_t *end)
     ac_metrics_observe(AC_METRIC_MODEL_CALL_DURATION, AC_LABELS(model_of(run), kind), took, &run->turn->trace);
 }
 
+void ac_run_metrics_tokens(unsigned agent, const ac_model_t *asked, const ac_usage_t *usage)
+{
+    const ac_price_t *price = asked && asked->conf ? &asked->conf->price : NULL;
+    unsigned model = asked && asked->conf ? asked->conf->metric : AC_METRIC_OTHER;
+    double amount;
+    ac_metrics_add(AC_METRIC_TOKENS, AC_LABELS(agent, model, AC_TOKENS_INPUT), (uint64_t)usage->prompt);
+    ac_metrics_add(AC_METRIC_TOKENS, AC_LABELS(agent, model, AC_TOKENS_OUTPUT), (uint64_t)usage->completion);
+    ac_metrics_add(AC_METRIC_CACHED_TOKENS, AC_LABELS(agent, model), (uint64_t)usage->cached);
+    ac_metrics_add(AC_METRIC_REASONING_TOKENS, AC_LABELS(agent, model), (uint64_t)usage->reasoning);
+    if (ac_record_amount(&amount, usage, price) && amount > 0 && amount < 1e9) {
+        ac_metrics_add(AC_METRIC_COST, AC_LABELS(agent, model, ac_metrics_index(AC_DOMAIN_CURRENCY, price->currency)),
+                       (uint64_t)llround(amount * (double)AC_COST_ONE));
+    }
+}
+
 void ac_run_metrics_usage(const ac_run_t *run, const ac_usage_t *before)
 {
-    unsigned agent = agent_of(run), model = model_of(run);
     const ac_gate_t *gate = run->ask.entry.gate;
-    const ac_price_t *price = gate && gate->model->conf ? &gate->model->conf->price : NULL;
     ac_usage_t usage = run->cost.usage;
-    double amount;
     usage.prompt -= before->prompt;
     usage.completion -= before->completion;
     usage.cached -= before->cached;
@@ -53,14 +65,7 @@ void ac_run_metrics_usage(const ac_run_t *run, const ac_usage_t *before)
     if (usage.prompt < 0 || usage.completion < 0 || usage.cached < 0 || usage.reasoning < 0) {
         return; /* figures that no model can mean; a counter never falls */
     }
-    ac_metrics_add(AC_METRIC_TOKENS, AC_LABELS(agent, model, AC_TOKENS_INPUT), (uint64_t)usage.prompt);
-    ac_metrics_add(AC_METRIC_TOKENS, AC_LABELS(agent, model, AC_TOKENS_OUTPUT), (uint64_t)usage.completion);
-    ac_metrics_add(AC_METRIC_CACHED_TOKENS, AC_LABELS(agent, model), (uint64_t)usage.cached);
-    ac_metrics_add(AC_METRIC_REASONING_TOKENS, AC_LABELS(agent, model), (uint64_t)usage.reasoning);
-    if (ac_record_amount(&amount, &usage, price) && amount > 0 && amount < 1e9) {
-        ac_metrics_add(AC_METRIC_COST, AC_LABELS(agent, model, ac_metrics_index(AC_DOMAIN_CURRENCY, price->currency)),
-                       (uint64_t)llround(amount * (double)AC_COST_ONE));
-    }
+    ac_run_metrics_tokens(agent_of(run), gate ? gate->model : NULL, &usage);
 }
 
 /* ---- tools ---- */

@@ -173,13 +173,13 @@ static void add_endpoint(ac_span_t *span, const char *url)
                                                             : 80);
 }
 
-static void add_prompt(const ac_run_t *run, ac_span_t *span)
+static void add_prompt(ac_span_t *span, const json_t *messages)
 {
     if (!span || !ac_span_wants(AC_CONTENT_ALL)) {
         return;
     }
-    char *instructions = ac_run_trace_content_instructions(run->ask.messages);
-    char *input = ac_run_trace_content_input(run->ask.messages);
+    char *instructions = ac_run_trace_content_instructions(messages);
+    char *input = ac_run_trace_content_input(messages);
     ac_span_text(span, AC_ATTRIBUTE_GEN_AI_SYSTEM_INSTRUCTIONS, instructions);
     ac_span_text(span, AC_ATTRIBUTE_GEN_AI_INPUT_MESSAGES, input);
     free(instructions);
@@ -196,6 +196,19 @@ static void add_provider(ac_span_t *span, const ac_model_t *model)
     }
 }
 
+void ac_run_trace_model(ac_span_t *span, const ac_model_t *model, const json_t *messages)
+{
+    ac_span_name(span, "chat %s", requested_model(model));
+    add_provider(span, model);
+    ac_span_flag(span, AC_ATTRIBUTE_GEN_AI_REQUEST_STREAM, true);
+    if (model->conf) {
+        ac_span_text(span, AC_ATTRIBUTE_GEN_AI_REQUEST_REASONING_LEVEL,
+                     ac_json_peek_string(model->conf->params, "reasoning_effort", NULL));
+        add_endpoint(span, model->conf->endpoint);
+    }
+    add_prompt(span, messages);
+}
+
 static void run_trace_begin_attempt(ac_run_t *run)
 {
     const ac_model_t *model = run->ask.entry.gate->model;
@@ -208,9 +221,7 @@ static void run_trace_begin_attempt(ac_run_t *run)
         return;
     }
     run_trace_identify(run, span, "chat");
-    ac_span_name(span, "chat %s", requested_model(model));
-    add_provider(span, model);
-    ac_span_flag(span, AC_ATTRIBUTE_GEN_AI_REQUEST_STREAM, true);
+    ac_run_trace_model(span, model, run->ask.messages);
     ac_span_number(span, AC_ATTRIBUTE_GEN_AI_REQUEST_TEMPERATURE, run->agent->temperature);
     if (ac_turn_max_tokens(run->turn, run->agent)) {
         ac_span_integer(span, AC_ATTRIBUTE_GEN_AI_REQUEST_MAX_TOKENS, ac_turn_max_tokens(run->turn, run->agent));
@@ -218,18 +229,10 @@ static void run_trace_begin_attempt(ac_run_t *run)
     if (run->trace.n_attempts > 0) {
         ac_span_integer(span, AC_ATTRIBUTE_HTTP_REQUEST_RESEND_COUNT, run->trace.n_attempts);
     }
-    if (model->conf) {
-        ac_span_text(span, AC_ATTRIBUTE_GEN_AI_REQUEST_REASONING_LEVEL,
-                     ac_json_peek_string(model->conf->params, "reasoning_effort", NULL));
-        add_endpoint(span, model->conf->endpoint);
-    }
-    add_prompt(run, span);
 }
 
-static void run_trace_end_attempt(ac_run_t *run, ac_kind_e kind, const ac_err_t *err)
+static void end_attempt(ac_span_t *span, ac_kind_e kind, const ac_err_t *err)
 {
-    ac_span_t *span = run->trace.chat;
-    run->trace.chat = NULL;
     ac_span_fail(span, kind);
     if (err->http_status) {
         ac_span_integer(span, AC_ATTRIBUTE_HTTP_RESPONSE_STATUS_CODE, err->http_status);
@@ -251,16 +254,14 @@ void ac_run_trace_chat_answered(ac_run_t *run)
 
 void ac_run_trace_chat_retry(ac_run_t *run, const ac_err_t *err)
 {
-    run_trace_end_attempt(run, err->kind, err);
+    end_attempt(run->trace.chat, err->kind, err);
     run->trace.n_attempts++;
     run_trace_begin_attempt(run);
 }
 
-void ac_run_trace_chat_end(ac_run_t *run, const ac_model_end_t *end)
+void ac_run_trace_model_end(ac_span_t *span, const ac_model_t *model, const char *text, const ac_model_end_t *end)
 {
     static const ac_usage_t none;
-    ac_span_t *span = run->trace.chat;
-    const ac_model_conf_t *conf = run->ask.entry.gate->model->conf;
     ac_kind_e kind = end->status == APR_SUCCESS ? AC_OK : end->err.kind ? end->err.kind : AC_CANCELLED;
     double amount;
     if (!span) {
@@ -272,19 +273,24 @@ void ac_run_trace_chat_end(ac_run_t *run, const ac_model_end_t *end)
     run_trace_finish_reason(span, end->finish);
     if (end->usage.known) {
         run_trace_usage(span, &end->usage, &none);
-        if (conf && ac_record_amount(&amount, &end->usage, &conf->price)) {
-            run_trace_cost(span, amount, conf->price.currency);
+        if (model->conf && ac_record_amount(&amount, &end->usage, &model->conf->price)) {
+            run_trace_cost(span, amount, model->conf->price.currency);
         }
     }
     if (ac_span_wants(AC_CONTENT_ALL)) {
-        const ac_buf_t *text = &run->answer.text;
-        char *output =
-            ac_run_trace_content_output(text->len > run->answer.round_start ? text->data + run->answer.round_start : "",
-                                        end);
+        char *output = ac_run_trace_content_output(text, end);
         ac_span_text(span, AC_ATTRIBUTE_GEN_AI_OUTPUT_MESSAGES, output);
         free(output);
     }
-    run_trace_end_attempt(run, kind, &end->err);
+    end_attempt(span, kind, &end->err);
+}
+
+void ac_run_trace_chat_end(ac_run_t *run, const ac_model_end_t *end)
+{
+    const ac_buf_t *text = &run->answer.text;
+    ac_run_trace_model_end(run->trace.chat, run->ask.entry.gate->model,
+                           text->len > run->answer.round_start ? text->data + run->answer.round_start : "", end);
+    run->trace.chat = NULL;
 }
 
 /* ---- tools ---- */

@@ -160,6 +160,13 @@ const command_rec ac_directives[] = {
     ROW("AgentChatLogFormat", SERVER, CHOICE, log.format, "text", "text|json", NULL, "text|json",
         "Whether log messages are lines of text, or JSON objects"),
 
+    ROW_OF_KEYS("AgentChatTitles", SERVER, "on|off [model=ID] [max-tokens=N] [timeout=D] [prompt=TEXT]",
+                "Whether a model makes a thread's title after the first answer",
+                KEY("", SERVER, FLAG, engine.titles.on, "off", NULL, NULL),
+                KEY("model", SERVER, WORD, titles_model, NULL, NULL, NULL),
+                KEY("max-tokens", SERVER, INT, engine.titles.max_tokens, "64", "8", "4096"),
+                KEY("timeout", SERVER, DURATION, engine.titles.timeout, "30s", "1s", "10min"),
+                KEY("prompt", SERVER, WORD, engine.titles.prompt, NULL, NULL, NULL)),
     ROW_OF_KEYS("AgentChatFeedback", SERVER, "words=on|off",
                 "Whether GET /feedback shows the words: question, answer, reason and comment",
                 KEY("words", SERVER, FLAG, feedback_words, "off", NULL, NULL)),

@@ -79,7 +79,8 @@ struct ac_conf_t {          /* one per configuration; the directives of all virt
         const char *owner;  /* "plain", "hashed" */
         ac_secret_t secret; /* of the hash; NULL: none */
     } audit;
-    int feedback_words; /* AgentChatFeedback */
+    int feedback_words;       /* AgentChatFeedback */
+    const char *titles_model; /* AgentChatTitles; NULL: the agent's own */
     ac_telemetry_conf_t telemetry;
     struct {         /* AgentChatTraceContent, AgentChatTraceNames */
         int content; /* ac_content_e */

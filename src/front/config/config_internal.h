@@ -69,7 +69,7 @@ typedef struct ac_setting_t {
     const ac_key_t *keys; /* AC_VALUE_KEYS; ends with name NULL */
 } ac_setting_t;
 
-#define AC_CONFIG_ROWS 96 /* at most */
+#define AC_CONFIG_ROWS 128 /* at most */
 /* ---- config_row.c ---- */
 /* The row of a command_rec of the table; NULL for a container and for the table's end. */
 const ac_setting_t *ac_config_row(const command_rec *command);
