@@ -337,8 +337,8 @@ bool ac_words_match(const ac_words_query_t *query, const char *text);
  * characters, into match. */
 void ac_words_snippet(json_t *match, const ac_words_query_t *query, const char *text);
 
-/* The first line of the text, cut between words, at most AC_MAX_TITLE characters, "…" at a cut. Control characters count
- * as blanks. NULL: the text is blank. New reference. */
+/* The first line of the text, cut between words, at most AC_MAX_TITLE characters, "…" at a cut. Control characters
+ * count as blanks. NULL: the text is blank. New reference. */
 json_t *ac_record_title_cut(const char *text);
 json_t *ac_record_title(const char *content); /* the same of a message; blank: "New conversation" */
 

@@ -236,8 +236,8 @@ AC_MESSAGE(545, AC_WARNING,
            "A run was refused: it has a limit on cost, and its model has no price.",
            "Give the model an AgentChatPrice, with zeros if it costs nothing, or remove cost= from the key's limits.")
 AC_MESSAGE(546, AC_INFO,
-           "A model did not make a title (AgentChatTitles), and the thread keeps its automatic one. Logged once a minute "
-           "by each child.",
+           "A model did not make a title (AgentChatTitles), and the thread keeps its automatic one. Logged once a "
+           "minute by each child.",
            "The line contains the cause. Nothing for a single line; agentchat_titles_total counts them.")
 AC_MESSAGE(601, AC_INFO,
            "A child process is ready to serve; the line lists its store, models, tools, agents and limits.",

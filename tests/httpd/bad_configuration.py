@@ -422,6 +422,12 @@ BAD = [
     ('fallbacks in a ring', 7,
      in_model('AgentChatFallback b', 'a') + in_model('AgentChatFallback c', 'b') + in_model('AgentChatFallback a', 'c'),
      "AgentChatFallback: the fallbacks form a ring: b, c, a, b; the last model of a chain must have no fallback"),
+    ('titles by an unknown model', 1, 'AgentChatTitles on model=smal\n' + MODEL,
+     "AgentChatTitles: model= names the model 'smal', which no <AgentChatModel> defines; known are gpt"),
+    ('titles of no tokens', 1, 'AgentChatTitles on max-tokens=1\n',
+     "AgentChatTitles: max-tokens: '1' is out of range; give 8 to 4096"),
+    ('titles by an unknown key', 1, 'AgentChatTitles on tokens=9\n',
+     "AgentChatTitles: 'tokens' is not a key of this directive; accepted are model, max-tokens, timeout, prompt"),
     ('a fallback in another currency', 4,
      in_model('AgentChatPrice input=1 output=2 currency=USD\nAgentChatFallback b', 'a')
      + in_model('AgentChatPrice input=1 output=2 currency=EUR', 'b'),

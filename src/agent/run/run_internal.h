@@ -228,8 +228,8 @@ json_t *ac_run_files_shown(const ac_run_t *run, const ac_model_t *model, ac_mode
 void ac_run_files_free(ac_run_t *run);
 
 /* ---- title.c: a title that a model makes after a thread's first answer ---- */
-/* Notes the thread's automatic title in run->load.title, if a model may replace it after this turn. loaded: the `out` of
- * TURN_LOAD; NULL: a new thread. */
+/* Notes the thread's automatic title in run->load.title, if a model may replace it after this turn.
+ * loaded: the `out` of TURN_LOAD; NULL: a new thread. */
 void ac_title_note(ac_run_t *run, const json_t *loaded);
 /* Of a run that is about to end; copies what it needs of the run. NULL: no title is to be made. */
 ac_title_t *ac_title_create(const ac_run_t *run);

@@ -13,7 +13,7 @@ static const char default_prompt[] =
 
 /* ---- the conversation for the model ---- */
 
-static void add_part(ac_buf_t *buf, const char *speaker, const char *text)
+static void title_add_part(ac_buf_t *buf, const char *speaker, const char *text)
 {
     size_t len = strlen(text);
     bool cut = len > AC_MAX_TITLE_PART;
@@ -53,8 +53,8 @@ json_t *ac_title_call_messages(const ac_run_t *run)
     json_t *messages = json_array();
     ac_buf_t text;
     ac_buf_init(&text, 4 * AC_MAX_TITLE_PART);
-    add_part(&text, "User", *question ? question : run->load.title);
-    add_part(&text, "Assistant", run->answer.text.data);
+    title_add_part(&text, "User", *question ? question : run->load.title);
+    title_add_part(&text, "Assistant", run->answer.text.data);
     ac_buf_str(&text, "Title of this conversation:");
     json_array_append_new(messages, title_message("system", conf->prompt ? conf->prompt : default_prompt));
     json_array_append_new(messages, title_message("user", text.data));

@@ -91,7 +91,7 @@ static char *unwrap(char *text)
     size_t len = strlen(text);
     for (size_t i = 0; i < N_PAIRS; i++) {
         size_t open = strlen(pairs[i].open), close = strlen(pairs[i].close);
-        if (len > open + close && strncmp(text, pairs[i].open, open) == 0 &&
+        if (len >= open + close && strncmp(text, pairs[i].open, open) == 0 &&
             strstr(text + open, pairs[i].close) == text + len - close) {
             text[len - close] = '\0';
             return text + open;
@@ -100,20 +100,15 @@ static char *unwrap(char *text)
     return text;
 }
 
-/* Without marks around it, a heading's marks, and "Title:" in front. */
-static char *title_text_strip(char *text)
+/* The text behind "Title:", which may be emphasized. */
+static char *skip_label(char *text)
 {
-    char *before;
-    do {
-        before = text;
-        cut_blanks(text);
-        text = skip_blanks(unwrap(text));
-        if (strncasecmp(text, "title:", 6) == 0) {
-            text += 6;
+    static const char *const labels[] = {"title:", "**title:**", "*title:*", "**title**:"};
+    for (size_t i = 0; i < sizeof(labels) / sizeof(*labels); i++) {
+        if (strncasecmp(text, labels[i], strlen(labels[i])) == 0) {
+            return text + strlen(labels[i]);
         }
-        text += strspn(text, "#");
-        text = skip_blanks(text);
-    } while (text != before);
+    }
     return text;
 }
 
@@ -126,6 +121,20 @@ static void cut_full_stop(char *text)
     }
 }
 
+/* Without marks around it, a heading's marks, and a label in front. */
+static char *title_text_strip(char *text)
+{
+    char *before;
+    do {
+        before = text;
+        cut_blanks(text);
+        cut_full_stop(text);
+        text = skip_blanks(skip_label(skip_blanks(unwrap(text))));
+        text = skip_blanks(text + strspn(text, "#"));
+    } while (text != before);
+    return text;
+}
+
 json_t *ac_title_text_clean(const char *answer)
 {
     json_t *valid = ac_json_text(answer), *title = NULL;
@@ -136,7 +145,6 @@ json_t *ac_title_text_clean(const char *answer)
         text = first_line(text);
         drop_directions(text);
         text = title_text_strip(text);
-        cut_full_stop(text);
         title = ac_record_title_cut(text);
     }
     free(copy);

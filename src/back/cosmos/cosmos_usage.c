@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Counting of usage in the Cosmos DB store. A run's entry in its owner's partition has `changing` from the run's
- * beginning until the run is counted, and `counted` afterwards: the row with which it was. `counted_title` is the row of
- * the title that was made after the run. The owner's sums, a document
+ * beginning until the run is counted, and `counted` afterwards: the row with which it was. `counted_title` is
+ * the row of the title that was made after the run. The owner's sums, a document
  * for each day and key of rows, are in the same partition. So one batch changes sums and entries, and a run is counted
  * once, however often and by whomever it is tried. One task for each owner counts all runs that wait for it:
  *
