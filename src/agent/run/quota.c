@@ -3,6 +3,7 @@
  * the way back. */
 #include "run_internal.h"
 
+#include <math.h>
 #include <string.h>
 
 static char *quota_copy(const char *text)
@@ -70,4 +71,59 @@ void ac_quota_publish(ac_quota_t *quota, const ac_reservation_t *started, const 
 const ac_quota_fields_t *ac_quota_fields(ac_quota_t *quota)
 {
     return quota ? atomic_load(&quota->fields) : NULL;
+}
+
+/* ---- what it counts ---- */
+
+int64_t ac_quota_money(double amount)
+{
+    double units = ceil(amount * (double)AC_COST_ONE - 1e-6);
+    return units < 0 ? 0 : units > (double)AC_MAX_LIMIT ? AC_MAX_LIMIT : (int64_t)units;
+}
+
+ac_quota_places_t ac_quota_places(const ac_quota_t *quota, const ac_agent_t *agent)
+{
+    ac_quota_places_t places = {.n = 0};
+    if (quota->scope) {
+        places.list[places.n++] = quota->scope;
+    }
+    if (quota->key) {
+        places.list[places.n++] = quota->key;
+    }
+    if (agent && agent->limits) {
+        places.list[places.n++] = agent->limits;
+    }
+    return places;
+}
+
+bool ac_quota_counts(const ac_agent_t *agent, const ac_limits_t *place, const ac_limit_t *limit)
+{
+    return place == agent->limits || ac_reservation_phase(limit) == AC_PHASE_RUN;
+}
+
+ac_reservation_t *ac_quota_want(const ac_quota_t *quota, const ac_agent_t *agent, const int64_t amounts[AC_N_MEASURES])
+{
+    ac_quota_places_t places = ac_quota_places(quota, agent);
+    ac_subject_t who = quota->subject;
+    ac_reservation_t *reservation = NULL;
+    who.agent = agent->id;
+    for (int i = 0; i < places.n; i++) {
+        for (int j = 0; j < places.list[i]->n; j++) {
+            const ac_limit_t *limit = &places.list[i]->list[j];
+            if (ac_quota_counts(agent, places.list[i], limit) && amounts[limit->measure] >= 0) {
+                ac_reservation_add(&reservation, places.list[i], limit, &who, amounts[limit->measure]);
+            }
+        }
+    }
+    return reservation;
+}
+
+bool ac_quota_wants_cost(const ac_reservation_t *reservation)
+{
+    for (int i = 0; reservation && i < reservation->n; i++) {
+        if (reservation->list[i].measure == AC_LIMIT_COST) {
+            return true;
+        }
+    }
+    return false;
 }

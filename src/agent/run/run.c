@@ -299,7 +299,7 @@ void ac_run_end(ac_run_t *run)
     ac_run_log_end(run);
     ac_run_slot_release(run);
     run_free(run);
-    ac_title_begin(title);
+    ac_title_begin(title, ac_run_slot_report_stop);
 }
 
 void ac_run_start(ac_engine_t *engine, ac_turn_t *turn, ac_follower_t *follower)

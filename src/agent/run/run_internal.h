@@ -123,13 +123,6 @@ void ac_run_limit_uncount(ac_run_t *run); /* at the end of the run */
 void ac_run_limit_resume(ac_run_t *run);  /* counts a resumed run and its further usage; refuses nothing */
 void ac_run_limit_release(ac_run_t *run); /* the run uses no more: releases the rest of the reservation */
 
-/* In billionths, rounded up, but not for the rounding error of a double. */
-int64_t ac_run_limit_money(double amount);
-/* What the call of a model that makes a title needs of the limits that also count the run: of those on tokens and cost.
- * NULL: there is none. */
-ac_reservation_t *ac_run_limit_want_title(const ac_quota_t *quota, const ac_agent_t *agent, int64_t tokens,
-                                          int64_t cost);
-
 /* ---- run_load.c ---- */
 void ac_run_load_enter(ac_run_t *run);
 void ac_run_load_refuse_busy(ac_err_t *err, const char *run_id); /* the thread's active run; NULL: not known */
@@ -233,7 +226,8 @@ void ac_run_files_free(ac_run_t *run);
 void ac_title_note(ac_run_t *run, const json_t *loaded);
 /* Of a run that is about to end; copies what it needs of the run. NULL: no title is to be made. */
 ac_title_t *ac_title_create(const ac_run_t *run);
-void ac_title_begin(ac_title_t *title); /* later, from the ready list; NULL is allowed */
+/* Begins later, from the ready list; NULL is allowed. left: called when the title has gone. */
+void ac_title_begin(ac_title_t *title, void (*left)(ac_engine_t *engine));
 
 /* ---- title_text.c; pure ---- */
 /* The title in a model's answer: its first line, without the marks that models put around it, at most AC_MAX_TITLE
@@ -241,6 +235,19 @@ void ac_title_begin(ac_title_t *title); /* later, from the ready list; NULL is a
 json_t *ac_title_text_clean(const char *answer);
 
 /* ---- quota.c ---- */
+/* In billionths, rounded up, but not for the rounding error of a double. */
+int64_t ac_quota_money(double amount);
+typedef struct ac_quota_places_t { /* where limits of a run are configured */
+    const ac_limits_t *list[3];
+    int n;
+} ac_quota_places_t;
+ac_quota_places_t ac_quota_places(const ac_quota_t *quota, const ac_agent_t *agent); /* agent NULL: not known yet */
+/* Whether a limit of this place counts runs once their agent is known. */
+bool ac_quota_counts(const ac_agent_t *agent, const ac_limits_t *place, const ac_limit_t *limit);
+/* A reservation of these amounts with all limits that count the agent's runs; amount -1: not of this measure. NULL:
+ * there is no such limit. */
+ac_reservation_t *ac_quota_want(const ac_quota_t *quota, const ac_agent_t *agent, const int64_t amounts[AC_N_MEASURES]);
+bool ac_quota_wants_cost(const ac_reservation_t *reservation); /* one of its limits is on the cost; NULL: false */
 /* Publishes the fields of the reservations: when the run began, and before its model call; each may be NULL. Counts
  * once. */
 void ac_quota_publish(ac_quota_t *quota, const ac_reservation_t *started, const ac_reservation_t *reserved);

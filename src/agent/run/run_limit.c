@@ -3,15 +3,7 @@
  * never stops a run that has begun. */
 #include "run_internal.h"
 
-#include <math.h>
-
 /* ---- what it may take ---- */
-
-int64_t ac_run_limit_money(double amount)
-{
-    double units = ceil(amount * (double)AC_COST_ONE - 1e-6);
-    return units < 0 ? 0 : units > (double)AC_MAX_LIMIT ? AC_MAX_LIMIT : (int64_t)units;
-}
 
 /* The first model without a price among the agent's model and its fallbacks; NULL: all have one. */
 static const ac_model_t *find_unpriced(const ac_run_t *run)
@@ -45,40 +37,14 @@ static void estimate(const ac_run_t *run, int64_t amounts[AC_N_MEASURES])
     json_decref(offered);
     amounts[AC_LIMIT_REQUESTS] = amounts[AC_LIMIT_STREAMS] = amounts[AC_LIMIT_RUNS] = 1;
     amounts[AC_LIMIT_TOKENS] = usage.prompt + usage.completion;
-    amounts[AC_LIMIT_COST] = ac_run_limit_money(json_number_value(json_object_get(cost, "amount")));
+    amounts[AC_LIMIT_COST] = ac_quota_money(json_number_value(json_object_get(cost, "amount")));
     json_decref(cost);
-}
-
-typedef struct places_t { /* the limits of a run, by scope */
-    const ac_limits_t *list[3];
-    int n;
-} places_t;
-
-static places_t places_of_request(const ac_quota_t *quota)
-{
-    places_t places = {.n = 0};
-    if (quota->scope) {
-        places.list[places.n++] = quota->scope;
-    }
-    if (quota->key) {
-        places.list[places.n++] = quota->key;
-    }
-    return places;
-}
-
-static places_t places_of(const ac_quota_t *quota, const ac_agent_t *agent)
-{
-    places_t places = places_of_request(quota);
-    if (agent->limits) {
-        places.list[places.n++] = agent->limits;
-    }
-    return places;
 }
 
 /* The reservation of runs=, made before the agent is known. NULL: no such limit. */
 static ac_reservation_t *want_start(const ac_run_t *run)
 {
-    places_t places = places_of_request(run->turn->quota);
+    ac_quota_places_t places = ac_quota_places(run->turn->quota, NULL);
     ac_reservation_t *reservation = NULL;
     for (int i = 0; i < places.n; i++) {
         for (int j = 0; j < places.list[i]->n; j++) {
@@ -99,56 +65,12 @@ static void lift(ac_reservation_t *reservation)
     }
 }
 
-static bool is_mine(const ac_agent_t *agent, const ac_limits_t *place, const ac_limit_t *limit)
-{
-    return place == agent->limits || ac_reservation_phase(limit) == AC_PHASE_RUN;
-}
-
-/* The reservation of all other limits. NULL: no limit. *pcost: one of them limits the cost. */
-static ac_reservation_t *want(const ac_run_t *run, const int64_t amounts[AC_N_MEASURES], bool *pcost)
-{
-    places_t places = places_of(run->turn->quota, run->agent);
-    ac_subject_t who = run->turn->quota->subject;
-    ac_reservation_t *reservation = NULL;
-    who.agent = run->agent->id;
-    for (int i = 0; i < places.n; i++) {
-        for (int j = 0; j < places.list[i]->n; j++) {
-            const ac_limit_t *limit = &places.list[i]->list[j];
-            if (!is_mine(run->agent, places.list[i], limit)) {
-                continue;
-            }
-            ac_reservation_add(&reservation, places.list[i], limit, &who, amounts[limit->measure]);
-            *pcost = *pcost || limit->measure == AC_LIMIT_COST;
-        }
-    }
-    return reservation;
-}
-
-ac_reservation_t *ac_run_limit_want_title(const ac_quota_t *quota, const ac_agent_t *agent, int64_t tokens,
-                                          int64_t cost)
-{
-    ac_reservation_t *reservation = NULL;
-    ac_subject_t who = quota->subject;
-    places_t places = places_of(quota, agent);
-    who.agent = agent->id;
-    for (int i = 0; i < places.n; i++) {
-        for (int j = 0; j < places.list[i]->n; j++) {
-            const ac_limit_t *limit = &places.list[i]->list[j];
-            bool counts_cost = limit->measure == AC_LIMIT_COST;
-            if (is_mine(agent, places.list[i], limit) && (counts_cost || limit->measure == AC_LIMIT_TOKENS)) {
-                ac_reservation_add(&reservation, places.list[i], limit, &who, counts_cost ? cost : tokens);
-            }
-        }
-    }
-    return reservation;
-}
-
 static bool has_any(const ac_run_t *run)
 {
-    places_t places = places_of(run->turn->quota, run->agent);
+    ac_quota_places_t places = ac_quota_places(run->turn->quota, run->agent);
     for (int i = 0; i < places.n; i++) {
         for (int j = 0; j < places.list[i]->n; j++) {
-            if (is_mine(run->agent, places.list[i], &places.list[i]->list[j])) {
+            if (ac_quota_counts(run->agent, places.list[i], &places.list[i]->list[j])) {
                 return true;
             }
         }
@@ -235,7 +157,6 @@ static void on_counted(void *baton, apr_status_t status, const ac_err_t *err)
 void ac_run_limit_admit(ac_run_t *run, const char *cause)
 {
     int64_t amounts[AC_N_MEASURES];
-    bool cost = false;
     ac_err_t err;
     ac_err_init(&err);
     /* A restarted run keeps its first reservation. */
@@ -247,8 +168,8 @@ void ac_run_limit_admit(ac_run_t *run, const char *cause)
         return;
     }
     estimate(run, amounts);
-    run->limits.reserved = want(run, amounts, &cost);
-    const ac_model_t *unpriced = cost ? find_unpriced(run) : NULL;
+    run->limits.reserved = ac_quota_want(run->turn->quota, run->agent, amounts);
+    const ac_model_t *unpriced = ac_quota_wants_cost(run->limits.reserved) ? find_unpriced(run) : NULL;
     if (unpriced) {
         free(run->limits.reserved);
         run->limits.reserved = NULL;
@@ -282,8 +203,7 @@ void ac_run_limit_spend(ac_run_t *run)
     }
     ac_counters_t *counters = run->engine->counters;
     json_t *cost = ac_run_cost_json(run);
-    int64_t spent = ac_run_limit_money(json_number_value(json_object_get(cost, "amount"))),
-            tokens = run->cost.usage.total;
+    int64_t spent = ac_quota_money(json_number_value(json_object_get(cost, "amount"))), tokens = run->cost.usage.total;
     json_decref(cost);
     ac_counters_spend(counters, run->limits.reserved, AC_LIMIT_TOKENS, tokens - run->limits.spent_tokens);
     ac_counters_spend(counters, run->limits.reserved, AC_LIMIT_COST, spent - run->limits.spent_cost);
@@ -346,15 +266,14 @@ void ac_run_limit_resume(ac_run_t *run)
 {
     static const int64_t itself[AC_N_MEASURES] = {[AC_LIMIT_STREAMS] = 1, [AC_LIMIT_RUNS] = 1};
     json_t *spent = ac_run_cost_json(run);
-    bool cost = false;
     run->limits.spent_tokens = run->cost.usage.total;
-    run->limits.spent_cost = ac_run_limit_money(json_number_value(json_object_get(spent, "amount")));
+    run->limits.spent_cost = ac_quota_money(json_number_value(json_object_get(spent, "amount")));
     json_decref(spent);
     if (!run->engine->counters || !run->turn->quota) {
         return;
     }
     take_again(run, want_start(run), &run->limits.started);
     if (has_any(run)) {
-        take_again(run, want(run, itself, &cost), &run->limits.reserved);
+        take_again(run, ac_quota_want(run->turn->quota, run->agent, itself), &run->limits.reserved);
     }
 }

@@ -78,6 +78,7 @@ void ac_title_log(ac_title_t *title, const char *why, const ac_err_t *err)
 static void title_free(ac_title_t *title)
 {
     ac_engine_t *engine = title->engine;
+    void (*left)(ac_engine_t *) = title->left;
     ac_title_t **at = &engine->titles.list;
     while (*at != title) {
         at = &(*at)->next;
@@ -97,7 +98,7 @@ static void title_free(ac_title_t *title)
     ac_quota_unref(title->quota);
     ac_agents_unref(title->agents);
     free(title);
-    ac_run_slot_report_stop(engine);
+    left(engine);
 }
 
 static void title_free_later(void *baton)
@@ -209,17 +210,6 @@ static void on_reserved(void *baton, apr_status_t status, const ac_err_t *err)
     }
 }
 
-/* false: there is a budget, and the model has no price. */
-static bool is_priced(const ac_title_t *title, bool known)
-{
-    for (int i = 0; !known && i < title->reserved->n; i++) {
-        if (title->reserved->list[i].measure == AC_LIMIT_COST) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static void title_reserve(void *baton)
 {
     ac_title_t *title = baton;
@@ -230,14 +220,19 @@ static void title_reserve(void *baton)
     ac_err_t err;
     ac_err_init(&err);
     if (counters && title->quota) {
-        title->reserved = ac_run_limit_want_title(title->quota, title->agent, most.prompt + most.completion,
-                                                  ac_run_limit_money(known ? amount : 0));
+        int64_t amounts[AC_N_MEASURES];
+        for (int i = 0; i < AC_N_MEASURES; i++) {
+            amounts[i] = -1; /* a title is no run, and no request */
+        }
+        amounts[AC_LIMIT_TOKENS] = most.prompt + most.completion;
+        amounts[AC_LIMIT_COST] = ac_quota_money(known ? amount : 0);
+        title->reserved = ac_quota_want(title->quota, title->agent, amounts);
     }
     if (!title->reserved) {
         ac_title_call_begin(title);
         return;
     }
-    if (!is_priced(title, known)) {
+    if (!known && ac_quota_wants_cost(title->reserved)) {
         ac_debug("title after run[%s]: there is a budget, and model[%s] has no price", title->run_id, title->model->id);
         free(title->reserved);
         title->reserved = NULL;
@@ -294,9 +289,10 @@ ac_title_t *ac_title_create(const ac_run_t *run)
     return title;
 }
 
-void ac_title_begin(ac_title_t *title)
+void ac_title_begin(ac_title_t *title, void (*left)(ac_engine_t *engine))
 {
     if (title) {
+        title->left = left;
         ac_loop_ready_set(title->engine->loop, &title->ready, title_reserve, title);
     }
 }

@@ -29,6 +29,7 @@ struct ac_title_t {
     unsigned outcome;     /* AC_TITLE_SET and others */
     int n_ops;            /* completions that will still come back */
     bool answering, ended;
+    void (*left)(ac_engine_t *engine); /* called when it has gone */
     ac_title_t *next;
 };
 

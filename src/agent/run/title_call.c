@@ -131,7 +131,7 @@ static void title_note_end(ac_title_t *title, const ac_model_end_t *end, ac_brea
             amount = 0;
         }
         ac_counters_spend(counters, title->reserved, AC_LIMIT_TOKENS, title->usage.total);
-        ac_counters_spend(counters, title->reserved, AC_LIMIT_COST, ac_run_limit_money(amount));
+        ac_counters_spend(counters, title->reserved, AC_LIMIT_COST, ac_quota_money(amount));
     }
 }
 
