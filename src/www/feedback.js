@@ -1,55 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
-// Thumbs up and down of an answer, and the box for the reason.
-import { el, iconButton } from './dom.js';
+// What the thumbs of an answer do, and the box for the reason. Loaded when the first of them is wanted.
+import { el } from './dom.js';
 import { t } from './strings.js';
 import { wordsOf } from './words.js';
 
 const REASONS = ['incorrect', 'unhelpful', 'incomplete', 'unsafe', 'other'];
 
 export class Feedback {
-  #client; #grown; #message = null; #feedback = null; #up; #down; #form = null;
+  #turn; #form = null;
 
-  /** @param {Object} client @param {function(): void} grown called when the box is shown */
-  constructor(client, grown) {
-    this.#client = client;
-    this.#grown = grown;
-    this.#up = iconButton('thumb-up', t('feedback.up'), () => this.#press('up'), { 'aria-pressed': 'false' });
-    this.#down = iconButton('thumb-down', t('feedback.down'), () => this.#press('down'), { 'aria-pressed': 'false' });
-    this.buttons = [this.#up, this.#down];
-    this.show(null);
-  }
+  /** @param {Object} turn the answer (turn.js): its message, feedback, thumbs and actions */
+  constructor(turn) { this.#turn = turn; }
 
-  /** @param {?Object} message the stored answer; without one it cannot be rated */
-  show(message) {
-    if (message?.feedback || message?.id !== this.#message?.id) this.#feedback = message?.feedback ?? null;
-    this.#message = message;
-    this.#paint();
-  }
+  get #down() { return this.#turn.thumbs[1]; }
 
-  #paint() {
-    const message = this.#message;
-    for (const button of this.buttons) button.hidden = !message?.id;
-    for (const [name, button] of [['up', this.#up], ['down', this.#down]]) {
-      button.setAttribute('aria-pressed', String(this.#feedback?.rating === name));
-    }
-  }
-
-  async #press(rating) {
+  /** @param {'up'|'down'} rating */
+  async press(rating) {
     this.#form?.remove();
-    const wanted = this.#feedback?.rating === rating ? null : rating;
+    const wanted = this.#turn.feedback?.rating === rating ? null : rating;
     if (await this.#send({ rating: wanted }) && wanted === 'down') this.#ask();
   }
 
   async #send(feedback) {
-    const { id, thread_id } = this.#message, before = this.#feedback;
-    this.#feedback = feedback.rating ? feedback : null;
-    this.#paint();
+    const { id, thread_id } = this.#turn.message, before = this.#turn.feedback;
+    this.#turn.rated(feedback.rating ? feedback : null);
     try {
-      await this.#client.rate(id, { ...feedback, ...(thread_id ? { thread_id } : {}) });
+      await this.#turn.actions.client.rate(id, { ...feedback, ...(thread_id ? { thread_id } : {}) });
       return true;
     } catch (error) {
-      this.#feedback = before;
-      this.#paint();
+      this.#turn.rated(before);
       this.#say(wordsOf(error), 'failure');
       return false;
     }
@@ -59,12 +38,12 @@ export class Feedback {
     this.#form?.remove();
     this.#form = el(`p.note.${kind}`, { role: 'status', text });
     this.#down.closest('.turn-foot').after(this.#form);
-    this.#grown();
+    this.#turn.actions.grown();
   }
 
   #ask() {
-    const { reason: given, comment: said } = this.#feedback, choices = REASONS.map(reason => el('label.choice', {},
-      el('input', { type: 'radio', name: `reason-${this.#message.id}`, value: reason, checked: reason === given }), t(`feedback.${reason}`)));
+    const { reason: given, comment: said } = this.#turn.feedback, choices = REASONS.map(reason => el('label.choice', {},
+      el('input', { type: 'radio', name: `reason-${this.#turn.message.id}`, value: reason, checked: reason === given }), t(`feedback.${reason}`)));
     const comment = el('textarea', { rows: 2, maxLength: 4000, dir: 'auto', value: said ?? '', 'aria-label': t('feedback.comment'),
       placeholder: t('feedback.comment') });
     const end = () => { this.#form.remove(); this.#down.focus(); };
@@ -83,6 +62,6 @@ export class Feedback {
       el('button.primary', { type: 'submit', text: t('send') })));
     this.#down.closest('.turn-foot').after(this.#form);
     this.#form.querySelector('input').focus();
-    this.#grown();
+    this.#turn.actions.grown();
   }
 }

@@ -5,10 +5,10 @@ import { Announcer } from './announcer.js';
 import { Composer, DRAFT, touch } from './composer.js';
 import { Conversation } from './conversation.js';
 import { $, el, visible } from './dom.js';
+import { use, wireLate } from './late.js';
 import { notice, showConnection, toast } from './notices.js';
-import { settings } from './settings.js';
+import { keyOf, settings } from './settings.js';
 import { wireShortcuts } from './shortcuts.js';
-import { askToSignIn, keyOf, signOut, wireSignIn } from './sign-in.js';
 import { t, translate } from './strings.js';
 import { wireTheme } from './theme.js';
 import { ThreadList } from './threads.js';
@@ -16,6 +16,7 @@ import { whenOf, wordsOf } from './words.js';
 
 const FOLDED = 'agentchat.folded', START_MS = 3000;
 const narrow = matchMedia('(max-width: 760px)');
+const signIn = error => use('sign-in', ({ askToSignIn }) => askToSignIn(error));
 
 class Page {
   constructor() {
@@ -80,17 +81,17 @@ class Page {
     $('agent').addEventListener('change', () => {
       if (!this.conversation.threadId && !this.conversation.busy) this.conversation.open(null);
     });
-    $('sign-out').addEventListener('click', () => { $('text').value = ''; signOut(DRAFT); });
+    $('sign-out').addEventListener('click', () => { $('text').value = ''; use('sign-in', ({ signOut }) => signOut(DRAFT)); });
     $('skip-list').addEventListener('click', () => this.composer.focus());
     $('skip-back').addEventListener('click', () => { this.#list(true); $('new').focus(); });
     narrow.addEventListener('change', () => this.#drawer(false));
     document.body.classList.toggle('folded', Boolean(localStorage.getItem(FOLDED)));
     this.#drawer(false);
     wireTheme();
-    wireSignIn();
+    wireLate();
     wireShortcuts([
       { key: 'O', shift: true, label: 'newConversation', does: () => this.#go(null) },
-      { key: 'K', label: 'keys.search', does: async () => (await import('./search.js')).open(this) },
+      { key: 'K', label: 'keys.search', does: () => use('search', ({ open }) => open(this)) },
       { key: 'S', shift: true, label: 'keys.list', does: () => this.#list(!this.#listed) },
     ], event => this.#escape(event));
   }
@@ -116,7 +117,7 @@ class Page {
     this.#drawer(false);
     notice('');
     this.composer.open(id);
-    if (!touch.matches && !$('sign-in').open) this.composer.focus();
+    if (!touch.matches && !document.querySelector('dialog[open]')) this.composer.focus();
   }
 
   #go(id) {
@@ -226,7 +227,7 @@ class Page {
   }
 
   failed(error) {
-    if (error.wantsSignIn) askToSignIn(error);
+    if (error.wantsSignIn) signIn(error);
     else if (error.status === 404 && this.conversation.threadId) {
       toast(t('conversationGone'));
       this.#go(null);
@@ -235,7 +236,7 @@ class Page {
 
   /** The server did not accept a message; its text is in the box again. */
   refused(error) {
-    if (error.wantsSignIn) askToSignIn(error);
+    if (error.wantsSignIn) signIn(error);
     else {
       const reason = this.composer.attach?.reasonOf(error) ?? wordsOf(error);
       notice(error.retryAfter ? t('sendAt', { reason, time: whenOf(error.retryAfter) }) : reason);

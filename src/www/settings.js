@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The administrator's config.json: docs/chat-page.md has its members.
+// The administrator's config.json: docs/chat-page.md has its members. And the user's key, which is kept in this tab's session storage.
 
 async function read() {
   try {
@@ -11,3 +11,7 @@ async function read() {
 }
 
 export const settings = await read();
+
+export const KEY = 'agentchat.key';
+
+export const keyOf = () => sessionStorage.getItem(KEY);

@@ -1,20 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The keyboard shortcuts of the page, and the dialog that lists them.
-import { $, composing, el } from './dom.js';
-import { t } from './strings.js';
-
-const isMac = /Mac|iP(hone|ad)/.test(navigator.platform);
+// The keyboard shortcuts of the page.
+import { $, composing } from './dom.js';
+import { use } from './late.js';
 
 /**
  * @param {{key: string, shift?: boolean, label: string, does: function(): void}[]} keys each with Ctrl, or ⌘ on a Mac
  * @param {function(KeyboardEvent): void} escape
  */
 export function wireShortcuts(keys, escape) {
-  const control = isMac ? '⌘' : t('keys.control'), shift = t('keys.shift'), esc = t('keys.escape'), enter = t('keys.enter');
-  const row = (names, label) => el('div', {}, el('dt', {}, ...names.map(name => el('kbd', { text: name }))), el('dd', { text: t(label) }));
-  $('keys-list').append(...keys.map(one => row([control, ...(one.shift ? [shift] : []), one.key], one.label)),
-    row([shift, esc], 'keys.message'), row([esc], 'keys.stop'), row([shift, enter], 'keys.line'), row(['?'], 'keys.these'));
-  const show = () => $('keys').showModal();
+  const show = () => use('keys', ({ showKeys }) => showKeys(keys));
   $('keys-open').addEventListener('click', show);
   document.addEventListener('keydown', event => {
     if (composing(event) || event.defaultPrevented || document.querySelector('dialog[open]')) return;

@@ -1,33 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
-// The dialog for signing in, signing out, and the key, which is kept in this tab's session storage.
-import { $ } from './dom.js';
-import { settings } from './settings.js';
+// The dialog for signing in, and signing out. Loaded when one of them is wanted.
+import { $, el } from './dom.js';
+import { KEY, keyOf, settings } from './settings.js';
 import { t } from './strings.js';
-
-const KEY = 'agentchat.key';
-
-export const keyOf = () => sessionStorage.getItem(KEY);
 
 /** An address of config.json; `{here}` in it is where to come back to. */
 function addressOf(text) { return new URL(text.replaceAll('{here}', encodeURIComponent(location.href)), document.baseURI).href; }
 
-export function wireSignIn() {
-  $('sign-in-form').addEventListener('submit', event => {
+function make() {
+  const key = el('input', { id: 'key', type: 'password', autocomplete: 'off', spellcheck: false, required: true, autofocus: true });
+  const form = el('form', { id: 'sign-in-form', onsubmit: event => {
     event.preventDefault();
-    const key = $('key').value.trim();
-    if (!key) return;
-    sessionStorage.setItem(KEY, key);
+    if (!key.value.trim()) return;
+    sessionStorage.setItem(KEY, key.value.trim());
     location.reload();
-  });
+  } },
+  el('p', { id: 'sign-in-word', role: 'alert', hidden: true }), el('label', { htmlFor: 'key', text: t('signIn.key') }), key,
+  el('p.hint', { text: t('signIn.kept') }), el('button.primary', { type: 'submit', text: t('signIn') }));
+  const dialog = el('dialog', { id: 'sign-in', 'aria-labelledby': 'sign-in-title' }, el('h2', { id: 'sign-in-title', text: t('signIn') }), form,
+    el('div', { id: 'sign-in-else' }, el('p.hint', { text: t('signIn.ended') }),
+      el('a.primary', { id: 'sign-in-link', text: t('signIn') }),
+      el('button.primary', { id: 'sign-in-again', type: 'button', text: t('signIn.reload'), onclick: () => location.reload() })));
   // Without a sign-in the page has no content. A browser closes the dialog all the same when Esc is pressed twice.
-  $('sign-in').addEventListener('cancel', event => event.preventDefault());
-  $('sign-in').addEventListener('close', () => $('sign-in').showModal());
-  $('sign-in-again').addEventListener('click', () => location.reload());
+  dialog.addEventListener('cancel', event => event.preventDefault());
+  dialog.addEventListener('close', () => dialog.showModal());
+  document.body.append(dialog);
+  return dialog;
 }
 
 /** By the address that config.json names; by a key, where the API itself asks for one; else by loading the page again. */
 export function askToSignIn({ code, scheme }) {
-  if ($('sign-in').open) return;
+  const dialog = $('sign-in') ?? make();
+  if (dialog.open) return;
   const { sign_in: address } = settings, byKey = !address && code === 'unauthenticated' && scheme === 'bearer';
   $('sign-in-word').textContent = byKey && keyOf() ? t('signIn.refused') : '';
   $('sign-in-word').hidden = !$('sign-in-word').textContent;
@@ -37,7 +41,7 @@ export function askToSignIn({ code, scheme }) {
   $('sign-in-link').hidden = !address;
   $('sign-in-again').hidden = Boolean(address);
   if (address) $('sign-in-link').href = addressOf(address);
-  $('sign-in').showModal();
+  dialog.showModal();
 }
 
 /** Loads the page again, so that no data of this user is left on it. @param {string} drafts the beginning of their names */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The list of conversations: loads more when its end is in view; search by title, rename in place, delete with undo.
-import { $, composing, el, iconButton, visible } from './dom.js';
-import { toast } from './notices.js';
+// The list of conversations: loads more when its end is in view; search by title. thread-menu.js has what can be done with one of them.
+import { $, el, iconButton, visible } from './dom.js';
+import { use } from './late.js';
 import { t } from './strings.js';
 
 const PAGE = 30, ALL = 100, AGAIN_MS = 5000;
@@ -21,14 +21,14 @@ function byUse(a, b) {
 }
 
 export class ThreadList {
-  #app; #list; #search; #end; #threads = []; #nodes = new Map(); #next = null; #more = true; #loading = null; #active = null; #status = 'active';
+  #list; #search; #end; #threads = []; #nodes = new Map(); #next = null; #more = true; #loading = null; #active = null; #status = 'active';
 
   constructor(app) {
-    this.#app = app;
+    this.app = app;
     this.#list = $('threads');
     this.#search = $('search');
     this.#end = $('threads-end');
-    this.#search.addEventListener('input', () => { this.#show(); this.#fill(); });
+    this.#search.addEventListener('input', () => { this.show(); this.#fill(); });
     $('archive').addEventListener('click', () => this.#archived());
     new IntersectionObserver(entries => entries.some(entry => entry.isIntersecting) && this.more(),
       { root: $('threads-box'), rootMargin: '300px' }).observe(this.#end);
@@ -46,7 +46,7 @@ export class ThreadList {
     this.#next = null;
     this.#more = true;
     this.#loading = null;
-    this.#show();
+    this.show();
     this.more();
   }
 
@@ -65,10 +65,10 @@ export class ThreadList {
   }
 
   async #load(where, first) {
-    const status = this.#status, list = more => this.#app.client.threads({ order: 'updated', status, ...more });
+    const status = this.#status, list = more => this.app.client.threads({ order: 'updated', status, ...more });
     try {
       const [page, pinned] = await Promise.all([list(where), where.after ? null : list({ pinned: true, limit: ALL })]);
-      this.#app.connected();
+      this.app.connected();
       if (status !== this.#status) return;
       if (pinned) page.data = [...new Map([...pinned.data, ...page.data].map(thread => [thread.id, thread])).values()];
       const known = new Set(page.data.map(thread => thread.id));
@@ -79,12 +79,12 @@ export class ThreadList {
       }
       this.#threads = first ? [...page.data, ...others] : [...others, ...page.data];
       this.#threads.sort(byUse);
-      this.#show();
+      this.show();
     } catch (error) {
       if (first && error.transient) return;     // at the next refresh
       this.#more = false;
-      if (!error.transient) { this.#app.failed(error); return; }
-      this.#app.waits(error);
+      if (!error.transient) { this.app.failed(error); return; }
+      this.app.waits(error);
       setTimeout(() => { this.#more = true; this.#fill(); }, error.retryAfter ?? AGAIN_MS);
     }
   }
@@ -102,15 +102,21 @@ export class ThreadList {
     if (at >= 0) this.#threads[at] = thread;
     else this.#threads.push(thread);
     this.#threads.sort(byUse);
-    this.#show();
+    this.show();
   }
 
   remove(id) {
     this.#threads = this.#threads.filter(thread => thread.id !== id);
-    this.#show();
+    this.show();
   }
 
-  titleOf(id) { return this.#threads.find(thread => thread.id === id)?.title ?? ''; }
+  threadOf(id) { return this.#threads.find(thread => thread.id === id); }
+
+  titleOf(id) { return this.threadOf(id)?.title ?? ''; }
+
+  nodeOf(id) { return this.#nodes.get(id); }
+
+  get isArchive() { return this.#status === 'archived'; }
 
   /** @param {string?} id of the open thread */
   mark(id) {
@@ -125,7 +131,7 @@ export class ThreadList {
     else link.removeAttribute('aria-current');
   }
 
-  #show() {
+  show() {
     const groups = [], found = this.#threads.filter(thread => this.#matches(thread));
     for (const thread of found) {
       const age = ageOf(thread);
@@ -147,96 +153,14 @@ export class ThreadList {
     const fresh = el('li.thread', {},
       el('a', { href: `#/${thread.id}`, text: title, title, dir: 'auto' }),
       el('div.thread-actions', {},
-        iconButton('edit', t('rename', { title }), () => this.#rename(thread.id)),
-        iconButton('trash', t('delete', { title }), () => this.#delete(thread.id)),
-        iconButton('more', t('more', { title }), event => this.#menu(event.currentTarget, thread.id),
+        iconButton('edit', t('rename', { title }), () => use('thread-menu', ({ rename }) => rename(this, thread.id))),
+        iconButton('trash', t('delete', { title }), () => use('thread-menu', ({ remove }) => remove(this, thread.id))),
+        iconButton('more', t('more', { title }), ({ currentTarget }) => use('thread-menu', ({ menu }) => menu(this, thread.id, currentTarget)),
           { 'aria-haspopup': 'menu', 'aria-expanded': 'false' })));
     fresh.dataset.title = title;
     node?.replaceWith(fresh);
     this.#nodes.set(thread.id, fresh);
     this.#state(fresh, thread.id);
     return fresh;
-  }
-
-  #rename(id) {
-    const node = this.#nodes.get(id), title = this.titleOf(id);
-    const field = el('input.rename', { value: title, maxLength: 200, dir: 'auto', 'aria-label': t('title') });
-    let ended = false;
-    const end = async save => {
-      if (ended) return;
-      ended = true;
-      const wanted = field.value.trim();
-      delete node.dataset.title;
-      field.remove();
-      try {
-        const changes = save && wanted && wanted !== title;
-        const thread = changes ? await this.#app.client.renameThread(id, wanted) : this.#threads.find(one => one.id === id);
-        this.put(thread);
-        if (changes) this.#app.threadChanged(thread);
-      } catch (error) {
-        this.#show();
-        this.#app.failed(error);
-      }
-      this.#nodes.get(id)?.querySelector('a')?.focus();
-    };
-    field.addEventListener('keydown', event => {
-      if (composing(event)) return;
-      if (event.key === 'Enter') end(true);
-      if (event.key === 'Escape') { event.stopPropagation(); end(false); }
-    });
-    field.addEventListener('blur', () => end(true));
-    node.replaceChildren(field);
-    field.select();
-  }
-
-  /** The file of the menu is loaded when it is first opened. */
-  async #menu(button, id) {
-    const { save, showMenu } = await import('./thread-menu.js');
-    const thread = this.#threads.find(one => one.id === id), { client } = this.#app;
-    const file = format => save(client, `/threads/${id}/export?format=${format}`, `${id}.${format === 'json' ? 'json' : 'md'}`)
-      .catch(error => this.#app.failed(error));
-    showMenu(button, [
-      { name: 'pin', label: t(thread.pinned ? 'unpin' : 'pin'), does: () => this.#change(id, { pinned: !thread.pinned }) },
-      this.#status === 'active' ? { name: 'archive', label: t('archive.put'), does: () => this.#change(id, { status: 'archived' }) }
-        : { name: 'archive', label: t('archive.take'), does: () => this.#change(id, { status: 'active' }) },
-      { name: 'save', label: t('save.markdown'), does: () => file('markdown') },
-      { name: 'save', label: t('save.json'), does: () => file('json') },
-    ]);
-  }
-
-  async #change(id, members) {
-    const next = this.#nodes.get(id)?.nextElementSibling?.querySelector('a') ?? $('new');
-    const title = visible(this.titleOf(id) || t('newConversation'));
-    try {
-      const thread = await this.#app.client.updateThread(id, members);
-      this.put(thread);
-      this.#app.threadChanged(thread);
-      if (members.status === 'archived') {
-        toast(t('archived', { title }), t('undo'), () => this.#change(id, { status: 'active' }), next);
-      } else this.#nodes.get(id)?.querySelector('[aria-haspopup]')?.focus();
-    } catch (error) {
-      this.#app.failed(error);
-    }
-  }
-
-  async #delete(id) {
-    const title = visible(this.titleOf(id) || t('newConversation'));
-    const next = this.#nodes.get(id)?.nextElementSibling?.querySelector('a') ?? $('new');
-    try {
-      await this.#app.client.deleteThread(id);
-    } catch (error) {
-      this.#app.failed(error);
-      return;
-    }
-    this.remove(id);
-    this.#app.threadGone(id);
-    toast(t('deleted', { title }), t('undo'), async () => {
-      try {
-        this.put(await this.#app.client.restoreThread(id));
-        this.#app.threadBack(id);
-      } catch (error) {
-        this.#app.failed(error);
-      }
-    }, next);
   }
 }

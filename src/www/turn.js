@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // One message of a conversation on the page: the user's, or an answer that grows.
-import { Branches, editor } from './branches.js';
+import { Branches } from './branches.js';
 import { copyText, el, icon, iconButton, visible } from './dom.js';
-import { Feedback } from './feedback.js';
+import { use } from './late.js';
 import { namesToCome } from './markdown.js';
 import { Rendered } from './render.js';
 import { has, locale, number, t } from './strings.js';
 import { Trace, callList, duration } from './trace.js';
 import { detailOf, wordsOf } from './words.js';
 
+const THUMBS = ['up', 'down'];
 const DEAR = 8, REST = 25;              // milliseconds: half a frame, the limit for rendering, and one and a half
 
 const clock = new Intl.DateTimeFormat(locale, { dateStyle: 'medium', timeStyle: 'short' });
@@ -42,7 +43,8 @@ export class UserTurn {
     this.files = files;
     this.message = null;                // as it is stored
     this.branches = new Branches(actions.choose);
-    this.editing = iconButton('edit', t('editMessage'), () => this.#edit(actions));
+    this.editing = iconButton('edit', t('editMessage'), () => use('editor', ({ editor }) => this.#edit(editor, actions)),
+      { 'data-late': 'editor' });
     this.node = el('article.turn.mine', {},
       el('h2.offscreen', { text: t('youWrote') }),
       el('div.bubble', { text, dir: 'auto', hidden: !text }),
@@ -68,8 +70,9 @@ export class UserTurn {
     this.branches.show(message);
   }
 
-  #edit(actions) {
+  #edit(editor, actions) {
     const bubble = this.node.querySelector('.bubble'), foot = this.node.querySelector('.turn-foot');
+    if (foot.hidden) return;
     const form = editor(this.text, actions.edit, () => {
       form.remove();
       bubble.hidden = !this.text;
@@ -82,7 +85,8 @@ export class UserTurn {
 }
 
 export class AnswerTurn {
-  #pending = ''; #frame = 0; #rests = 0; #said = ''; #calls; #rendered; #prose; #foot; #figures; #note = null; #copying; #steps = null; #sources = false;
+  #pending = ''; #frame = 0; #rests = 0; #said = ''; #calls; #rendered; #prose; #foot; #figures; #note = null; #copying; #steps = null;
+  #sources = false; #rating = null;
 
   /**
    * @param {string} name whose answer
@@ -96,11 +100,13 @@ export class AnswerTurn {
     this.branches = new Branches(actions.choose);
     this.trace = new Trace(actions.decide, () => this.#place());
     this.#figures = el('span.figures');
-    this.feedback = new Feedback(actions.client, actions.grown);
+    this.feedback = null;
+    this.thumbs = THUMBS.map(rating => iconButton(`thumb-${rating}`, t(`feedback.${rating}`), () => this.#rate(rating),
+      { 'data-late': 'feedback', 'aria-pressed': 'false', hidden: true }));
     this.#copying = [iconButton('copy', t('copyAnswer'), event => copyText(event.currentTarget, this.text)),
       iconButton('retry', t('askAgain'), () => actions.retry())];
-    this.#foot = el('div.turn-foot', { hidden: true }, this.branches.node, this.#figures, ...this.#copying, ...this.feedback.buttons,
-      iconButton('steps', t('steps'), event => this.#showSteps(event.currentTarget), { 'aria-expanded': 'false' }));
+    this.#foot = el('div.turn-foot', { hidden: true }, this.branches.node, this.#figures, ...this.#copying, ...this.thumbs,
+      iconButton('steps', t('steps'), event => this.#showSteps(event.currentTarget), { 'data-late': 'steps', 'aria-expanded': 'false' }));
     this.node = el('article.turn.answer', {}, el('h2.speaker', { text: name }), this.#foot);
     this.#stretch(this.node.firstElementChild);
   }
@@ -164,9 +170,23 @@ export class AnswerTurn {
 
   /** @param {Object} message as it is stored, with its place among its siblings */
   place(message) {
+    if (message.feedback || message.id !== this.message?.id) this.rated(message.feedback ?? null);
     this.message = message;
     this.branches.show(message);
-    this.feedback.show(message);
+    for (const button of this.thumbs) button.hidden = !message.id;
+  }
+
+  /** Shows how the answer is rated. @param {?{rating: string}} feedback */
+  rated(feedback) {
+    this.feedback = feedback;
+    for (const [i, rating] of THUMBS.entries()) this.thumbs[i].setAttribute('aria-pressed', String(feedback?.rating === rating));
+  }
+
+  #rate(rating) {
+    use('feedback', ({ Feedback }) => {
+      this.#rating ??= new Feedback(this);
+      this.#rating.press(rating);
+    });
   }
 
   /** Shows a stored message. @param {Object} message @param {Object} [run] */
@@ -213,21 +233,18 @@ export class AnswerTurn {
   }
 
   /** Shows or hides the steps of the run. Their file is loaded when it is first needed. */
-  async #showSteps(button) {
+  #showSteps(button) {
     if (!this.runId) return;
-    const fresh = !this.#steps;
-    this.#steps ??= el('section.steps', { 'aria-label': t('steps.answer'), hidden: true });
-    this.#steps.hidden = !this.#steps.hidden;
-    button.setAttribute('aria-expanded', String(!this.#steps.hidden));
-    if (!fresh) return;
-    this.#foot.after(this.#steps);
-    try {
-      const { show } = await import('./steps.js');
+    use('steps', async ({ show }) => {
+      const isNew = !this.#steps;
+      this.#steps ??= el('section.steps', { 'aria-label': t('steps.answer'), hidden: true });
+      this.#steps.hidden = !this.#steps.hidden;
+      button.setAttribute('aria-expanded', String(!this.#steps.hidden));
+      if (!isNew) return;
+      this.#foot.after(this.#steps);
       await show(this.#steps, this.actions.client, this.runId);
-    } catch {
-      this.#steps.replaceChildren(el('p.failure', { role: 'alert', text: t('steps.lost') }));
-    }
-    this.actions.grown();
+      this.actions.grown();
+    });
   }
 
   /** Shows the sources that tools found. Their file is loaded when there is such a tool. */

@@ -3,8 +3,8 @@
 import { AgentChat } from './agentchat.js';
 import { barChart } from './chart.js';
 import { $, el, visible } from './dom.js';
-import { settings } from './settings.js';
-import { askToSignIn, keyOf, wireSignIn } from './sign-in.js';
+import { use } from './late.js';
+import { keyOf, settings } from './settings.js';
 import { locale, number as count, t, translate } from './strings.js';
 import { wireTheme } from './theme.js';
 import { detailOf, wordsOf } from './words.js';
@@ -64,7 +64,6 @@ class UsagePage {
     $('csv').addEventListener('click', () => this.download());
     $('again').addEventListener('click', () => this.show());
     wireTheme();
-    wireSignIn();
     new ResizeObserver(() => this.#draw()).observe($('charts'));
   }
 
@@ -128,7 +127,7 @@ class UsagePage {
   #failed(error) {
     if (error.wantsSignIn) {
       this.#state('');
-      askToSignIn(error);
+      use('sign-in', ({ askToSignIn }) => askToSignIn(error));
       return;
     }
     $('result').hidden = true;

@@ -24,6 +24,9 @@ WIDE = """[...document.querySelectorAll('body *')]
   .filter(node => node.checkVisibility() && !node.closest('.offscreen, #sidebar, pre, .table'))
   .filter(node => node.getBoundingClientRect().right > screen.width + 1).map(node => node.outerHTML.slice(0, 120))"""
 
+# The names of the files that the page has asked for, of those that match.
+LOADED = "performance.getEntriesByType('resource').map(one => one.name.split('/').pop()).filter(name => /{}/.test(name))"
+
 # Elements in transition have intermediate colours and places. The cursor blinks without end.
 MOVING = "document.getAnimations().some(motion => motion.effect.getComputedTiming().endTime !== Infinity)"
 

@@ -3,9 +3,9 @@
 import json
 
 from model_server import DONE, Gate, answer, finish, head, token, usage
+from page import LOADED
 
 PYTHON = 'def area(r):\n    # of a circle\n    return 3.14 * r ** 2\n\n\ntext = """one\ntwo"""\nprint(area(2))\n'
-LOADED = "performance.getEntriesByType('resource').map(one => one.name.split('/').pop()).filter(name => /{}/.test(name))"
 MATHS = r"""The roots are \( x_{1,2} = \frac{-b \pm \sqrt{b^2 - 4ac}}{2a} \) of it.
 
 \[

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from model_server import Gate, answer
-from page import Page, PageServer, keyed_server
+from page import LOADED, Page, PageServer, keyed_server
 from runs import holding
 
 COMPOSING = """document.querySelector('#text').dispatchEvent(
@@ -314,3 +314,36 @@ def test_no_data_of_the_previous_user_is_left(browser, model):
     finally:
         server.stop()
         server.remove()
+
+
+def test_a_part_that_cannot_be_loaded_is_asked_for_again(page, model, page_server, browser):
+    """What is loaded when it is wanted: a notice says that it could not be had, with a button for another attempt."""
+    browser.expected = ["404", "Failed to load"]
+    page.send("Hello")
+    page.ended()
+    parts = ("keys", "feedback", "steps", "editor", "thread-menu", "search", "sign-in")
+    files = [page_server.root / f"www/{name}.js" for name in parts]
+    assert not page.evaluate(LOADED.format("|".join(parts)))
+    for file in files:
+        file.rename(file.with_suffix(".away"))
+    try:
+        page.keyboard().press("Control+k")
+        page.wait_text(".toast", "could not be loaded")
+        page.check("part-not-loaded")
+        page.button("Close").click()
+        page.button("Good answer").click()
+        page.wait_text(".toast", "could not be loaded")
+        asked = f"{LOADED.format('feedback')}.length"
+        before = page.evaluate(asked)
+        page.button("Try again").click()
+        page.until(f"{asked} > {before}")
+        page.wait_text(".toast", "could not be loaded")
+    finally:
+        for file in files:
+            file.with_suffix(".away").rename(file)
+    page.button("Try again").click()
+    page.until("document.querySelector('.answer [title=\"Good answer\"]').ariaPressed === 'true'")
+    page.button("Bad answer").click()
+    page.wait(".feedback")
+    page.button("Keyboard shortcuts").click()
+    page.wait("#keys[open]")

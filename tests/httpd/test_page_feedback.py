@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Thumbs with reasons, and the sources of an answer as numbered notes, on the chat page."""
 from model_server import answer, calls
-from page import Page, PageServer
+from page import LOADED, Page, PageServer
 
 KNOWLEDGE = """
 <AgentChatTool search_knowledge_base>
@@ -60,6 +60,8 @@ def test_a_rating_that_cannot_be_stored(page, model, browser):
     browser.expected = ["ERR_INTERNET_DISCONNECTED", "ERR_FAILED"]
     page.send("Hello")
     page.ended()
+    page.button("Good answer").hover()
+    page.until(f"{LOADED.format('feedback')}.length")
     page.context.setOffline(True)
     page.button("Good answer").click()
     page.wait_text(".note", "The server cannot be reached.")
