@@ -223,6 +223,7 @@ typedef enum ac_store_verb_e {
     AC_STORE_FEEDBACK_LIST,
     AC_STORE_OWNER_ERASE,
     AC_STORE_USAGE_ADD,
+    AC_STORE_OWNER_ERASED,
     AC_STORE_N_VERBS
 } ac_store_verb_e;
 
@@ -308,9 +309,11 @@ struct ac_store_op_t {
  *                  The messages of the current path; all: of all branches. Either by seq. A message with siblings has
  *                  their ids in `siblings`, by seq, and its own place among them in `sibling_index`, from 0.
  *                  `next` is the seq for the next page's after_seq or before_seq.
- * PURGE            id -       in {before, keys_before?}    out {purged: n}
+ * PURGE            id -       in {before, keys_before?}    out {purged: n, erasures?: [erasure], unfinished?: n}
  *                  Removes the threads of every owner that were soft-deleted before `before`. With keys_before it also
- *                  removes Idempotency-Keys from before that time, which `purged` does not count.
+ *                  removes Idempotency-Keys from before that time, which `purged` does not count. It continues all
+ *                  erasures of OWNER_ERASE, also with a `before` of "0000-00-00T00:00:00.001Z", which is before all
+ *                  other threads. erasures: those of which the store has nothing left. unfinished: how many have.
  *
  * Turns
  *
@@ -433,10 +436,16 @@ struct ac_store_op_t {
  *
  * Feedback on messages: back/feedback.h describes FEEDBACK_PUT and FEEDBACK_LIST.
  *
- * OWNER_ERASE      id -       in {id, at}    out {threads: [id], messages: n, runs: n, active: [id], files: [id]}
- *                  Hides all threads of the owner, ends its active runs (`active`), and removes its Idempotency-Keys,
- *                  suspended runs and files. Sums of usage lose the owner's name. The next PURGE removes the contents
- *                  of the hidden threads, whatever its `before`. The same operation again continues an interrupted one.
+ * OWNER_ERASE      id -       in {id, at, recent?}    out erasure, and {active: [id]}
+ *                  Hides all that the owner has and is older than `at`, at once; ends active runs (`active`). Sums of
+ *                  usage lose the owner's name. PURGE removes the contents. An erasure is {id, owner, at, mark,
+ *                  threads: n, messages: n, runs: n, files: n, traces: {threads, runs, files}}; without the
+ *                  numbers as long as they are not known. traces: ids of what may be left outside of the store: entries
+ *                  of caches, event logs of runs that were created from `recent` on, bytes of files. It is kept until
+ *                  OWNER_ERASED; the same operation meanwhile adds what is new to it, and gives its id and `at`.
+ * OWNER_ERASED     id -       in {mark, threads?}    out {ended: bool}
+ *                  Forgets the erasure with this mark, unless another OWNER_ERASE has changed it; ended: there is none
+ *                  any more. threads: their entries leave the cache.
  *
  * Files: what is known about the bytes that clients upload (back/files/files.h has the bytes). A file is {id, name,
  * type, size, sha256, created_at, thread_id|null, status}; status: "uploaded", or "attached" to a message of the

@@ -56,6 +56,7 @@ static const struct {
     [AC_STORE_FEEDBACK_LIST] = {"feedback list", false},
     [AC_STORE_OWNER_ERASE] = {"owner erase", true},
     [AC_STORE_USAGE_ADD] = {"usage add", true},
+    [AC_STORE_OWNER_ERASED] = {"owner erased", true},
 };
 
 const char *ac_store_verb_name(ac_store_verb_e verb)

@@ -202,6 +202,8 @@ void ac_buf_shift(ac_buf_t *buf, size_t n);
 /* Makes "thread_" and a UUIDv7 in 26 lower-case characters of Crockford base32. The ids of one process sort by
  * creation. Any thread. */
 void ac_id_make(char id[AC_ID_SIZE], const char *prefix);
+/* The id that sorts before all others of this millisecond. */
+void ac_id_first(char id[AC_ID_SIZE], const char *prefix, apr_time_t when);
 /* Whether id is prefix and 26 characters of that alphabet. */
 bool ac_id_valid(const char *id, const char *prefix);
 

@@ -21,13 +21,9 @@ static uint64_t next_stamp(void)
     return stamp;
 }
 
-/* source: RFC 9562, 5.7 (UUIDv7) and 6.2, method 1. The random half is new for each id: two forked children with the
- * same counter still make different ids. */
-void ac_id_make(char id[AC_ID_SIZE], const char *prefix)
+/* Writes the prefix and 128 bits as characters. */
+static void write_id(char id[AC_ID_SIZE], const char *prefix, uint64_t high, uint64_t low)
 {
-    uint64_t stamp = next_stamp();
-    uint64_t high = (stamp >> 12) << 16 | UINT64_C(0x7000) | (stamp & 0xfff);
-    uint64_t low = UINT64_C(2) << 62 | ac_random() >> 2;
     int len = snprintf(id, AC_ID_SIZE - ID_CHARS, "%s", prefix);
     if (len > AC_ID_SIZE - ID_CHARS - 1) {
         len = AC_ID_SIZE - ID_CHARS - 1;
@@ -39,6 +35,20 @@ void ac_id_make(char id[AC_ID_SIZE], const char *prefix)
         high >>= 5;
     }
     text[ID_CHARS] = '\0';
+}
+
+/* source: RFC 9562, 5.7 (UUIDv7) and 6.2, method 1. The random half is new for each id: two forked children with the
+ * same counter still make different ids. */
+void ac_id_make(char id[AC_ID_SIZE], const char *prefix)
+{
+    uint64_t stamp = next_stamp();
+    write_id(id, prefix, (stamp >> 12) << 16 | UINT64_C(0x7000) | (stamp & 0xfff),
+             UINT64_C(2) << 62 | ac_random() >> 2);
+}
+
+void ac_id_first(char id[AC_ID_SIZE], const char *prefix, apr_time_t when)
+{
+    write_id(id, prefix, (uint64_t)(when > 0 ? when / 1000 : 0) << 16, 0);
 }
 
 bool ac_id_valid(const char *id, const char *prefix)

@@ -287,6 +287,16 @@ AC_MESSAGE(614, AC_INFO,
 AC_MESSAGE(615, AC_ERROR,
            "The store has a file whose bytes are not there; it was answered 404.",
            "Restore the folder files of AgentChatStateDir from the same backup as the store.")
+AC_MESSAGE(616, AC_WARNING,
+           "The data of owners who were erased (DELETE /me) could not be removed completely. They see nothing of it; "
+           "the server tries again by itself.",
+           "The line contains the cause. Check the store's own messages (02xx) and /ready.")
+AC_MESSAGE(617, AC_WARNING,
+           "An owner was erased while Redis was not available: copies in it stay until they expire.",
+           "The line says when. Check the Redis of AgentChatShared. Its keys have no names of owners.")
+AC_MESSAGE(618, AC_INFO,
+           "All data of an owner was removed; the line contains the id of the receipt and the numbers in it.",
+           "Nothing to do.")
 AC_MESSAGE(651, AC_ERROR,
            "A request failed for a reason that the operator has to correct, usually the store.",
            "The detail contains the failed operation. Check the store's own messages (02xx) and /ready.")

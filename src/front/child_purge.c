@@ -53,6 +53,7 @@ static void child_purge_begin(void *baton)
     op->in = json_pack("{s:s, s:s}", "before", before, "keys_before", keys_before);
     op->deadline = ac_loop_now(self->child.loop) + PURGE_PATIENCE;
     ac_store_call_post(&conf->store, self->child.loop, op, child_purge_done, self);
+    ac_erasure_start(self);
 }
 
 void ac_child_purge_start(ac_child_life_t *life)

@@ -209,6 +209,7 @@ static void start_timers(void *baton)
 {
     ac_child_life_t *self = baton;
     ac_child_purge_start(self);
+    ac_erasure_start(self);
     ac_trim_watch(&self->trim, self->child.loop, self->child.work);
     ac_metrics_front_watch(&self->child);
     ac_telemetry_front_start(&self->child);

@@ -117,6 +117,7 @@ static void stop_engine(void *baton)
 {
     wait_t *wait = baton;
     ac_child_purge_cancel(wait->life);
+    ac_erasure_cancel(wait->life);
     ac_timer_cancel(wait->life->child.loop, &wait->life->drain_timer);
     ac_trim_unwatch(&wait->life->trim);
     ac_metrics_front_unwatch(&wait->life->child);

@@ -64,6 +64,12 @@ void ac_child_stop(apr_pool_t *pchild, int graceful);   /* child_stop.c: the hoo
 /* Sets the signals by which prefork ends a child at once. */
 void ac_child_end_signals(sigset_t *set);
 
+/* ---- erasure.c ---- */
+/* Lets this child carry out the erasures that the store has accepted, and waits for the end of this one. NULL: it goes
+ * on without the caller. Otherwise what OWNER_ERASE reports about it, a new reference; empty, if another process has
+ * ended it. Any thread but the loop's. */
+json_t *ac_erasure_wait(const char *id, apr_time_t deadline);
+
 /* ---- caching.c: the cache before the store ---- */
 void ac_caching_check(ac_config_check_t *check); /* reports what is wrong with AgentChatCache */
 

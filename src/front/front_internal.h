@@ -82,6 +82,7 @@ const ac_route_t *ac_route_of(request_rec *r);
 bool ac_route_is_ours(const request_rec *r); /* whether the request is below a mount */
 
 /* ---- a child ---- */
+typedef struct ac_erasure_wait_t ac_erasure_wait_t;
 typedef struct ac_child_life_t { /* a child, and what only its start and its stop need */
     ac_child_t child;            /* first */
     apr_pool_t *pool;
@@ -91,6 +92,13 @@ typedef struct ac_child_life_t { /* a child, and what only its start and its sto
     apr_time_t drained;  /* ac_clock; when runs have to end; 0: not stopping */
     ac_timer_t purge_timer, drain_timer;
     ac_trim_t trim;
+    struct { /* erasure.c */
+        ac_timer_t timer;
+        bool runs, again; /* a round; another one follows */
+        bool known;       /* the last round has found an erasure */
+        apr_interval_time_t pause;
+        ac_erasure_wait_t *waits;
+    } erasure;
 } ac_child_life_t;
 
 /* child.c. The child of this process; NULL before everything has started. */
@@ -100,6 +108,10 @@ void ac_child_set(ac_child_life_t *life);
 /* child_purge.c. Removes deleted threads permanently after some time, and old Idempotency-Keys. Loop thread. */
 void ac_child_purge_start(ac_child_life_t *life);
 void ac_child_purge_cancel(ac_child_life_t *life);
+
+/* erasure.c. Continues all erasures of owners, now and until there is none. Loop thread. */
+void ac_erasure_start(ac_child_life_t *life);
+void ac_erasure_cancel(ac_child_life_t *life);
 
 /* file_sweep.c. Removes the bytes of these files (ids: consumed, may be NULL), and all files and bytes that belong to
  * nothing; then calls done(life). Loop thread. */

@@ -402,7 +402,9 @@ class Cosmos(ScriptedServer):
                 for part in (document, document.get("active_run") or {}):
                     if "process" in part:
                         part["process"] = "another-machine"
-            document = {**document, "_rid": "r", "_self": "s", "_attachments": "a", "_ts": int(time.time() + self.clock),
+            before = partition.get(name)
+            document = {**document, "_rid": before["_rid"] if before else f"r{container.lsn}", "_self": "s", "_attachments": "a",
+                        "_ts": int(time.time() + self.clock),
                         "_etag": f'"{container.lsn:08x}-0000-0000-0000-000000000000"'}
             partition[name] = document
             container.mortal.pop((key, name), None)

@@ -164,7 +164,6 @@ def backdate_deletion(server, thread):
             db.execute("UPDATE threads SET deleted_at = ? WHERE id = ?", (LONG_AGO, thread))
 
 
-@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
 def test_nothing_of_a_forgotten_owner_is_left(server, model):
     client = server.client
     loose, attached = upload(client, b"loose"), upload(client, pdf("Secret"), "s.pdf")

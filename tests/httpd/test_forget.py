@@ -109,14 +109,10 @@ def test_nothing_is_left(keyed, model):
     assert response.status == 200 and receipt["id"].startswith("erasure_"), response
     assert {k: receipt[k] for k in ("object", "status", "threads", "messages", "runs", "files")} == {
         "object": "erasure", "status": "done", "threads": 3, "messages": 6, "runs": 3, "files": 0}
-    assert is_empty(server, made)
+    assert is_empty(server, made) and ended(server, receipt)
     # The write-ahead log is emptied by the checkpoint behind the answer.
     wait_until(lambda: not holders(state), "no file has the word")
-    with sqlite3.connect(f"file:{state / 'agentchat.db'}?mode=ro", uri=True) as db:
-        for table, in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
-                                 " AND name NOT IN ('usage', 'search_ranges')").fetchall():
-            assert not any("ann" == value for row in db.execute(f"SELECT * FROM {table}") for value in row), table
-        assert {owner for owner, in db.execute("SELECT owner FROM usage")} == {" erased", "bob"}
+    assert "ann" not in owners(state / "agentchat.db") and "bob" in owners(state / "agentchat.db")
     assert [thread["title"] for thread in server.bob.threads()] == ["A question of bob's"]
     assert server.chief("GET", "/usage?by=owner").json["totals"]["runs"] == 4
     assert server.chief("GET", "/feedback").body.count(b'"object":"feedback"') == 0
@@ -142,27 +138,60 @@ def test_an_active_run_is_cancelled(make_server, model):
     assert not logs
 
 
-def test_killed_in_between(keyed, model):
-    """The contents cannot be removed, and the server is killed: the owner sees nothing, and the next purge continues."""
+# Tables whose rows cannot be removed, in the order of the steps.
+STEPS = ["messages", "runs", "threads", "erasures"]
+
+
+def owners(path):
+    """All texts of the database, but for its index of words, which has numbers and single words."""
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as db:
+        tables = [table for table, in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'")]
+        return {value for table in tables for row in db.execute(f"SELECT * FROM {table}") for value in row if isinstance(value, str)}
+
+
+def ended(server, receipt):
+    """Whether a server has logged the end of the erasure, with the numbers of the receipt."""
+    return "{id}: done: {threads} threads, {messages} messages, {runs} runs, {files} files".format(**receipt) in server.log()
+
+
+@pytest.mark.parametrize("table", STEPS)
+def test_killed_in_between(keyed, model, table):
+    """A step cannot be carried out, and the server is killed: the owner sees nothing, and the next start continues."""
     server = keyed()
     made = fill(server, model)
     path = server.root / "state/agentchat.db"
     with sqlite3.connect(path, timeout=WAIT) as db:
-        db.execute("CREATE TRIGGER gate BEFORE DELETE ON messages BEGIN SELECT RAISE(ABORT, 'gate'); END")
-    server.expect_log("AC02", "AC0651", "AH00098")
+        db.execute(f"CREATE TRIGGER gate BEFORE DELETE ON {table} BEGIN SELECT RAISE(ABORT, 'gate'); END")
+    server.expect_log("AC02", "AC0651", "AC0616", "AH00098")
     response = server.ann.forget()
-    assert (response.status, response.json["status"], response.json["threads"]) == (202, "continuing", 3), response
+    receipt = response.json
+    assert (response.status, receipt["status"], receipt["threads"], receipt["messages"]) == (202, "continuing", 3, 6), response
+    again = server.ann.forget()
+    assert (again.status, again.json) == (202, receipt), again
     assert is_empty(server, made)
     server.kill()
-    assert holders(server.root / "state")
+    with sqlite3.connect(path, timeout=WAIT) as db:
+        assert db.execute("SELECT count(*) FROM erasures").fetchone() == (1,)
+        db.execute("DROP TRIGGER gate")
     server.start()
     assert is_empty(server, made)
     kept = server.ann.say("A new beginning")["thread_id"]
-    with sqlite3.connect(path, timeout=WAIT) as db:
-        db.execute("DROP TRIGGER gate")
-    assert server.bob.forget().json["status"] == "done"             # its purge removes what is hidden, of all owners
+    wait_until(lambda: ended(server, receipt), "the erasure has ended")
     wait_until(lambda: not holders(server.root / "state"), "no file has the word")
     assert [thread["id"] for thread in server.ann.threads()] == [kept]
+    assert server.ann.forget().json["threads"] == 1
+    wait_until(lambda: "ann" not in owners(path), "no row has the owner")
+
+
+def test_nothing_happens_if_it_is_not_accepted(keyed, model):
+    server = keyed()
+    fill(server, model)
+    before = server.ann.threads()
+    with sqlite3.connect(server.root / "state/agentchat.db", timeout=WAIT) as db:
+        db.execute("CREATE TRIGGER gate BEFORE INSERT ON erasures BEGIN INSERT INTO gate VALUES (1); END")
+    server.expect_log("AC02", "AC0651")
+    assert server.ann.forget().status >= 500
+    assert server.ann.threads() == before
 
 
 def cosmos_text(cosmos):
@@ -176,27 +205,33 @@ def test_nothing_is_left_in_cosmos_db(keyed, model, cosmos):
     assert SECRET in cosmos_text(cosmos)
     receipt = server.ann.forget().json
     assert (receipt["status"], receipt["threads"], receipt["messages"], receipt["runs"]) == ("done", 3, 6, 3)
-    assert is_empty(server, made)
+    assert is_empty(server, made) and ended(server, {**receipt, "files": 0})
     assert SECRET not in cosmos_text(cosmos) and "'ann'" not in cosmos_text(cosmos)
     assert server.chief("GET", "/usage?by=owner").json["totals"]["runs"] == 4
     assert [thread["title"] for thread in server.bob.threads()] == ["A question of bob's"]
 
 
 def test_killed_in_between_with_cosmos_db(keyed, model, cosmos):
-    """The second thread cannot be hidden, and the server is killed: any later purge continues by the marker."""
+    """The second thread cannot be hidden, and the server is killed: the next start continues by the marker."""
     server = keyed(store(cosmos) + "AgentChatStoreTimeout 2s\n", env=ENV)
     wait_ready(server.client)
     made = fill(server, model)
-    server.expect_log("AC02", "AC0651", "AH00098")
+    server.expect_log("AC02", "AC0651", "AC0616", "AH00098")
     cosmos.behave(faults=[{"match": "PUT /dbs/chat/colls/messages/.*", "skip": 1, "n": 1000, "status": 503}])
-    assert server.ann.forget().status >= 500
+    response = server.ann.forget()
+    receipt = response.json
+    assert (response.status, receipt["status"], receipt["threads"]) == (202, "continuing", None), response
+    assert is_empty(server, made)                   # also the threads that are not hidden yet
+    again = server.ann.forget()
+    assert (again.status, again.json) == (202, receipt), again
     server.kill()
     cosmos.behave(clear=True)
     assert SECRET in cosmos_text(cosmos)
     server.start()
     wait_ready(server.client)
     kept = server.ann.say("A new beginning")["thread_id"]
-    assert server.bob.forget().json["status"] == "done"
+    numbers = {"threads": 3, "messages": 6, "runs": 3, "files": 0}
+    wait_until(lambda: ended(server, {**receipt, **numbers}), "the erasure has ended")
     assert SECRET not in cosmos_text(cosmos)
     assert all(server.ann("GET", f"/threads/{message['thread_id']}").status == 404 for message in made)
     assert [thread["id"] for thread in server.ann.threads()] == [kept]

@@ -58,7 +58,7 @@ int harness_mode(const char *path);
 /* Takes back what the newest version of the tables has added. */
 #define HARNESS_WITHOUT_VERSION_7 \
     "ALTER TABLE messages DROP COLUMN attachments; ALTER TABLE messages DROP COLUMN parent_id;" \
-    "ALTER TABLE threads DROP COLUMN tree; DROP TABLE files; DROP INDEX messages_by_feedback;" \
+    "ALTER TABLE threads DROP COLUMN tree; DROP TABLE files; DROP TABLE erasures; DROP INDEX messages_by_feedback;" \
     "ALTER TABLE messages DROP COLUMN feedback; ALTER TABLE messages DROP COLUMN feedback_at;" \
     "DROP TRIGGER labels_of_new; DROP TRIGGER labels_of_changed; DROP TRIGGER labels_of_removed; DROP TABLE labels;" \
     "DROP INDEX threads_pinned; ALTER TABLE threads DROP COLUMN pinned;" \

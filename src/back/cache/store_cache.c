@@ -393,7 +393,10 @@ static void store_cache_on_erased(ac_store_op_t *op)
     call_t *call = op->baton;
     const json_t *id;
     size_t i;
-    json_array_foreach(json_object_get(op->out, "threads"), i, id)
+    const json_t *threads = op->verb == AC_STORE_OWNER_ERASED
+        ? json_object_get(op->in, "threads")
+        : json_object_get(json_object_get(op->out, "traces"), "threads");
+    json_array_foreach(threads, i, id)
     {
         store_cache_make_key(call->key, call->cache, op->owner, json_string_value(id));
         store_cache_write_entry(call, AC_CACHE_DROP, NULL, NULL);
@@ -437,7 +440,8 @@ static void store_cache_start_post(void *self, ac_store_op_t *op)
 {
     ac_store_cache_t *cache = self;
     switch (op->verb) {
-    case AC_STORE_OWNER_ERASE: store_cache_watch(cache, op, store_cache_on_erased); break;
+    case AC_STORE_OWNER_ERASE:
+    case AC_STORE_OWNER_ERASED: store_cache_watch(cache, op, store_cache_on_erased); break;
     case AC_STORE_TURN_LOAD:
         if ((op->home || cache->loop) && !is_elsewhere(op)) {
             start_load(cache, op);

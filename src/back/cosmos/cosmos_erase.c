@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* OWNER_ERASE in the Cosmos DB store, and its continuation by a purge of any server. The steps, in the order of this
- * file. What they need is in task->documents: {marker, markers, threads, active, messages, runs}.
+/* OWNER_ERASE in the Cosmos DB store. A marker, in a partition of its own, is the erasure while it is not finished:
+ * cosmos_erasures.c. The steps, in the order of this file. task->documents has {marker, active}.
  *
- *  1  OWNER_ERASE writes a marker, in a partition of its own; a purge queries all markers
- *  2  query the entries of the owner's threads that are older than the marker, and hide each of these threads: mark
- *     its entry, replace its document by a tombstone - on conflict: with a read
- *  3  delete the entries of Idempotency-Keys and of suspended runs
- *  4  write the owner's sums of usage without its name, and delete them
- *  5  a purge, after it has removed the threads: 3 and 4 again, then delete the marker */
+ *  1  read the owner's marker, write it: from now on the erasure is accepted. The readers of this server see nothing
+ *     of what is older than `until`; other servers know it when they read the markers
+ *  2  remove keys and suspended runs, move sums of usage: cosmos_erase_rest.c
+ *  3  query the entries of the owner's threads that are older than `until`, and hide each of these threads: mark its
+ *     entry with `erased`, replace its document by a tombstone - on conflict: with a read. Then query the entries
+ *     without `erased`, whose mark another writer has overwritten
+ *  4  count, and write the sums and what is left outside of the store into the marker
+ *
+ * The caller does not see an error after 1: a purge continues with 2. What is counted is still there until the sums are
+ * written, so any step can be repeated. An owner who erases once more while the marker is there continues the same
+ * erasure, with a new `until` and, if it was counted, a new `round`. */
 #include "cosmos_internal.h"
 
 #include <string.h>
@@ -15,161 +20,214 @@
 #include <apr_strings.h>
 #include <openssl/evp.h>
 
-#define KEY " erasures"                     /* the partition of markers, in place of an owner */
-#define ERASED " erased"                    /* the owner of their usage; no owner can have this name */
-#define WAITING AC_COSMOS_SUSPENDED_KEY     /* the partition of suspended runs */
+#define ANSWER_MARGIN apr_time_from_msec(300)
 #define LONG_AGO "0000-00-00T00:00:00.000Z" /* any purge finds the tombstones */
+#define MOST_TRACES 8000                    /* ids of a kind; a document has at most 2 MB */
 
-static const char sql_markers[] = "SELECT * FROM c WHERE c.owner = @key AND c.type = 'erasure'";
-static const char sql_runs[] = "SELECT VALUE COUNT(1) FROM c WHERE c.owner = @owner AND c.type = 'run'";
 static const char sql_threads[] =
-    "SELECT c.id FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.created_at <= @at";
-static const char sql_keys[] = "SELECT c.id FROM c WHERE c.owner = @owner AND c.type = 'key'";
-static const char sql_waits[] = "SELECT c.id FROM c WHERE c.owner = @key AND c.run_owner = @owner";
-static const char sql_usage[] = "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'usage'";
+    "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.created_at <= @at";
+static const char sql_unmarked[] =
+    "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.created_at <= @at"
+    " AND NOT IS_DEFINED(c.erased)";
+static const char sql_erased[] =
+    "SELECT c.id, c.messages FROM c WHERE c.owner = @owner AND c.type = 'thread' AND c.erased = @round";
+static const char sql_runs[] =
+    "SELECT VALUE COUNT(1) FROM c WHERE c.owner = @owner AND c.type = 'run' AND c.id >= @from AND c.id < @to";
+static const char sql_recent[] =
+    "SELECT c.id FROM c WHERE c.owner = @owner AND c.type = 'run' AND c.id >= @from AND c.id < @to";
+static const char sql_files[] = "SELECT c.id FROM c WHERE c.owner = @owner AND c.type = 'file' AND c.created_at > @from"
+                                " AND c.created_at <= @at";
 
-static void erase_on_marker(void *baton, const ac_cosmos_reply_t *reply);
-static void erase_count_runs(ac_cosmos_task_t *task);
-static void erase_counted(ac_cosmos_task_t *task);
+static void accept_read(ac_cosmos_task_t *task);
+static void accept_on_read(void *baton, const ac_cosmos_reply_t *reply);
+static void accept_on_written(void *baton, const ac_cosmos_reply_t *reply);
 static void hide_query(ac_cosmos_task_t *task);
+static void hide_query_unmarked(ac_cosmos_task_t *task);
 static void hide_found(ac_cosmos_task_t *task);
 static void hide_next(ac_cosmos_task_t *task);
 static void hide_check(ac_cosmos_task_t *task);
-static void hide_bury(ac_cosmos_task_t *task);
+static void hide_mark(ac_cosmos_task_t *task);
+static void hide_on_marked(void *baton, const ac_cosmos_reply_t *reply);
 static void hide_on_buried(void *baton, const ac_cosmos_reply_t *reply);
-static void rest_keys(ac_cosmos_task_t *task);
-static void rest_keys_found(ac_cosmos_task_t *task);
-static void rest_waits(ac_cosmos_task_t *task);
-static void rest_waits_found(ac_cosmos_task_t *task);
-static void usage_query(ac_cosmos_task_t *task);
-static void usage_found(ac_cosmos_task_t *task);
-static void usage_next(ac_cosmos_task_t *task);
-static void usage_on_written(void *baton, const ac_cosmos_reply_t *reply);
-static void usage_on_deleted(void *baton, const ac_cosmos_reply_t *reply);
+static void count_threads(ac_cosmos_task_t *task);
+static void count_runs(ac_cosmos_task_t *task);
+static void count_recent(ac_cosmos_task_t *task);
+static void count_files(ac_cosmos_task_t *task);
+static void sums_write(ac_cosmos_task_t *task);
+static void sums_on_written(void *baton, const ac_cosmos_reply_t *reply);
 
-static const json_t *marker_of(const ac_cosmos_task_t *task)
+json_t *ac_cosmos_erase_marker(const ac_cosmos_task_t *task)
 {
     return json_object_get(task->documents, "marker");
 }
 
-static const char *subject_of(const ac_cosmos_task_t *task)
+const char *ac_cosmos_erase_subject(const ac_cosmos_task_t *task)
 {
-    return ac_json_peek_string(marker_of(task), "subject", "");
+    return ac_json_peek_string(ac_cosmos_erase_marker(task), "subject", "");
 }
 
-/* ---- 1: markers ---- */
-
-static void begin_erasure(ac_cosmos_task_t *task)
+const char *ac_cosmos_erase_until(const ac_cosmos_task_t *task)
 {
-    json_decref(task->documents);
-    task->documents = json_pack("{s:[], s:[], s:[]}", "markers", "threads", "active");
+    return ac_json_peek_string(ac_cosmos_erase_marker(task), "until", "");
 }
 
-static void end_erased(ac_cosmos_task_t *task)
+static bool is_counted(const ac_cosmos_task_t *task)
 {
-    static const char *const names[] = {"threads", "active", "messages", "runs"};
-    json_t *out = json_pack("{s:[]}", "files");
-    for (int i = 0; i < 4; i++) {
-        json_t *value = json_object_get(task->documents, names[i]);
-        ac_json_put(out, names[i], value ? json_incref(value) : json_integer(0));
+    return json_is_object(json_object_get(ac_cosmos_erase_marker(task), "counts"));
+}
+
+/* ---- 1: the marker ---- */
+
+/* The erasure as the verb gives it; without counts before they are known. A deep copy: the caller is on another
+ * thread. */
+static json_t *accepted_json(const ac_cosmos_task_t *task)
+{
+    json_t *out = ac_cosmos_erasures_json(ac_cosmos_erase_marker(task));
+    json_t *active = json_deep_copy(json_object_get(task->documents, "active"));
+    ac_json_put(out, "active", active);
+    return out;
+}
+
+static void end_accepted(ac_cosmos_task_t *task)
+{
+    if (task->own) {
+        ac_cosmos_task_end(task, APR_SUCCESS);
+    } else {
+        ac_cosmos_task_end_out(task, accepted_json(task));
     }
-    ac_cosmos_task_end_out(task, out);
+}
+
+static void answer_accepted(ac_cosmos_task_t *task)
+{
+    if (!task->own) {
+        ac_err_init(&task->op->err);
+        task->op->out = accepted_json(task);
+        ac_cosmos_task_detach(task, APR_SUCCESS);
+    }
+}
+
+static void accept_on_answer_due(void *baton)
+{
+    answer_accepted(baton);
 }
 
 void ac_cosmos_erase_owner(ac_cosmos_task_t *task)
 {
-    ac_store_op_t *op = task->op;
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_UPSERT, .container = AC_COSMOS_THREADS, .key = KEY};
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned int len = 0;
-    char id[AC_COSMOS_KEY_SIZE] = "erasure_";
-    if (!EVP_Digest(op->owner, strlen(op->owner), digest, &len, EVP_sha256(), NULL)) {
-        abort();
-    }
-    ac_text_hex(id + strlen(id), digest, len / 2);
-    begin_erasure(task);
-    json_t *marker = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i}", "id", id, "key", id, "owner", KEY, "type",
-                               "erasure", "subject", op->owner, "erasure", ac_json_peek_string(op->in, "id", ""), "at",
-                               ac_json_peek_string(op->in, "at", "~"), "ttl", -1);
-    ac_json_put(task->documents, "marker", marker);
-    ac_cosmos_call_write(task, &request, marker, erase_on_marker);
+    task->documents = json_pack("{s:[]}", "active");
+    accept_read(task);
 }
 
-static void erase_on_marker(void *baton, const ac_cosmos_reply_t *reply)
+static void accept_read(ac_cosmos_task_t *task)
+{
+    char id[AC_COSMOS_KEY_SIZE];
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ,
+                                   .container = AC_COSMOS_THREADS,
+                                   .key = AC_COSMOS_ERASURES_KEY,
+                                   .id = id};
+    ac_cosmos_erasures_id(id, task->op->owner);
+    ac_cosmos_call_start(task, &request, accept_on_read, task);
+}
+
+static json_t *fresh_marker(const ac_store_op_t *op)
+{
+    char id[AC_COSMOS_KEY_SIZE];
+    ac_cosmos_erasures_id(id, op->owner);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:{}}", "id", id, "key", id, "owner",
+                     AC_COSMOS_ERASURES_KEY, "type", "erasure", "subject", op->owner, "erasure",
+                     ac_json_peek_string(op->in, "id", ""), "at", ac_json_peek_string(op->in, "at", "~"), "from", "",
+                     "round", 1, "ttl", -1, "base");
+}
+
+/* The erasure continues: what was counted is the base of the next round. */
+void ac_cosmos_erase_reopen(json_t *marker)
+{
+    json_t *counts = json_object_get(marker, "counts");
+    if (counts) {
+        ac_json_put(marker, "base", json_incref(counts));
+        ac_json_put(marker, "from", json_incref(json_object_get(marker, "until")));
+        ac_json_put(marker, "round", json_integer(ac_json_peek_int(marker, "round", 1) + 1));
+        json_object_del(marker, "counts");
+    }
+}
+
+static void accept_on_read(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-    if (!ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 201))) {
-        ac_cosmos_task_then(task, end_erased);
-        ac_cosmos_task_then(task, rest_keys);
-        ac_cosmos_usage_flush(task, erase_count_runs);
-    }
-}
-
-static void erase_count_runs(ac_cosmos_task_t *task)
-{
-    ac_cosmos_query_t query = {.container = AC_COSMOS_THREADS,
-                               .key = subject_of(task),
-                               .sql = sql_runs,
-                               .parameters = json_pack("{s:s}", "@owner", subject_of(task))};
-    ac_cosmos_query_run(task, &query, erase_counted);
-}
-
-static void erase_counted(ac_cosmos_task_t *task)
-{
-    ac_json_put(task->documents, "runs", json_integer(json_integer_value(json_array_get(task->rows, 0))));
-    hide_query(task);
-}
-
-/* ---- a purge: all markers, one after the other; `markers` keeps those that are still to do ---- */
-
-static void take_marker(ac_cosmos_task_t *task, ac_cosmos_step_fn *again, ac_cosmos_step_fn *work)
-{
-    json_t *markers = json_object_get(task->documents, "markers");
-    int64_t n = ac_json_peek_int(task->documents, "n", 0);
-    json_t *marker = json_array_get(markers, (size_t)n);
-    if (!marker || task->store->child.stopping) {
-        ac_json_put(task->documents, "n", json_integer(0));
-        ac_cosmos_task_return(task);
+    const ac_store_op_t *op = task->op;
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_CREATE,
+                                   .container = AC_COSMOS_THREADS,
+                                   .key = AC_COSMOS_ERASURES_KEY};
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
-    ac_json_put(task->documents, "n", json_integer(n + 1));
-    ac_json_put(task->documents, "marker", json_incref(marker));
-    ac_cosmos_task_then(task, again);
-    work(task);
+    json_t *marker = reply->status == 200 ? json_deep_copy(reply->body) : fresh_marker(op);
+    if (reply->status == 200) {
+        request.verb = AC_COSMOS_REPLACE;
+        request.id = ac_json_peek_string(marker, "id", "");
+        request.if_match = ac_cosmos_call_etag(reply);
+        ac_cosmos_erase_reopen(marker);
+    }
+    ac_json_put(marker, "until", json_string(ac_json_peek_string(op->in, "at", "~")));
+    ac_json_put(marker, "recent", json_string(ac_json_peek_string(op->in, "recent", "")));
+    ac_json_put(task->documents, "marker", marker);
+    ac_cosmos_call_write(task, &request, marker, accept_on_written);
 }
 
-static void purge_hide_next(ac_cosmos_task_t *task)
+static void accept_on_written(void *baton, const ac_cosmos_reply_t *reply)
 {
-    take_marker(task, purge_hide_next, hide_query);
+    ac_cosmos_task_t *task = baton;
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 201, 404, 409, 412))) {
+        return;
+    }
+    if (reply->status > 201) {
+        ac_cosmos_task_retry(task, accept_read);
+        return;
+    }
+    ac_json_put(ac_cosmos_erase_marker(task), "_etag", json_string(ac_cosmos_call_etag(reply)));
+    ac_cosmos_erasures_note(task->store, ac_cosmos_erase_marker(task));
+    task->on_failure = answer_accepted;
+    if (task->op->deadline && !task->own) {
+        ac_timer_set(task->store->loop, &task->timer, task->op->deadline - ANSWER_MARGIN, accept_on_answer_due, task);
+        task->deadline = 0;
+    }
+    task->conflicts.n = 0;
+    ac_cosmos_erase_continue(task, end_accepted);
 }
 
-static void purge_markers(ac_cosmos_task_t *task)
+void ac_cosmos_erase_continue(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
 {
-    ac_json_put(task->documents, "markers", json_incref(task->rows));
-    purge_hide_next(task);
+    if (is_counted(task)) {
+        fn(task);
+        return;
+    }
+    ac_cosmos_task_then(task, fn);
+    ac_cosmos_task_then(task, hide_query);
+    ac_cosmos_erase_rest_begin(task, ac_cosmos_task_return);
 }
 
-void ac_cosmos_erase_resume(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
+/* ---- 3: hiding the threads ---- */
+
+static void query_older(ac_cosmos_task_t *task, const char *sql, ac_cosmos_step_fn *fn)
 {
     ac_cosmos_query_t query = {.container = AC_COSMOS_THREADS,
-                               .key = KEY,
-                               .sql = sql_markers,
-                               .parameters = json_pack("{s:s}", "@key", KEY)};
-    begin_erasure(task);
-    ac_cosmos_task_then(task, fn);
-    ac_cosmos_query_run(task, &query, purge_markers);
+                               .key = ac_cosmos_erase_subject(task),
+                               .sql = sql,
+                               .parameters = json_pack("{s:s, s:s, s:s}", "@owner", ac_cosmos_erase_subject(task),
+                                                       "@at", ac_cosmos_erase_until(task), "@from",
+                                                       ac_json_peek_string(ac_cosmos_erase_marker(task), "from", ""))};
+    ac_cosmos_query_run(task, &query, fn);
 }
-
-/* ---- 2: hiding the threads ---- */
 
 static void hide_query(ac_cosmos_task_t *task)
 {
-    ac_cosmos_query_t query = {.container = AC_COSMOS_THREADS,
-                               .key = subject_of(task),
-                               .sql = sql_threads,
-                               .parameters = json_pack("{s:s, s:s}", "@owner", subject_of(task), "@at",
-                                                       ac_json_peek_string(marker_of(task), "at", ""))};
-    ac_cosmos_query_run(task, &query, hide_found);
+    ac_cosmos_task_then(task, hide_query_unmarked);
+    query_older(task, sql_threads, hide_found);
+}
+
+static void hide_query_unmarked(ac_cosmos_task_t *task)
+{
+    ac_cosmos_task_then(task, count_threads);
+    query_older(task, sql_unmarked, hide_found);
 }
 
 static void hide_found(ac_cosmos_task_t *task)
@@ -180,39 +238,90 @@ static void hide_found(ac_cosmos_task_t *task)
     hide_next(task);
 }
 
+static void hide_on_orphan_removed(void *baton, const ac_cosmos_reply_t *reply)
+{
+    if (!ac_cosmos_call_failed(baton, reply, AC_COSMOS_EXPECT(200, 204, 404, 412))) {
+        hide_next(baton);
+    }
+}
+
 static void hide_next(ac_cosmos_task_t *task)
 {
     const json_t *row = json_array_get(task->found, 0);
-    if (!row) {
-        ac_cosmos_task_return(task);
+    if (!row || task->store->child.stopping) {
+        if (row) {
+            ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_STOPPING, "the server is stopping"));
+        } else {
+            ac_cosmos_task_return(task);
+        }
         return;
     }
     apr_cpystrn(task->op->id, ac_json_peek_string(row, "id", ""), sizeof(task->op->id));
-    json_array_remove(task->found, 0);
     task->conflicts.n = 0;
     ac_cosmos_thread_doc_read(task, false, hide_check);
 }
 
-/* An entry without a document belongs to no thread any more, or not yet; a list removes it. */
+static void hide_done(ac_cosmos_task_t *task)
+{
+    json_array_remove(task->found, 0);
+    hide_next(task);
+}
+
+/* An entry without a document belongs to no thread any more, or not yet. */
 static void hide_check(ac_cosmos_task_t *task)
 {
-    bool theirs = strcmp(ac_json_peek_string(task->thread.doc, "owner", ""), subject_of(task)) == 0;
-    if (theirs && ac_cosmos_thread_doc_lives(&task->thread, true)) {
-        ac_cosmos_entry_mark(task, hide_bury);
+    const json_t *row = json_array_get(task->found, 0), *thread = task->thread.doc;
+    bool theirs = strcmp(ac_json_peek_string(thread, "owner", ""), ac_cosmos_erase_subject(task)) == 0;
+    int64_t round = ac_json_peek_int(ac_cosmos_erase_marker(task), "round", 1);
+    bool lives = ac_cosmos_thread_doc_lives(&task->thread, true);
+    bool unmarked = ac_json_peek_int(thread, "erased", 0) == round && ac_json_peek_int(row, "erased", 0) != round;
+    if (theirs && (lives || unmarked)) {
+        hide_mark(task);
+    } else if (!thread && ac_cosmos_entry_is_old(task->store, row)) {
+        ac_cosmos_request_t request = {.verb = AC_COSMOS_DELETE,
+                                       .container = AC_COSMOS_THREADS,
+                                       .key = ac_cosmos_erase_subject(task),
+                                       .id = task->op->id,
+                                       .if_match = ac_json_peek_string(row, "_etag", NULL)};
+        json_array_remove(task->found, 0);
+        ac_cosmos_call_start(task, &request, hide_on_orphan_removed, task);
     } else {
-        hide_next(task);
+        hide_done(task);
     }
 }
 
-static void hide_bury(ac_cosmos_task_t *task)
+static void hide_mark(ac_cosmos_task_t *task)
 {
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_UPSERT,
+                                   .container = AC_COSMOS_THREADS,
+                                   .key = ac_cosmos_erase_subject(task)};
+    json_t *entry;
+    ac_id_make(task->entry.change, "made_");
+    entry = ac_cosmos_doc_make_marked_entry(task->thread.doc, task->entry.change);
+    ac_json_put(entry, "erased", json_incref(json_object_get(ac_cosmos_erase_marker(task), "round")));
+    ac_json_put(entry, "messages", json_integer(ac_json_peek_int(task->thread.doc, "message_count", 0)));
+    ac_cosmos_call_write(task, &request, entry, hide_on_marked);
+    json_decref(entry);
+}
+
+static void hide_on_marked(void *baton, const ac_cosmos_reply_t *reply)
+{
+    ac_cosmos_task_t *task = baton;
     ac_cosmos_request_t request = {.verb = AC_COSMOS_REPLACE,
                                    .container = AC_COSMOS_MESSAGES,
                                    .key = task->op->id,
                                    .id = task->op->id,
                                    .if_match = task->thread.etag};
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 201))) {
+        return;
+    }
+    if (!ac_cosmos_thread_doc_lives(&task->thread, true)) { /* only the entry had no mark */
+        hide_done(task);
+        return;
+    }
     json_t *thread = json_copy(task->thread.doc);
     ac_json_put(thread, "status", json_string("purging"));
+    ac_json_put(thread, "erased", json_incref(json_object_get(ac_cosmos_erase_marker(task), "round")));
     ac_json_put(thread, "change", json_string(task->entry.change));
     ac_json_put(thread, "deleted_at", json_string(LONG_AGO));
     ac_json_put(thread, "title", json_null());
@@ -232,196 +341,123 @@ static void hide_on_buried(void *baton, const ac_cosmos_reply_t *reply)
         ac_cosmos_thread_doc_retry(task, hide_check);
         return;
     }
-    int64_t n = ac_json_peek_int(task->documents, "messages", 0);
-    n += ac_json_peek_int(task->thread.doc, "message_count", 0);
-    ac_json_put(task->documents, "messages", json_integer(n));
-    json_array_append_new(json_object_get(task->documents, "threads"), json_string(task->op->id));
     if (*run_id) {
         json_array_append_new(json_object_get(task->documents, "active"), json_string(run_id));
     }
     ac_cosmos_thread_doc_remember(task->store, task->op->id, NULL, NULL);
-    hide_next(task);
+    hide_done(task);
 }
 
-/* ---- 3: what belongs to no thread ---- */
+/* ---- 4: the sums ---- */
 
-static void rest_query(ac_cosmos_task_t *task, const char *key, const char *sql, ac_cosmos_step_fn *fn)
+static void counted(ac_cosmos_task_t *task, const char *name, int64_t n)
 {
-    ac_cosmos_query_t query = {.container = AC_COSMOS_THREADS,
-                               .key = key,
-                               .sql = sql,
-                               .want = AC_COSMOS_BATCH_MAX,
-                               .parameters = json_pack("{s:s}", "@owner", subject_of(task))};
-    if (strcmp(key, WAITING) == 0) {
-        ac_json_put(query.parameters, "@key", json_string(WAITING));
+    json_t *marker = ac_cosmos_erase_marker(task), *base = json_object_get(marker, "base");
+    if (!json_object_get(task->documents, "sums")) {
+        ac_json_put(task->documents, "sums", json_object());
     }
+    ac_json_put(json_object_get(task->documents, "sums"), name, json_integer(ac_json_peek_int(base, name, 0) + n));
+}
+
+/* Keeps the ids of task->rows: the caller removes what is outside of the store. */
+static void keep_traces(ac_cosmos_task_t *task, const char *name)
+{
+    json_t *marker = ac_cosmos_erase_marker(task), *all = json_object_get(marker, name), *row;
+    size_t i;
+    if (!all) {
+        ac_json_put(marker, name, json_array());
+        all = json_object_get(marker, name);
+    }
+    json_array_foreach(task->rows, i, row)
+    {
+        if (json_array_size(all) < MOST_TRACES) {
+            json_array_append(all, json_object_get(row, "id"));
+        }
+    }
+}
+
+static void count_threads(ac_cosmos_task_t *task)
+{
+    json_t *marker = ac_cosmos_erase_marker(task);
+    ac_cosmos_query_t query = {.container = AC_COSMOS_THREADS,
+                               .key = ac_cosmos_erase_subject(task),
+                               .sql = sql_erased,
+                               .parameters = json_pack("{s:s, s:O}", "@owner", ac_cosmos_erase_subject(task), "@round",
+                                                       json_object_get(marker, "round"))};
+    ac_cosmos_query_run(task, &query, count_runs);
+}
+
+/* The runs that were created from this time on, or after the round before, until the erasure. */
+static void query_runs(ac_cosmos_task_t *task, const char *sql, const char *from, ac_cosmos_step_fn *fn)
+{
+    char first[AC_ID_SIZE], last[AC_ID_SIZE];
+    apr_time_t time = 0, until = 0;
+    const char *after = ac_json_peek_string(ac_cosmos_erase_marker(task), "from", "");
+    ac_time_parse(&time, strcmp(from, after) > 0 ? from : after);
+    ac_time_parse(&until, ac_cosmos_erase_until(task));
+    ac_id_first(first, "run_", strcmp(from, after) > 0 || !time ? time : time + 1000);
+    ac_id_first(last, "run_", until + 1000);
+    ac_cosmos_query_t query = {.container = AC_COSMOS_THREADS,
+                               .key = ac_cosmos_erase_subject(task),
+                               .sql = sql,
+                               .parameters = json_pack("{s:s, s:s, s:s}", "@owner", ac_cosmos_erase_subject(task),
+                                                       "@from", first, "@to", last)};
     ac_cosmos_query_run(task, &query, fn);
 }
 
-/* Deletes task->rows of this partition; fn: queries the rest. */
-static void rest_delete(ac_cosmos_task_t *task, const char *key, ac_cosmos_reply_fn *fn)
+static void count_runs(ac_cosmos_task_t *task)
 {
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .container = AC_COSMOS_THREADS, .key = key};
-    ac_cosmos_batch_t batch;
     const json_t *row;
     size_t i;
-    ac_cosmos_request_batch_init(&batch);
+    int64_t n = 0;
     json_array_foreach(task->rows, i, row)
     {
-        ac_cosmos_request_batch_add(&batch, AC_COSMOS_DELETE, key, ac_json_peek_string(row, "id", ""), NULL, NULL);
+        n += ac_json_peek_int(row, "messages", 0);
     }
-    ac_cosmos_request_batch_end(&batch);
-    ac_cosmos_call_write_batch(task, &request, &batch, fn);
+    counted(task, "threads", (int64_t)json_array_size(task->rows));
+    counted(task, "messages", n);
+    keep_traces(task, "threads");
+    query_runs(task, sql_runs, "", count_recent);
 }
 
-static void rest_on_keys(void *baton, const ac_cosmos_reply_t *reply)
+static void count_recent(ac_cosmos_task_t *task)
 {
-    if (!ac_cosmos_call_failed(baton, reply, AC_COSMOS_EXPECT(200, 404))) {
-        ac_cosmos_task_retry(baton, rest_keys);
-    }
+    counted(task, "runs", json_integer_value(json_array_get(task->rows, 0)));
+    query_runs(task, sql_recent, ac_json_peek_string(ac_cosmos_erase_marker(task), "recent", ""), count_files);
 }
 
-static void rest_keys(ac_cosmos_task_t *task)
+static void count_files(ac_cosmos_task_t *task)
 {
-    rest_query(task, subject_of(task), sql_keys, rest_keys_found);
+    keep_traces(task, "runs");
+    query_older(task, sql_files, sums_write);
 }
 
-static void rest_keys_found(ac_cosmos_task_t *task)
+static void sums_write(ac_cosmos_task_t *task)
 {
-    if (json_array_size(task->rows) == 0) {
-        rest_waits(task);
-    } else {
-        rest_delete(task, subject_of(task), rest_on_keys);
-    }
+    json_t *marker = ac_cosmos_erase_marker(task);
+    ac_cosmos_request_t request = {.verb = AC_COSMOS_REPLACE,
+                                   .container = AC_COSMOS_THREADS,
+                                   .key = AC_COSMOS_ERASURES_KEY,
+                                   .id = ac_json_peek_string(marker, "id", ""),
+                                   .if_match = ac_json_peek_string(marker, "_etag", "")};
+    counted(task, "files", (int64_t)json_array_size(task->rows));
+    keep_traces(task, "files");
+    ac_json_put(marker, "counts", json_incref(json_object_get(task->documents, "sums")));
+    ac_cosmos_call_write(task, &request, marker, sums_on_written);
 }
 
-static void rest_on_waits(void *baton, const ac_cosmos_reply_t *reply)
-{
-    if (!ac_cosmos_call_failed(baton, reply, AC_COSMOS_EXPECT(200, 404))) {
-        ac_cosmos_task_retry(baton, rest_waits);
-    }
-}
-
-static void rest_waits(ac_cosmos_task_t *task)
-{
-    rest_query(task, WAITING, sql_waits, rest_waits_found);
-}
-
-static void rest_waits_found(ac_cosmos_task_t *task)
-{
-    if (json_array_size(task->rows) == 0) {
-        usage_query(task);
-    } else {
-        rest_delete(task, WAITING, rest_on_waits);
-    }
-}
-
-/* ---- 4: usage ---- */
-
-static void usage_query(ac_cosmos_task_t *task)
-{
-    ac_cosmos_query_t query = {.container = AC_COSMOS_THREADS,
-                               .key = subject_of(task),
-                               .sql = sql_usage,
-                               .parameters = json_pack("{s:s}", "@owner", subject_of(task))};
-    ac_cosmos_query_run(task, &query, usage_found);
-}
-
-static void usage_found(ac_cosmos_task_t *task)
-{
-    json_decref(task->found);
-    task->found = task->rows;
-    task->rows = NULL;
-    usage_next(task);
-}
-
-/* The first of task->found gets a source of its own, so that no other sum is overwritten. A purge comes later, when the
- * owner may have new usage; it takes the runs only that it has interrupted itself. */
-static void usage_next(ac_cosmos_task_t *task)
-{
-    bool purges = task->op->verb == AC_STORE_PURGE;
-    const json_t *doc;
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_UPSERT, .container = AC_COSMOS_THREADS, .key = ERASED};
-    while ((doc = json_array_get(task->found, 0)) && purges &&
-           strcmp(ac_json_peek_string(doc, "status", ""), "interrupted") != 0) {
-        json_array_remove(task->found, 0);
-    }
-    if (!doc) {
-        ac_cosmos_task_return(task);
-        return;
-    }
-    json_t *row = ac_cosmos_usage_row(doc), *moved;
-    json_t *source = json_sprintf("%s%s%s", ac_json_peek_string(marker_of(task), "erasure", ""), purges ? "+" : "",
-                                  ac_json_peek_string(row, "source", ""));
-    ac_json_put(row, "owner", json_string(ERASED));
-    ac_json_put(row, "source", source);
-    moved = ac_cosmos_usage_doc(row);
-    ac_cosmos_call_write(task, &request, moved, usage_on_written);
-    json_decref(moved);
-    json_decref(row);
-}
-
-static void usage_on_written(void *baton, const ac_cosmos_reply_t *reply)
+/* 404, 412: another process continues this erasure too, or the owner has erased once more. */
+static void sums_on_written(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-    const json_t *doc = json_array_get(task->found, 0);
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_DELETE,
-                                   .container = AC_COSMOS_THREADS,
-                                   .key = subject_of(task),
-                                   .id = ac_json_peek_string(doc, "id", ""),
-                                   .if_match = ac_json_peek_string(doc, "_etag", "")};
-    if (!ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 201))) {
-        ac_cosmos_call_start(task, &request, usage_on_deleted, task);
-    }
-}
-
-static void usage_on_deleted(void *baton, const ac_cosmos_reply_t *reply)
-{
-    ac_cosmos_task_t *task = baton;
-    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 204, 404, 412))) {
+    json_t *marker = ac_cosmos_erase_marker(task);
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
         return;
     }
-    if (reply->status == 412) { /* another run was counted meanwhile */
-        ac_cosmos_task_retry(task, usage_query);
+    if (reply->status == 200) {
+        ac_json_put(marker, "_etag", json_string(ac_cosmos_call_etag(reply)));
     } else {
-        json_array_remove(task->found, 0);
-        usage_next(task);
+        json_object_del(marker, "counts");
     }
-}
-
-/* ---- 5: the end of a purge ---- */
-
-static void finish_on_marker(void *baton, const ac_cosmos_reply_t *reply)
-{
-    if (!ac_cosmos_call_failed(baton, reply, AC_COSMOS_EXPECT(200, 204, 404, 412))) {
-        ac_cosmos_task_return(baton);
-    }
-}
-
-/* A newer erasure of the same owner has changed the marker, and keeps it. */
-static void finish_marker(ac_cosmos_task_t *task)
-{
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_DELETE,
-                                   .container = AC_COSMOS_THREADS,
-                                   .key = KEY,
-                                   .id = ac_json_peek_string(marker_of(task), "id", ""),
-                                   .if_match = ac_json_peek_string(marker_of(task), "_etag", "")};
-    ac_cosmos_call_start(task, &request, finish_on_marker, task);
-}
-
-static void finish_rest(ac_cosmos_task_t *task)
-{
-    ac_cosmos_task_then(task, finish_marker);
-    rest_keys(task);
-}
-
-static void finish_next(ac_cosmos_task_t *task)
-{
-    take_marker(task, finish_next, finish_rest);
-}
-
-void ac_cosmos_erase_finish(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
-{
-    ac_cosmos_task_then(task, fn);
-    ac_cosmos_usage_flush(task, finish_next);
+    ac_cosmos_task_return(task);
 }

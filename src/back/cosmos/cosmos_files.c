@@ -296,6 +296,7 @@ static void files_write(ac_cosmos_task_t *task)
     const char *id = ac_json_peek_string(json_object_get(op->in, "file"), "id", "");
     ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .container = AC_COSMOS_THREADS, .key = op->owner};
     ac_cosmos_batch_t batch;
+    ac_cosmos_erasures_filter(task, task->rows);
     if (put && ac_cosmos_doc_find(task->rows, id)) { /* an earlier attempt stored it */
         ac_cosmos_task_end_out(task, file_of(ac_cosmos_doc_find(task->rows, id)));
         return;
@@ -356,7 +357,7 @@ static void files_on_got(void *baton, const ac_cosmos_reply_t *reply)
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
-    if (reply->status == 200) {
+    if (reply->status == 200 && !ac_cosmos_erasures_hide(task->store, task->op->owner, reply->body)) {
         ac_cosmos_task_end_out(task, file_of(reply->body));
     } else {
         ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no file with this id"));
@@ -393,15 +394,14 @@ static void files_listed(ac_cosmos_task_t *task)
     int limit = task->op->page.limit;
     bool more = (int)json_array_size(task->rows) > limit;
     json_t *data = json_array();
-    const json_t *doc;
+    const json_t *doc, *last = more ? json_array_get(task->rows, (size_t)limit - 1) : NULL;
     size_t i;
     json_array_foreach(task->rows, i, doc)
     {
-        if ((int)i < limit) {
+        if ((int)i < limit && !ac_cosmos_erasures_hide(task->store, task->op->owner, doc)) {
             json_array_append_new(data, file_of(doc));
         }
     }
-    const json_t *last = more ? json_array_get(data, (size_t)limit - 1) : NULL;
     ac_cosmos_task_end_out(task,
                            json_pack("{s:o, s:b, s:s?}", "data", data, "has_more", more, "next",
                                      ac_json_peek_string(last, "id", NULL)));

@@ -26,6 +26,7 @@
     8 /* entries, written when a turn begins, live longer than documents by at least this fraction */
 #define AC_COSMOS_CURSOR_NONE "~"                     /* sorts after the letters of every id */
 #define AC_COSMOS_SUSPENDED_KEY " waiting"            /* the partition of suspended runs; no owner has this name */
+#define AC_COSMOS_ERASURES_KEY " erasures"            /* the partition of erasures that are not finished */
 #define AC_COSMOS_USAGE_ID "usage_"                   /* the ids of sums of usage begin with it, then the day */
 #define AC_COSMOS_NO_HOLDER "waiting"                 /* the holder of a suspended run, in the run's document */
 #define AC_COSMOS_LONG_AGO "0000-00-00T00:00:00.000Z" /* sorts before every time: any purge finds a tombstone */
@@ -274,7 +275,8 @@ typedef enum ac_cosmos_listing_e {
 } ac_cosmos_listing_e;
 #define AC_COSMOS_LIST_SQL 600 /* bytes of a query of a list */
 void ac_cosmos_list_sql_page(char sql[AC_COSMOS_LIST_SQL], const ac_store_op_t *op, ac_cosmos_listing_e of);
-void ac_cosmos_list_sql_count(char sql[AC_COSMOS_LIST_SQL], const ac_store_op_t *op);
+/* since: only threads that were created after @since. */
+void ac_cosmos_list_sql_count(char sql[AC_COSMOS_LIST_SQL], const ac_store_op_t *op, bool since);
 /* Whether the thread belongs into the operation's list. */
 bool ac_cosmos_list_sql_fits(const ac_store_op_t *op, const json_t *thread);
 /* The thread as the list shows it: with `match` in a search. NULL: out of memory. */
@@ -283,12 +285,43 @@ json_t *ac_cosmos_list_sql_shown(const ac_store_op_t *op, const json_t *thread);
  * more. */
 void ac_cosmos_list_sql_merge(json_t *found, const json_t *uncopied, const ac_page_t *page);
 
-/* ---- cosmos_erase.c ---- */
+/* ---- cosmos_erase.c, cosmos_erase_rest.c: one erasure, task->documents has its `marker` ---- */
 
-/* A purge continues the erasures of owners: it hides what is left of their threads before it removes them, and finishes
+json_t *ac_cosmos_erase_marker(const ac_cosmos_task_t *task); /* borrowed */
+const char *ac_cosmos_erase_subject(const ac_cosmos_task_t *task);
+const char *ac_cosmos_erase_until(const ac_cosmos_task_t *task);
+/* Hides and counts what is older than `until`, if that was not done. Without counts afterwards another process has
+ * changed the marker. */
+void ac_cosmos_erase_continue(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
+/* Begins another round after what was counted. */
+void ac_cosmos_erase_reopen(json_t *marker);
+/* Removes what belongs to no thread; at the end files too. */
+void ac_cosmos_erase_rest_begin(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
+void ac_cosmos_erase_rest_end(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
+
+/* ---- cosmos_erasures.c ---- */
+
+/* The id of an owner's marker. */
+void ac_cosmos_erasures_id(char id[AC_COSMOS_KEY_SIZE], const char *owner);
+/* The erasure as verbs report it. New reference. */
+json_t *ac_cosmos_erasures_json(const json_t *marker);
+/* This server knows the erasure from now on. */
+void ac_cosmos_erasures_note(ac_cosmos_t *store, const json_t *marker);
+/* Whether a document of this owner belongs to a known erasure, by its created_at. */
+bool ac_cosmos_erasures_hide(ac_cosmos_t *store, const char *owner, const json_t *doc);
+/* The time of the owner's erasure, ""; there is none. */
+void ac_cosmos_erasures_until(char until[AC_TIME_SIZE], ac_cosmos_t *store, const char *owner);
+/* Removes such documents from an array. */
+void ac_cosmos_erasures_filter(const ac_cosmos_task_t *task, json_t *docs);
+/* Reads the markers, if it is this child's turn. */
+void ac_cosmos_erasures_poll(ac_cosmos_t *store);
+/* A purge continues all erasures: it hides what is left of the owners' threads before it removes them, and finishes
  * afterwards. */
-void ac_cosmos_erase_resume(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
-void ac_cosmos_erase_finish(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
+void ac_cosmos_erasures_resume(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
+void ac_cosmos_erasures_finish(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
+bool ac_cosmos_erasures_any(const ac_cosmos_task_t *task);
+/* Adds `erasures` and `unfinished` to the result of a purge, if there are any. */
+void ac_cosmos_erasures_report(const ac_cosmos_task_t *task, json_t *out);
 
 /* ---- cosmos_feedback.c ---- */
 
@@ -315,7 +348,7 @@ ac_cosmos_step_fn ac_cosmos_file_put, ac_cosmos_file_get, ac_cosmos_file_list, a
 /* Attaches the files of TURN_OPEN, if it has any, then calls fn(task). */
 void ac_cosmos_file_attach(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
 ac_cosmos_step_fn ac_cosmos_agent_list, ac_cosmos_agent_put, ac_cosmos_agent_delete;
-ac_cosmos_step_fn ac_cosmos_erase_owner;
+ac_cosmos_step_fn ac_cosmos_erase_owner, ac_cosmos_erasures_erased;
 ac_cosmos_step_fn ac_cosmos_feedback_put, ac_cosmos_feedback_list;
 ac_cosmos_step_fn ac_cosmos_usage_title, ac_cosmos_usage_list_sum, ac_cosmos_usage_list_export,
     ac_cosmos_usage_list_import;

@@ -227,6 +227,7 @@ static void on_timer(void *baton)
         }
     }
     ac_cosmos_run_check_sweep(store);
+    ac_cosmos_erasures_poll(store);
     ac_cosmos_lease_start(store);
 }
 

@@ -77,7 +77,7 @@ static int wanted(const ac_cosmos_task_t *task)
     return list->of == AC_COSMOS_UNCOPIED ? LOOKS : task->op->page.limit + 1 - (int)json_array_size(task->found);
 }
 
-static json_t *parameters_of(const ac_cosmos_task_t *task, bool counts)
+static json_t *parameters_of(const ac_cosmos_task_t *task, const char *since)
 {
     const ac_page_t *page = &task->op->page;
     json_t *parameters = json_pack("{s:s}", "@owner", task->op->owner);
@@ -90,7 +90,9 @@ static json_t *parameters_of(const ac_cosmos_task_t *task, bool counts)
     if (json_object_get(task->op->in, "label")) {
         ac_json_put(parameters, "@label", json_incref(json_object_get(task->op->in, "label")));
     }
-    if (!counts) {
+    if (since) {
+        ac_json_put(parameters, "@since", json_string(since));
+    } else {
         const list_t *list = task->state;
         ac_json_put(parameters, "@after", ac_json_text(list->after));
         ac_json_put(parameters, "@time", ac_json_text(list->time));
@@ -108,7 +110,7 @@ static void query_entries(ac_cosmos_task_t *task)
         .key = op->owner,
         .want = want < 1000 ? (int)want : 1000,
         .sql = list->sql,
-        .parameters = parameters_of(task, false),
+        .parameters = parameters_of(task, NULL),
     };
     ac_cosmos_list_sql_page(list->sql, op, list->of);
     if (list->of == AC_COSMOS_UNCOPIED) {
@@ -215,6 +217,10 @@ static void judge(ac_cosmos_task_t *task, look_t *look)
     if (list->n_judged++ == list->check_at && look->copy && !task->store->child.stopping) {
         ac_cosmos_entry_check(task, look->entry);
     }
+    if (ac_cosmos_erasures_hide(task->store, task->op->owner, look->entry)) {
+        json_decref(made);
+        return;
+    }
     if (look->copy) {
         if (ac_cosmos_list_sql_fits(task->op, look->copy)) {
             json_array_append_new(task->found, ac_cosmos_list_sql_shown(task->op, look->copy));
@@ -313,7 +319,9 @@ static void end_round(ac_cosmos_task_t *task)
         return;
     }
     op->out = json_pack("{s:o, s:b, s:o}", "data", data, "has_more", more, "next", next ? next : json_null());
-    ac_cosmos_list_sql_count(list->sql, op);
-    query.parameters = parameters_of(task, true);
+    char since[AC_TIME_SIZE];
+    ac_cosmos_erasures_until(since, task->store, op->owner);
+    ac_cosmos_list_sql_count(list->sql, op, *since);
+    query.parameters = parameters_of(task, since);
     ac_cosmos_query_run(task, &query, end_counted);
 }

@@ -53,10 +53,13 @@ void ac_cosmos_list_sql_page(char sql[AC_COSMOS_LIST_SQL], const ac_store_op_t *
     }
 }
 
-void ac_cosmos_list_sql_count(char sql[AC_COSMOS_LIST_SQL], const ac_store_op_t *op)
+void ac_cosmos_list_sql_count(char sql[AC_COSMOS_LIST_SQL], const ac_store_op_t *op, bool since)
 {
     apr_cpystrn(sql, "SELECT VALUE COUNT(1)" OF_OWNER, AC_COSMOS_LIST_SQL);
     add_conditions(sql, op, false);
+    if (since) {
+        add_condition(sql, false, "c.created_at > @since");
+    }
 }
 
 bool ac_cosmos_list_sql_fits(const ac_store_op_t *op, const json_t *thread)

@@ -257,15 +257,24 @@ static void purge_query(ac_cosmos_task_t *task);
 static void purge_found(ac_cosmos_task_t *task);
 static void purge_next(ac_cosmos_task_t *task);
 static void purge_resume(ac_cosmos_task_t *task);
+static void purge_begin_query(ac_cosmos_task_t *task);
 static void purge_finish(ac_cosmos_task_t *task);
 static void purge_end(ac_cosmos_task_t *task);
+
+/* Whether only threads of erased owners are wanted: no other was deleted before that time. */
+static bool purges_erased_only(const ac_cosmos_task_t *task)
+{
+    return strcmp(ac_json_peek_string(task->op->in, "before", ""), "0001") < 0;
+}
 
 void ac_cosmos_remove_deleted(ac_cosmos_task_t *task)
 {
     const char *before = NULL;
     apr_status_t status = ac_json_string(&before, task->op->in, "before", true, &task->op->err);
     task->state = ac_alloc(sizeof(removal_t));
-    if (status == APR_SUCCESS) {
+    if (status == APR_SUCCESS && purges_erased_only(task)) {
+        purge_resume(task);
+    } else if (status == APR_SUCCESS) {
         ac_cosmos_usage_heal(task, "", purge_resume);
     } else {
         ac_cosmos_task_end(task, status);
@@ -274,7 +283,16 @@ void ac_cosmos_remove_deleted(ac_cosmos_task_t *task)
 
 static void purge_resume(ac_cosmos_task_t *task)
 {
-    ac_cosmos_erase_resume(task, purge_query);
+    ac_cosmos_erasures_resume(task, purge_begin_query);
+}
+
+static void purge_begin_query(ac_cosmos_task_t *task)
+{
+    if (purges_erased_only(task) && !ac_cosmos_erasures_any(task)) {
+        purge_end(task);
+    } else {
+        purge_query(task);
+    }
 }
 
 /* A query over all partitions costs a few request units for each; it runs once an hour. */
@@ -320,7 +338,7 @@ static void purge_next(ac_cosmos_task_t *task)
 
 static void purge_finish(ac_cosmos_task_t *task)
 {
-    ac_cosmos_erase_finish(task, purge_end);
+    ac_cosmos_erasures_finish(task, purge_end);
 }
 
 static void purge_end(ac_cosmos_task_t *task)
@@ -329,5 +347,6 @@ static void purge_end(ac_cosmos_task_t *task)
         task->op->out = json_object();
     }
     ac_json_put(task->op->out, "purged", json_integer(task->purge.n_threads));
+    ac_cosmos_erasures_report(task, task->op->out);
     ac_cosmos_task_end(task, APR_SUCCESS);
 }

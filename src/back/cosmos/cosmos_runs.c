@@ -121,7 +121,7 @@ static void run_found(ac_cosmos_task_t *task)
     const json_t *head = ac_cosmos_doc_find(task->rows, op->id), *run = ac_cosmos_doc_find(task->rows, task->run_id);
     const char *owner = ac_json_peek_string(head, "owner", NULL);
     ac_cosmos_thread_doc_clear(&task->thread);
-    if (head && owner && strcmp(owner, op->owner) == 0) {
+    if (head && owner && strcmp(owner, op->owner) == 0 && !ac_cosmos_erasures_hide(task->store, owner, head)) {
         task->thread.doc = json_deep_copy(head);
         apr_cpystrn(task->thread.etag, ac_json_peek_string(head, "_etag", ""), sizeof(task->thread.etag));
     }

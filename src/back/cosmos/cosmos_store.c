@@ -106,6 +106,7 @@ static ac_cosmos_step_fn *const verbs[AC_STORE_N_VERBS] = {
     [AC_STORE_FEEDBACK_LIST] = ac_cosmos_feedback_list,
     [AC_STORE_OWNER_ERASE] = ac_cosmos_erase_owner,
     [AC_STORE_USAGE_ADD] = ac_cosmos_usage_title,
+    [AC_STORE_OWNER_ERASED] = ac_cosmos_erasures_erased,
 };
 
 static void op_begin(void *baton)

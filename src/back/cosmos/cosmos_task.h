@@ -30,6 +30,13 @@ typedef struct ac_cosmos_selection_t ac_cosmos_selection_t;
 typedef struct ac_cosmos_call_t ac_cosmos_call_t;
 typedef void ac_cosmos_step_fn(ac_cosmos_task_t *task);
 
+#define AC_COSMOS_MAX_ERASING 64
+typedef struct ac_cosmos_erasing_t { /* an owner who is being erased */
+    char id[AC_COSMOS_KEY_SIZE];     /* of the marker; "": free */
+    char until[AC_TIME_SIZE];        /* what is older is hidden */
+    apr_time_t known;                /* ac_clock; since when */
+} ac_cosmos_erasing_t;
+
 /* State that children share: it saves requests, and each child reads the others' writes. */
 typedef struct ac_cosmos_state_t {
     ac_cosmos_session_t sessions[AC_COSMOS_N_CONTAINERS];
@@ -37,11 +44,14 @@ typedef struct ac_cosmos_state_t {
     apr_time_t agents_read;        /* ac_clock; 0: never */
     apr_time_t agents_written;     /* ac_clock, acknowledged */
     apr_time_t next_sweep;         /* ac_clock; one child at a time looks for dead runs */
+    apr_time_t next_erasures;      /* ac_clock; the same for the markers of erasures */
+    ac_cosmos_erasing_t erasing[AC_COSMOS_MAX_ERASING];
 } ac_cosmos_state_t;
 
 typedef struct ac_cosmos_shared_t { /* in shared memory, created before the fork */
     pthread_mutex_t lock;
     ac_cosmos_state_t state;
+    atomic_int n_erasing; /* slots of state.erasing that are used */
 } ac_cosmos_shared_t;
 
 /* A thread's document, which decides on the thread's state, and the ETag under which it is replaced. */

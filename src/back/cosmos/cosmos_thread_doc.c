@@ -56,7 +56,8 @@ static void check_owner(ac_cosmos_task_t *task)
     bool mine = owner && strcmp(ac_json_peek_string(task->thread.doc, "type", ""), "thread") == 0;
     if (task->op->verb < AC_STORE_PURGE || task->op->verb == AC_STORE_RUN_SUSPEND ||
         task->op->verb == AC_STORE_APPROVAL_DECIDE || task->op->verb == AC_STORE_FEEDBACK_PUT) {
-        mine = mine && strcmp(owner, task->op->owner) == 0;
+        mine = mine && strcmp(owner, task->op->owner) == 0 &&
+            !ac_cosmos_erasures_hide(task->store, owner, task->thread.doc);
     }
     if (!mine) {
         ac_cosmos_thread_doc_clear(&task->thread);

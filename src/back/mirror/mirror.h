@@ -42,6 +42,8 @@ typedef struct ac_mirror_page_t {
 } ac_mirror_page_t;
 typedef void ac_mirror_read_fn(void *baton, const ac_mirror_page_t *page); /* the page is borrowed */
 
+typedef void ac_mirror_remove_fn(void *baton, bool fine);
+
 typedef struct ac_mirror_vt {
     /* Both report later, never inside the call, and once, unless the mirror is destroyed before. */
     void (*append)(void *self, const ac_mirror_append_t *append, ac_mirror_append_fn *fn, void *baton);
@@ -52,6 +54,8 @@ typedef struct ac_mirror_vt {
     void (*unfollow)(void *self, const char *run_id);
     /* Reports the text to every child of every machine by on_notice, this one included. */
     void (*notify)(void *self, const char *text);
+    /* Removes the copies of runs; at most 100. Reports as append() does; false: Redis did not answer. */
+    void (*remove)(void *self, const char *const *run_ids, int n, ac_mirror_remove_fn *fn, void *baton);
     bool (*is_up)(const void *self);
 } ac_mirror_vt;
 

@@ -10,6 +10,7 @@
 #define PATIENCE apr_time_from_sec(2)   /* for an answer; no run waits for it */
 #define PAUSE apr_time_from_sec(1)      /* after a refusal */
 #define LOG_EVERY apr_time_from_sec(60) /* about refusals */
+#define REMOVE_MOST 100                 /* copies that one command removes */
 #define NOTICE_MS "60000"               /* how long notices stay */
 
 /* Appends an entry unless it leaves a gap, is there already, or the copy has another writer. ARGV: writer, first and
@@ -48,6 +49,7 @@ typedef struct ac_mirror_ask_t {
     ac_mirror_redis_t *self;
     ac_mirror_append_fn *on_append;
     ac_mirror_read_fn *on_read;
+    ac_mirror_remove_fn *on_remove;
     void *baton;
     struct ac_mirror_ask_t *next, *prev;
 } ask_t;
@@ -146,6 +148,8 @@ static void on_reply(void *baton, const struct redisReply *reply, const ac_err_t
         ask->on_append(ask->baton, result, result == AC_MIRROR_DONE ? (uint64_t)reply->integer : 0);
     } else if (ask->on_read) {
         ask->on_read(ask->baton, &page);
+    } else if (ask->on_remove) {
+        ask->on_remove(ask->baton, result == AC_MIRROR_DONE);
     }
     ask_free(ask);
 }
@@ -222,6 +226,22 @@ void ac_mirror_redis_send(ac_mirror_redis_t *self, const char *key, const char *
     send_script(ask, &args);
 }
 
+static void remove_copies(void *baton, const char *const *run_ids, int n, ac_mirror_remove_fn *fn, void *fn_baton)
+{
+    ac_mirror_redis_t *self = baton;
+    ask_t *ask = ask_make(self, fn_baton);
+    char keys[REMOVE_MOST][AC_MIRROR_KEY_SIZE];
+    const char *argv[REMOVE_MOST + 1] = {"DEL"};
+    ask->on_remove = fn;
+    n = n < REMOVE_MOST ? n : REMOVE_MOST;
+    for (int i = 0; i < n; i++) {
+        ac_mirror_redis_key(keys[i], self, run_ids[i]);
+        argv[i + 1] = keys[i];
+    }
+    ac_redis_command_t command = {n + 1, argv, NULL};
+    ac_redis_call(self->redis, &command, on_reply, ask);
+}
+
 static void notify(void *baton, const char *text)
 {
     ac_mirror_redis_t *self = baton;
@@ -240,6 +260,7 @@ static const ac_mirror_vt mirror_vt = {
     .follow = ac_mirror_reader_follow,
     .unfollow = ac_mirror_reader_unfollow,
     .notify = notify,
+    .remove = remove_copies,
     .is_up = mirror_redis_is_up,
 };
 

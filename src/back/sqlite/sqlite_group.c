@@ -91,6 +91,7 @@ static const struct {
     [AC_STORE_FEEDBACK_LIST] = {ac_sqlite_feedback_list, false},
     [AC_STORE_OWNER_ERASE] = {ac_sqlite_erase_owner, true},
     [AC_STORE_USAGE_ADD] = {ac_sqlite_usage_title, true},
+    [AC_STORE_OWNER_ERASED] = {ac_sqlite_erasures_ended, true},
 };
 
 bool ac_sqlite_group_verb_writes(ac_store_verb_e verb)

@@ -360,6 +360,14 @@ ac_sqlite_verb_fn ac_sqlite_feedback_put, ac_sqlite_feedback_list;
 /* sqlite_erase.c */
 ac_sqlite_verb_fn ac_sqlite_erase_owner;
 
+/* sqlite_erasures.c */
+ac_sqlite_verb_fn ac_sqlite_erasures_ended;
+/* The owner's erasure that is not finished, or a new one. The caller owns it. */
+apr_status_t ac_sqlite_erasures_find(json_t **perasure, ac_sqlite_conn_t *conn, ac_store_op_t *op);
+apr_status_t ac_sqlite_erasures_store(ac_sqlite_conn_t *conn, ac_store_op_t *op, const json_t *erasure);
+/* Adds `erasures` to the result of a purge that is complete: they are ended in the store. */
+apr_status_t ac_sqlite_erasures_list(json_t *out, ac_sqlite_conn_t *conn, ac_err_t *err);
+
 /* sqlite_runs.c */
 ac_sqlite_verb_fn ac_sqlite_run_get, ac_sqlite_run_list, ac_sqlite_run_step_list;
 /* The thread's active run, or "". conn->mend says what happens to a dead one. */

@@ -128,7 +128,14 @@ static const char version_6[] =
     "CREATE TABLE search_ranges (no INTEGER PRIMARY KEY, owner TEXT NOT NULL, used INTEGER NOT NULL);" \
     "CREATE INDEX search_ranges_by_owner ON search_ranges(owner, no);"
 
-static const char version_7[] = COLUMNS_TREE TABLE_FILES COLUMNS_FEEDBACK PINNED_AND_LABELS SEARCH_STATE;
+/* Erasures of owners that are not finished. traces: what they leave outside of the store. */
+#define TABLE_ERASURES \
+    "CREATE TABLE erasures (" \
+    " owner TEXT NOT NULL PRIMARY KEY, id TEXT NOT NULL, at TEXT NOT NULL, round INTEGER NOT NULL," \
+    " threads INTEGER NOT NULL, messages INTEGER NOT NULL, runs INTEGER NOT NULL, files INTEGER NOT NULL," \
+    " traces TEXT NOT NULL) WITHOUT ROWID;"
+
+static const char version_7[] = COLUMNS_TREE TABLE_FILES COLUMNS_FEEDBACK PINNED_AND_LABELS SEARCH_STATE TABLE_ERASURES;
 
 /* The n-th entry updates version n to version n+1. A released entry never changes. */
 static const char *const versions[] = {version_1, version_2, version_3, version_4, version_5, version_6, version_7};

@@ -397,5 +397,5 @@ apr_status_t ac_sqlite_thread_purge(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     json_decref(op->out);
     op->out = json_pack("{s:I}", "purged", (json_int_t)n_purged);
     files_answer(op->out, thread.files);
-    return more ? AC_SQLITE_TO_WRITER : APR_SUCCESS;
+    return more ? AC_SQLITE_TO_WRITER : ac_sqlite_erasures_list(op->out, conn, &op->err);
 }

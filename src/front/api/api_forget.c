@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* DELETE /me: forgets all that an owner has. The store hides everything in its first step. The steps after it can be
- * repeated, and the next purge continues them if this process ends. */
+/* DELETE /me: forgets all that an owner has. The store hides everything when it accepts the erasure; erasure.c carries
+ * it out, in this process or another one. */
 #include "api_internal.h"
 
 #include <string.h>
 
 #define CONFIRMATION "delete everything"
-#define ERASED_BEFORE "0000-00-00T00:00:00.001Z" /* PURGE: of threads that OWNER_ERASE has hidden */
-#define LOG_WAIT apr_time_from_msec(50)
-#define LOG_TRIES 40
+#define LONGEST_RUN apr_time_from_sec(86400) /* an older run has no event log, except for a suspended one */
 
 static apr_status_t read_confirmation(ac_request_t *rq)
 {
@@ -38,45 +36,22 @@ static void cancel_runs(ac_request_t *rq, const json_t *ids)
     }
 }
 
-/* Logs of runs that have just been cancelled end a moment later. */
-static void remove_logs(const ac_request_t *rq)
+/* What the receipt says of an erasure; a number is null as long as it is not known. */
+static json_t *receipt_of(const json_t *erasure, bool done)
 {
-    const ac_event_dir_t *dir = ac_child()->event_dir;
-    for (int i = 0; dir && i < LOG_TRIES && ac_event_scan_erase(dir, rq->owner) > 0; i++) {
-        apr_sleep(LOG_WAIT);
+    static const char *const counts[] = {"threads", "messages", "runs", "files"};
+    json_t *receipt = json_pack("{s:s, s:O, s:O, s:s}", "object", "erasure", "id", json_object_get(erasure, "id"), "at",
+                                json_object_get(erasure, "at"), "status", done ? "done" : "continuing");
+    for (int i = 0; i < 4; i++) {
+        json_t *n = json_object_get(erasure, counts[i]);
+        ac_json_put(receipt, counts[i], n ? json_incref(n) : json_null());
     }
-}
-
-static ac_store_op_t *purge_op(void)
-{
-    ac_store_op_t *op = ac_store_op_create(AC_STORE_PURGE, NULL, NULL);
-    if (op) {
-        op->in = json_pack("{s:s}", "before", ERASED_BEFORE);
-    }
-    return op;
-}
-
-/* Removes what is hidden. Returns whether all of it is gone; the rest is removed later, without a caller. */
-static bool purge(ac_request_t *rq)
-{
-    const ac_child_t *child = ac_child();
-    ac_store_op_t *result, *rest;
-    if (ac_request_store(rq, purge_op(), &result) == APR_SUCCESS) {
-        ac_request_store_free(rq, result);
-        return true;
-    }
-    bool late = rq->err.kind == AC_STORE_TIMEOUT;
-    ac_reply_log(rq);
-    ac_err_init(&rq->err);
-    rest = late ? purge_op() : NULL;
-    if (rest) {
-        ac_store_call_post(&child->conf->store, child->loop, rest, ac_store_op_free, NULL);
-    }
-    return false;
+    return receipt;
 }
 
 int ac_api_forget_me(ac_request_t *rq)
 {
+    const ac_conf_t *conf = ac_child()->conf;
     ac_store_op_t *op, *result;
     char id[AC_ID_SIZE];
     rq->doing = "forgetting the owner's data";
@@ -87,21 +62,19 @@ int ac_api_forget_me(ac_request_t *rq)
     rq->audit = (ac_audit_t){AC_AUDIT_OWNER_ERASED, apr_pstrdup(rq->r->pool, id), NULL};
     op = ac_store_op_create(AC_STORE_OWNER_ERASE, rq->owner, NULL);
     if (op) {
-        op->in = json_pack("{s:s, s:o}", "id", id, "at", ac_time_json(apr_time_now()));
+        apr_time_t now = apr_time_now();
+        op->in = json_pack("{s:s, s:o, s:o}", "id", id, "at", ac_time_json(now), "recent",
+                           ac_time_json(now - conf->engine.log_keep - LONGEST_RUN));
     }
     if (ac_request_store(rq, op, &result) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
-    const json_t *threads = json_object_get(result->out, "threads"), *files = json_object_get(result->out, "files");
+    const char *current = apr_pstrdup(rq->r->pool, ac_json_peek_string(result->out, "id", id));
+    rq->audit.target = current;
     cancel_runs(rq, json_object_get(result->out, "active"));
-    ac_api_files_remove_bytes(rq, files);
-    bool done = purge(rq);
-    remove_logs(rq);
-    json_t *receipt = json_pack("{s:s, s:s, s:o, s:s, s:I, s:I, s:I, s:I}", "object", "erasure", "id", id, "at",
-                                ac_time_json(apr_time_now()), "status", done ? "done" : "continuing", "threads",
-                                (json_int_t)json_array_size(threads), "messages",
-                                (json_int_t)ac_json_peek_int(result->out, "messages", 0), "runs",
-                                (json_int_t)ac_json_peek_int(result->out, "runs", 0), "files",
-                                (json_int_t)json_array_size(files));
-    return ac_reply_json(rq, done ? HTTP_OK : HTTP_ACCEPTED, receipt);
+    json_t *done = ac_erasure_wait(current, ac_clock() + conf->request_store_timeout);
+    json_t *receipt = receipt_of(json_object_size(done) ? done : result->out, done != NULL);
+    bool ended = done != NULL;
+    json_decref(done);
+    return ac_reply_json(rq, ended ? HTTP_OK : HTTP_ACCEPTED, receipt);
 }

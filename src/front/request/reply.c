@@ -122,11 +122,6 @@ static void log_problem(const ac_request_t *rq, const ac_err_t *err)
     }
 }
 
-void ac_reply_log(const ac_request_t *rq)
-{
-    log_problem(rq, &rq->err);
-}
-
 int ac_reply_problem(ac_request_t *rq, const ac_err_t *err)
 {
     if (rq->httpd_answer) {

@@ -131,8 +131,6 @@ int ac_reply_file(ac_request_t *rq, const char *type, const char *path);
 int ac_reply_empty(ac_request_t *rq, int status);
 /* Sends rq->err (or err) as application/problem+json and logs it once. Returns OK, or rq->httpd_answer. */
 int ac_reply_problem(ac_request_t *rq, const ac_err_t *err);
-/* Logs rq->err, which is not the answer. */
-void ac_reply_log(const ac_request_t *rq);
 #define AC_REPLY_LINES_TYPE "application/x-ndjson"
 typedef struct ac_reply_lines_t { /* an answer of JSON lines, of any length; callers read rq and gone only */
     ac_request_t *rq;
