@@ -120,6 +120,7 @@ def test_a_stream_that_a_restart_ends(counting, model, mpm, delivery):
     wait_asleep(server)
     server.send_signal(signal.SIGHUP)
     assert stream.until("error")[-1].json["code"] == "stopping"
+    server.wait_log("resuming normal operations", 2)    # prefork resets connections that its ending children have taken
     found = wait_metrics(server, lambda m: m.sum("agentchat_streams_total") == 1 and m.sum("agentchat_streams_active") == 0,
                          "the stream is not counted")
     assert found.sum("agentchat_streams_total", delivery=delivery, outcome="stopped") == 1
