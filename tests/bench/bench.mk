@@ -38,6 +38,10 @@ bench-telemetry: module bench-rig
 bench-crud: module bench-rig
 	python3 tests/bench/crud.py $(BUILD) $(BUILD)/bench/results
 
+# Searches, lists and pages of 10, 1,000 and 10,000 threads of one owner, and what the index costs; tests/bench/search.py.
+bench-search: module bench-rig
+	/usr/bin/python3 tests/bench/search.py $(BUILD) $(BUILD)/bench/results
+
 # The delay and the cost of tokens for followers on another machine, by Redis.
 bench-mirror: module $(BENCH_BIN)/llmsim
 	BUILD_DIR=$(BUILD) /usr/bin/python3 tests/bench/mirror.py $(BENCH_BIN)/llmsim $(BUILD)/bench/results
@@ -60,4 +64,4 @@ bench-check:
 	    SAN='-O1 -fsanitize=address,undefined -fno-omit-frame-pointer' bench-rig
 	tests/bench/check.sh $(BUILD)/bench-asan
 
-.PHONY: bench bench-cache bench-check bench-crud bench-mirror bench-parked bench-rig bench-telemetry soak soak-mirror
+.PHONY: bench bench-cache bench-check bench-crud bench-mirror bench-parked bench-rig bench-search bench-telemetry soak soak-mirror

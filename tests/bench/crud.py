@@ -83,7 +83,14 @@ class Httpd:
                                       stderr=subprocess.DEVNULL)
         environment = {**os.environ, "DIR": str(self.root), "PORT": str(self.port), "SIM": str(self.sim), "FRONT": "0", "THREADS": "1",
                        "MODULES": str(MODULES), "STORE": store.format(dir=self.root), "COSMOS_KEY": KEY, "CACHE": cache}
-        self.process = subprocess.Popen([HTTPD, "-f", str(HERE / "module.conf"), "-DFOREGROUND", "-DCACHED"], env=environment,
+        self.environment = environment
+        self.start()
+
+    def start(self, store=None):
+        """Also again, with another store."""
+        if store:
+            self.environment["STORE"] = store.format(dir=self.root)
+        self.process = subprocess.Popen([HTTPD, "-f", str(HERE / "module.conf"), "-DFOREGROUND", "-DCACHED"], env=self.environment,
                                         preexec_fn=pinned(SERVER_CPU), start_new_session=True)
         await_port(self.port)
         end = time.monotonic() + WAIT
@@ -100,10 +107,14 @@ class Httpd:
         threads = pathlib.Path(f"/proc/{self.child()}/task").glob("*/schedstat")
         return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
+    def end(self):
+        self.process.terminate()
+        self.process.wait(WAIT)
+
     def stop(self):
-        for process in (self.process, self.model):
-            process.terminate()
-            process.wait(WAIT)
+        self.end()
+        self.model.terminate()
+        self.model.wait(WAIT)
         shutil.rmtree(self.root, ignore_errors=True)
 
 
@@ -261,4 +272,5 @@ def main(build, out):
     (out / "crud.json").write_text(json.dumps({"direct_us": base, "calls": CALLS, **found}, indent=1) + "\n")
 
 
-(cache if sys.argv[3:] == ["cache"] else main)(pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]))
+if __name__ == "__main__":
+    (cache if sys.argv[3:] == ["cache"] else main)(pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(sys.argv[2]))

@@ -12,6 +12,7 @@ OF_EVERY_OWNER = {
     "sqlite_search.c:sql_n_old": "the number of threads that the index lacks, for /ready",
     "sqlite_search.c:sql_add": "the row's number is of an owner's range",
     "sqlite_search.c:sql_drop": "the row's number is of an owner's range",
+    "sqlite_find.c:sql_places": "the numbers of rows are of an owner's range",
     "sqlite_find.c:sql_place": "the row's number is of an owner's range",
     "sqlite_threads.c:sql_purge_next": "whichever was deleted long ago; its owner comes with it",
     "sqlite_threads.c:sql_purge_begin": "of a thread that sql_purge_next gave",

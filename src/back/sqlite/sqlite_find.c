@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Searching the embedded store: the threads whose title or one of whose messages has all words, by their last change.
  *
- * Rare words: the index gives all places; their threads are read, and put in order. Words with many places: threads are
- * read in order, and each is looked up in the index, until the page is full. */
+ * The index gives the places of the words, those of the newest threads first. Rare words: all of them; their threads
+ * are read, and put in order. Words with many places: the threads are read in order until the page is full. Those whose
+ * places were not read are looked up in the index one by one, and after some of these the other places are read. */
 #include "sqlite_internal.h"
 
 #include <inttypes.h>
@@ -13,18 +14,20 @@
 
 #define SEQ_BITS 20
 #define RANGE_BITS 39
-#define MAX_PLACES 20000 /* of rare words */
-#define MAX_THREADS 1000
-#define LATEST "~" /* sorts after every time and id */
+#define MAX_PLACES 20000 /* that are read at first */
+#define MAX_THREADS 1000 /* of rare words */
+#define LOOKUPS 400      /* of threads one by one: 20 us each */
+#define OPEN_LOOKUPS 4   /* a beginning of words: each lookup merges the places of all of them */
+#define LATEST "~"       /* sorts after every time and id */
 
 #define COLUMNS AC_SQLITE_THREAD_COLUMNS ", search_no"
 #define FITS \
     " AND CASE WHEN ?1 = '' THEN deleted_at IS NULL ELSE status = ?1 END AND (?2 = '' OR agent_id = ?2)" \
     " AND (?6 IS NULL OR pinned = ?6) AND (?7 IS NULL OR EXISTS (SELECT 1 FROM labels WHERE labels.owner = ?3" \
     " AND label = ?7 AND thread_id = threads.id)) AND (updated_at, id) < (?5, ?4) ORDER BY updated_at DESC, id DESC"
+static const char sql_range[] = "SELECT no FROM search_ranges WHERE owner = ?1 AND no < ?2 ORDER BY no DESC LIMIT 1";
 static const char sql_places[] =
-    "SELECT search.rowid FROM search_ranges CROSS JOIN search WHERE search_ranges.owner = ?1 AND search MATCH ?2"
-    " AND search.rowid >= no << 39 AND search.rowid < (no + 1) << 39";
+    "SELECT rowid FROM search WHERE search MATCH ?1 AND rowid >= ?2 AND rowid < ?3 ORDER BY rowid DESC";
 static const char sql_of_places[] = "SELECT " COLUMNS " FROM threads INDEXED BY threads_by_search_no WHERE owner = ?3"
                                     " AND search_no IN (SELECT value FROM json_each(?8) /* FROM json_each */)" FITS;
 static const char sql_all[] = "SELECT " COLUMNS
@@ -44,9 +47,11 @@ typedef struct place_t {
 typedef struct find_t {
     ac_words_query_t query;
     ac_buf_t words, numbers;
-    place_t *places; /* by no, ascending; a thread's newest message */
-    int n_places;
-    bool many;
+    place_t *places; /* by no, descending; a thread's newest message */
+    int n_places, n_allocated;
+    int64_t range, below; /* the current range of numbers; the index has been read from its end down to this row */
+    bool complete;        /* all of it */
+    int n_lookups;
     char time[AC_TIME_SIZE], id[AC_ID_SIZE];
 } find_t;
 
@@ -62,82 +67,151 @@ static void expression_make(ac_buf_t *to, const ac_words_query_t *query)
     }
 }
 
-/* ---- places of rare words ---- */
+/* ---- places ---- */
 
 static void place_add(find_t *find, int64_t number)
 {
     int64_t no = number >> SEQ_BITS, seq = number & ((INT64_C(1) << SEQ_BITS) - 1);
 
-    if (!find->n_places || find->places[find->n_places - 1].no != no) {
-        if (find->n_places == MAX_THREADS) {
-            find->many = true;
-            return;
-        }
-        ac_buf_printf(&find->numbers, "%c%" PRId64, find->n_places ? ',' : '[', no);
-        find->places[find->n_places++].no = no;
+    if (find->n_places && find->places[find->n_places - 1].no == no) {
+        return;
     }
-    find->places[find->n_places - 1].seq = seq;
+    if (find->n_places == find->n_allocated) {
+        find->n_allocated = find->n_allocated ? 2 * find->n_allocated : 64;
+        place_t *more = ac_alloc((size_t)find->n_allocated * sizeof(*more));
+        if (find->n_places) {
+            memcpy(more, find->places, (size_t)find->n_places * sizeof(*more));
+        }
+        free(find->places);
+        find->places = more;
+    }
+    find->places[find->n_places++] = (place_t){no, seq};
 }
 
-static apr_status_t places_read(find_t *find, ac_sqlite_conn_t *conn, ac_store_op_t *op)
+/* Enters the owner's next lower range of numbers, if there is one. */
+static apr_status_t range_next(find_t *find, ac_sqlite_conn_t *conn, ac_store_op_t *op)
+{
+    sqlite3_stmt *row;
+    apr_status_t status = ac_sqlite_statement_row(&row, conn, sql_range,
+                                                  AC_SQLITE_ARGS(ac_sqlite_text(op->owner), ac_sqlite_int(find->range)),
+                                                  &op->err);
+
+    find->complete = status == APR_SUCCESS && !row;
+    if (row) {
+        find->range = sqlite3_column_int64(row, 0);
+        find->below = (find->range + 1) << RANGE_BITS;
+        sqlite3_reset(row);
+    }
+    return status;
+}
+
+/* Reads at most `most` further places of the current range. *pn: how many there were. */
+static apr_status_t places_read_range(int64_t *pn, find_t *find, ac_sqlite_conn_t *conn, ac_store_op_t *op,
+                                      int64_t most)
 {
     sqlite3_stmt *stmt;
     bool row = false;
     apr_status_t status =
         ac_sqlite_statement_start(&stmt, conn, sql_places,
-                                  AC_SQLITE_ARGS(ac_sqlite_text(op->owner), ac_sqlite_text(find->words.data)),
+                                  AC_SQLITE_ARGS(ac_sqlite_text(find->words.data),
+                                                 ac_sqlite_int(find->range << RANGE_BITS), ac_sqlite_int(find->below)),
                                   &op->err);
 
+    *pn = 0;
     if (status == APR_SUCCESS) {
         status = ac_sqlite_statement_step(&row, conn, stmt, &op->err);
     }
-    for (int i = 0; status == APR_SUCCESS && row && !find->many; i++) {
-        place_add(find, sqlite3_column_int64(stmt, 0));
-        find->many = find->many || i == MAX_PLACES;
+    while (status == APR_SUCCESS && row) {
+        find->below = sqlite3_column_int64(stmt, 0);
+        place_add(find, find->below);
+        if (++*pn == most) {
+            sqlite3_reset(stmt);
+            return APR_SUCCESS;
+        }
         status = ac_sqlite_statement_step(&row, conn, stmt, &op->err);
     }
-    sqlite3_reset(stmt);
-    ac_buf_str(&find->numbers, find->n_places ? "]" : "[]");
+    find->below = find->range << RANGE_BITS;
     return status;
+}
+
+static apr_status_t places_read(find_t *find, ac_sqlite_conn_t *conn, ac_store_op_t *op, int64_t most)
+{
+    int64_t n = 0;
+    apr_status_t status = APR_SUCCESS;
+
+    while (status == APR_SUCCESS && !find->complete && most > 0) {
+        if (find->range == INT64_MAX || find->below <= find->range << RANGE_BITS) {
+            status = range_next(find, conn, op);
+        } else {
+            status = places_read_range(&n, find, conn, op, most);
+            most -= n;
+        }
+    }
+    return status;
+}
+
+/* Whether the words are rare, so that the places give the threads. */
+static bool is_rare(const find_t *find)
+{
+    return find->complete && find->n_places <= MAX_THREADS;
+}
+
+/* The numbers of the threads, as JSON. */
+static void numbers_make(find_t *find)
+{
+    for (int i = 0; i < find->n_places; i++) {
+        ac_buf_printf(&find->numbers, "%c%" PRId64, i ? ',' : '[', find->places[i].no);
+    }
+    ac_buf_str(&find->numbers, find->n_places ? "]" : "[]");
 }
 
 static int by_number(const void *key, const void *place)
 {
     int64_t a = *(const int64_t *)key, b = ((const place_t *)place)->no;
 
-    return a < b ? -1 : a > b;
+    return a > b ? -1 : a < b;
 }
 
 /* ---- the place in one thread ---- */
+
+static apr_status_t place_look_up(int64_t *pseq, find_t *find, ac_sqlite_conn_t *conn, ac_store_op_t *op, int64_t no)
+{
+    sqlite3_stmt *row;
+    apr_status_t status =
+        ac_sqlite_statement_row(&row, conn, sql_place,
+                                AC_SQLITE_ARGS(ac_sqlite_text(find->words.data), ac_sqlite_int(no << SEQ_BITS),
+                                               ac_sqlite_int((no + 1) << SEQ_BITS)),
+                                &op->err);
+
+    find->n_lookups++;
+    if (status == APR_SUCCESS && row) {
+        *pseq = sqlite3_column_int64(row, 0) & ((INT64_C(1) << SEQ_BITS) - 1);
+        sqlite3_reset(row);
+    }
+    return status;
+}
 
 /* *pseq: the message, 0: the title, -1: it has none. */
 static apr_status_t place_find(int64_t *pseq, find_t *find, ac_sqlite_conn_t *conn, ac_store_op_t *op,
                                sqlite3_stmt *thread)
 {
     int64_t no = sqlite3_column_int64(thread, sqlite3_column_count(thread) - 1);
-    const place_t *place;
-    sqlite3_stmt *row;
-    apr_status_t status;
+    const char *title = (const char *)sqlite3_column_text(thread, 1);
+    apr_status_t status = APR_SUCCESS;
 
     *pseq = -1;
     if (!conn->store->search) {
-        const char *title = (const char *)sqlite3_column_text(thread, 1);
         *pseq = title && ac_words_match(&find->query, title) ? 0 : -1;
         return APR_SUCCESS;
     }
-    if (!find->many) {
-        place = bsearch(&no, find->places, (size_t)find->n_places, sizeof(*place), by_number);
-        *pseq = place ? place->seq : -1;
-        return APR_SUCCESS;
+    if (!find->complete && no < find->below >> SEQ_BITS) {
+        if (find->n_lookups < (find->query.open ? OPEN_LOOKUPS : LOOKUPS)) {
+            return place_look_up(pseq, find, conn, op, no);
+        }
+        status = places_read(find, conn, op, INT64_MAX);
     }
-    status = ac_sqlite_statement_row(&row, conn, sql_place,
-                                     AC_SQLITE_ARGS(ac_sqlite_text(find->words.data), ac_sqlite_int(no << SEQ_BITS),
-                                                    ac_sqlite_int((no + 1) << SEQ_BITS)),
-                                     &op->err);
-    if (status == APR_SUCCESS && row) {
-        *pseq = sqlite3_column_int64(row, 0) & ((INT64_C(1) << SEQ_BITS) - 1);
-        sqlite3_reset(row);
-    }
+    const place_t *place = bsearch(&no, find->places, (size_t)find->n_places, sizeof(*place), by_number);
+    *pseq = place ? place->seq : -1;
     return status;
 }
 
@@ -192,7 +266,7 @@ static apr_status_t found_read(json_t *data, find_t *find, ac_sqlite_conn_t *con
 {
     const ac_page_t *page = &op->page;
     const json_t *pinned = json_object_get(op->in, "pinned");
-    bool by_place = conn->store->search && !find->many, row = false;
+    bool by_place = conn->store->search && is_rare(find), row = false;
     const char *sql = by_place ? sql_of_places : strcmp(page->status, "deleted") == 0 ? sql_all_deleted : sql_all;
     ac_sqlite_arg_t end = {.type = AC_SQLITE_END};
     sqlite3_stmt *stmt;
@@ -231,6 +305,7 @@ static apr_status_t find_begin(find_t *find, ac_store_op_t *op)
     ac_words_query(&find->query, ac_json_peek_string(op->in, "q", ""));
     ac_buf_init(&find->words, AC_MAX_REQUEST);
     ac_buf_init(&find->numbers, 24 * MAX_THREADS);
+    find->range = INT64_MAX;
     expression_make(&find->words, &find->query);
     return find->words.failed ? ac_err_set(&op->err, AC_INTERNAL, "out of memory") : APR_SUCCESS;
 }
@@ -242,10 +317,12 @@ apr_status_t ac_sqlite_find_threads(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     apr_status_t status;
 
     op->page.by_update = true;
-    find->places = ac_alloc(MAX_THREADS * sizeof(*find->places));
     status = find_begin(find, op);
     if (status == APR_SUCCESS && conn->store->search && find->query.n_phrases) {
-        status = places_read(find, conn, op);
+        status = places_read(find, conn, op, MAX_PLACES);
+        if (is_rare(find)) {
+            numbers_make(find);
+        }
     }
     if (status == APR_SUCCESS && find->query.n_phrases && (find->n_places || !conn->store->search)) {
         status = found_read(data, find, conn, op);

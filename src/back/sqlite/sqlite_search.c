@@ -23,7 +23,7 @@
 #define PENDING "(search_to < message_count OR search_title IS NOT title)"
 
 static const char sql_make[] = "CREATE VIRTUAL TABLE IF NOT EXISTS search USING fts5(words, content = '',"
-                               " columnsize = 0, prefix = '2 3', tokenize = 'ascii')";
+                               " columnsize = 0, prefix = '1 2 3', tokenize = 'ascii')";
 static const char sql_pending[] =
     "SELECT id, owner, search_no, search_to, search_title, title, message_count FROM threads INDEXED BY "
     "threads_unsearched WHERE " PENDING " AND search_to >= 0 LIMIT 1";
