@@ -8,13 +8,35 @@ import pytest
 
 from client import WAIT
 from cosmos_stores import ENV, store, wait_ready
-from model_server import Gate, answer
-from runs import kill_child, wait_until
+from model_server import Gate, ModelServer, Reply, answer, calls
+from runs import holding, kill_child, wait_until
 from server import AGENT, MODEL, MOUNT
-from uploads import PNG, data_url, file, image, text, upload
+from uploads import NOTICE, PNG, data_url, file, image, text, upload
 
 FILES = "AgentChatFiles on reserve=0\nAgentChatStateDir state\n"
 ONE_CHILD = "StartServers 1\nServerLimit 1\nThreadsPerChild 16\nMaxRequestWorkers 16\nMinSpareThreads 1\nMaxSpareThreads 16\n"
+
+MAIL = """
+<AgentChatTool send_mail>
+    AgentChatToolURL {url}/mail method=POST
+    AgentChatToolDescription "Sends a mail"
+    AgentChatToolParameters {{"type":"object","properties":{{}}}}
+    AgentChatToolAllowPrivate on
+    AgentChatToolApproval required
+</AgentChatTool>
+<AgentChatAgent secretary>
+    AgentChatModel scripted
+    AgentChatTools send_mail
+</AgentChatAgent>
+"""
+
+
+@pytest.fixture
+def mail():
+    tool = ModelServer()
+    tool.default = lambda _request: iter([Reply(200, {"sent": True})])
+    yield tool
+    tool.stop()
 
 
 @pytest.fixture(params=["sqlite", "cosmos"])
@@ -141,3 +163,95 @@ def test_one_key_at_the_same_time_is_one_turn_with_its_files(make, model):
     assert [reply.status for reply in replies] == [200, 200], replies
     assert replies[0].json["id"] == replies[1].json["id"]
     assert len(server.client.get("/threads").json["data"]) == 1
+
+def seen(said):
+    """What the model is sent of a question with both files."""
+    words = f'{said}\n\n[The user attached the file "a.txt" (text/plain, 5 bytes). {NOTICE}\n```\nwords\n```'
+    return {"role": "user", "content": [text(words), {"type": "image_url", "image_url": {"url": data_url()}}]}
+
+
+def said_to(request):
+    """A conversation that the model got, without the instructions."""
+    return [message for message in request.messages if message["role"] != "system"]
+
+
+def both(client, said):
+    """A question with a text and an image."""
+    return [text(said), file(upload(client, b"words")), image(upload(client, PNG, "a.png"))]
+
+
+def says(words):
+    return {"role": "assistant", "content": words}
+
+
+def test_the_model_sees_the_files_again(make, model):
+    """A further answer, an edited question with the same files, and what follows on each branch."""
+    client = make().client
+    thread, parts = client.thread(), both(client, "Read")
+    send = f"/threads/{thread}/messages"
+    model.play(*map(answer, ("one", "two", "three", "four", "five")))
+    first = client.send(thread, parts)
+    assert first.status == 200 and said_to(model.requests[-1]) == [seen("Read")], first
+    again = client.post(send, {"regenerate": first.json["id"], "stream": False})
+    assert again.status == 200 and said_to(model.requests[-1]) == [seen("Read")], again
+    assert client.send(thread, "And now?").status == 200
+    assert said_to(model.requests[-1]) == [seen("Read"), says("two"), {"role": "user", "content": "And now?"}]
+    edited = client.post(send, {"parent_id": None, "content": [text("Look"), *parts[1:]], "stream": False})
+    assert edited.status == 200 and said_to(model.requests[-1]) == [seen("Look")], edited
+    assert client.patch(f"/threads/{thread}", {"leaf": first.json["id"]}).status == 200
+    assert client.send(thread, "Back").status == 200
+    assert said_to(model.requests[-1]) == [seen("Read"), says("one"), {"role": "user", "content": "Back"}]
+    stored = [message for message in client.messages(thread, "?limit=100&all=true") if "attachments" in message]
+    assert [message["content"] for message in stored] == ["Read", "Look"]
+    assert stored[0]["attachments"] == stored[1]["attachments"] and len(stored[0]["attachments"]) == 2
+    files = client.get(f"/files?thread_id={thread}").json["data"]
+    assert sorted(shown["id"] for shown in files) == sorted(part["file_id"] for part in parts[1:])
+
+
+def test_files_outlive_a_killed_run(make, model):
+    """The partial answer is stored, and the next question shows the files again."""
+    server, gate = make(tuning=ONE_CHILD), Gate()
+    client = server.client
+    parts = both(client, "Read")
+    model.play(holding(gate, ("half",)))
+    stream = client.stream("/agents/assistant/chat", {"message": parts})
+    run = stream.next().json
+    stream.until("token")
+    assert said_to(model.requests[-1]) == [seen("Read")]
+    kill_child(server, server.children()[0])
+    stream.close()
+    wait_until(lambda: len(client.messages(run["thread_id"])) == 2, "the partial answer is not stored")
+    gate.open()
+    model.default = answer("next")
+    reply = client.send(run["thread_id"], "Go on")
+    assert reply.status == 200, reply
+    messages = client.messages(run["thread_id"])
+    assert [message["content"] for message in messages] == ["Read", "half", "Go on", "next"]
+    assert [one["file_id"] for one in messages[0]["attachments"]] == [part["file_id"] for part in parts[1:]]
+    assert said_to(model.requests[-1]) == [seen("Read"), says("half"), {"role": "user", "content": "Go on"}]
+    for part, data in zip(parts[1:], (b"words", PNG)):
+        assert client.get(f"/files/{part['file_id']}/content").body == data
+
+
+@pytest.mark.parametrize("how", ["at once", "kill"])
+def test_files_after_an_approval(make, model, mail, how):
+    """Also in a process that knows of the run from the store only."""
+    server = make(MAIL.format(url=mail.url))
+    client, parts = server.client, both(server.client, "Mail it")
+    model.play(calls(("send_mail", {})), answer("Sent."))
+    stream = client.stream("/agents/secretary/chat", {"message": parts})
+    run = stream.next().json["run_id"]
+    while not stream.next().json.get("approval_required"):
+        pass
+    stream.close()
+    if how == "kill":
+        server.expect_log("AH00098")
+        server.kill()
+        server.start()
+        wait_ready(client)
+    assert client.post(f"/runs/{run}/approvals", {"call_id": "call_1", "approve": True}).status == 202
+    shown = wait_until(lambda: (got := client.get(f"/runs/{run}").json)["status"] != "in_progress" and got, "the run does not end")
+    assert shown["status"] == "completed" and len(mail.requests) == 1
+    for request in model.requests:
+        assert [message for message in request.messages if message["role"] == "user"] == [seen("Mail it")]
+    assert len(model.requests) == 2
