@@ -73,6 +73,15 @@ static void end_conflict(ac_cosmos_task_t *task)
                        ac_err_set(&task->op->err, AC_IDEMPOTENCY_CONFLICT, "an object with this id exists already"));
 }
 
+/* By its owner, or by a repeat of the message that has taken over its files. */
+static void end_taken_over(ac_cosmos_task_t *task)
+{
+    ac_cosmos_task_end(task,
+                       ac_err_set(&task->op->err, AC_IDEMPOTENCY_CONFLICT,
+                                  "the thread was removed before this message was stored; if the message was sent "
+                                  "again, the repeat is stored in a thread of its own"));
+}
+
 static void end_busy(ac_cosmos_task_t *task)
 {
     task->op->out = json_pack("{s:s}", "run_id", ac_cosmos_thread_doc_run(&task->thread));
@@ -306,7 +315,10 @@ static void open_check_earlier_or_busy(ac_cosmos_task_t *task)
 static void open_check_earlier(ac_cosmos_task_t *task)
 {
     bool ours = !has_message(task) || strcmp(ac_json_peek_string(task->found, "run_id", ""), task->run_id) == 0;
-    if (ours && ac_cosmos_thread_doc_lives(&task->thread, false)) {
+    bool owned = strcmp(ac_json_peek_string(task->thread.doc, "owner", ""), task->op->owner) == 0;
+    if (owned && !ac_cosmos_thread_doc_lives(&task->thread, false)) {
+        end_taken_over(task);
+    } else if (owned && ours) {
         json_t *until = ac_cosmos_lease_end(task->store);
         ac_cosmos_lease_patch(task, task->store->holder, "lease_until", until, open_on_lease_renewed);
     } else {
