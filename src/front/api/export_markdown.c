@@ -187,6 +187,7 @@ static void sources_find(json_t *sources, const json_t *value)
     }
 }
 
+/* Folds calls of tools: steps of a run, or the calls whose results a client has sent. */
 static void add_steps(ac_buf_t *out, const json_t *steps)
 {
     json_t *sources = json_object(), *unused;
@@ -196,7 +197,7 @@ static void add_steps(ac_buf_t *out, const json_t *steps)
     int n = 0;
     json_array_foreach(steps, i, step)
     {
-        if (strcmp(ac_json_peek_string(step, "type", ""), "tool_call") != 0) {
+        if (strcmp(ac_json_peek_string(step, "type", "tool_call"), "tool_call") != 0) {
             continue;
         }
         ac_buf_str(out, "<details><summary>Tool: ");
@@ -232,10 +233,11 @@ void ac_export_markdown_message(ac_buf_t *out, const json_t *message, const json
 {
     const char *role = ac_json_peek_string(message, "role", ""), *name;
     const json_t *attachments = json_object_get(message, "attachments"), *file;
-    bool asks = strcmp(role, "user") == 0;
+    bool asks = strcmp(role, "user") == 0, answers = strcmp(role, "assistant") == 0;
     size_t i;
-    ac_buf_printf(out, "## %s (%s)\n\n", asks ? "Question" : "Answer", ac_json_peek_string(message, "timestamp", ""));
-    add_steps(out, steps);
+    ac_buf_printf(out, "## %s (%s)\n\n", asks ? "Question" : answers ? "Answer" : "Results of tools",
+                  ac_json_peek_string(message, "timestamp", ""));
+    add_steps(out, answers ? steps : json_object_get(message, "tool_calls"));
     add_markdown(out, ac_json_peek_string(message, "content", ""), asks ? "> " : "");
     ac_buf_str(out, "\n");
     json_array_foreach(attachments, i, file)
