@@ -2,9 +2,11 @@
 """Taking along: a conversation as Markdown and JSON, and everything of an owner as JSON lines."""
 import json
 import re
+import sqlite3
 
 import pytest
 
+from client import WAIT
 from cosmos_stores import ENV, store, wait_ready
 from model_server import answer
 
@@ -46,6 +48,22 @@ def test_tools_are_folded(server):
              for step in message.get("steps", []) if step["type"] == "tool_call"]
     text = server.client.get(f"/threads/{thread}/export").body.decode()
     assert text.count("<details><summary>Tool: ") == text.count("</details>") == len(steps)
+
+
+def test_results_of_a_clients_tool_are_folded(make_server):
+    """A message of results is no answer. It is stored as a turn with results of the client's tools stores it."""
+    server = make_server()
+    thread = server.client.thread()
+    server.client.send(thread, "Replaced below")
+    call = {"id": "c", "tool": "map<b>", "arguments": {"x": 1}, "result": "```\n## Answer", "error": None,
+            "latency_ms": None, "client": True}
+    with sqlite3.connect(server.root / "state/agentchat.db", timeout=WAIT) as db:
+        db.execute("UPDATE messages SET role = 'tool', content = '', tool_calls = ? WHERE thread_id = ? AND seq = 1",
+                   (json.dumps([call]), thread))
+    text = server.client.get(f"/threads/{thread}/export").body.decode()
+    results = text.split("## Results of tools (", 1)[1].split("\n## Answer (", 1)[0]
+    assert "<details><summary>Tool: map&lt;b></summary>\n\nArguments:\n\n" in results
+    assert "Result:\n\n````\n```\n## Answer\n````\n\n</details>\n" in results
 
 
 # What was said, and what of it stands in the file for a reader of CommonMark to take as text or as code.

@@ -194,6 +194,16 @@ def test_nothing_happens_if_it_is_not_accepted(keyed, model):
     assert server.ann.threads() == before
 
 
+def test_a_budget_is_not_reset(keyed):
+    server = keyed("AgentChatLimit tokens=1100/day by=owner\n")
+
+    def status(caller):
+        return caller("POST", "/agents/assistant/chat", {"message": "x", "stream": False}).status
+    wait_until(lambda: status(server.ann) == 429, "no limit")
+    assert server.ann.forget().status == 200
+    assert status(server.ann) == 429 and status(server.bob) == 200
+
+
 def cosmos_text(cosmos):
     return repr([cosmos.documents(container) for container in ("threads", "messages")])
 

@@ -235,7 +235,10 @@ void ac_export_markdown_message(ac_buf_t *out, const json_t *message, const json
     const json_t *attachments = json_object_get(message, "attachments"), *file;
     bool asks = strcmp(role, "user") == 0, answers = strcmp(role, "assistant") == 0;
     size_t i;
-    ac_buf_printf(out, "## %s (%s)\n\n", asks ? "Question" : answers ? "Answer" : "Results of tools",
+    ac_buf_printf(out, "## %s (%s)\n\n",
+                  asks          ? "Question"
+                      : answers ? "Answer"
+                                : "Results of tools",
                   ac_json_peek_string(message, "timestamp", ""));
     add_steps(out, answers ? steps : json_object_get(message, "tool_calls"));
     add_markdown(out, ac_json_peek_string(message, "content", ""), asks ? "> " : "");
