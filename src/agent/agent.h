@@ -237,8 +237,9 @@ void ac_engine_use_mirror(ac_engine_t *engine, ac_mirror_t *mirror);
 /* follow/notice.c. The store has a change of this run for the process that runs it, on whichever machine: asks all
  * processes to look. Without a mirror they look from time to time. Any thread. */
 void ac_notice_post(ac_engine_t *engine, const char *run_id);
-/* The bytes of files that messages have; the caller owns files. Before the first run. */
-void ac_engine_use_files(ac_engine_t *engine, const ac_files_t *files);
+/* The bytes of files that messages have, and the threads that read them; both are the caller's. Before the first
+ * run. */
+void ac_engine_use_files(ac_engine_t *engine, const ac_files_t *files, ac_work_t *work);
 /* Counts what runs use; the caller owns the counters. Without counters there are no limits. Before the first run. */
 void ac_engine_use_counters(ac_engine_t *engine, ac_counters_t *counters);
 /* Listens to other children, and recovers the runs of dead ones: now and once a minute. Loop thread. */

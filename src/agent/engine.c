@@ -49,9 +49,10 @@ void ac_engine_use_mirror(ac_engine_t *engine, ac_mirror_t *mirror)
     ac_follow_use_mirror(engine, mirror);
 }
 
-void ac_engine_use_files(ac_engine_t *engine, const ac_files_t *files)
+void ac_engine_use_files(ac_engine_t *engine, const ac_files_t *files, ac_work_t *work)
 {
     engine->files = files;
+    engine->files_work = work;
 }
 
 void ac_engine_use_counters(ac_engine_t *engine, ac_counters_t *counters)

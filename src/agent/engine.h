@@ -62,6 +62,7 @@ struct ac_engine_t {
     ac_counters_t *counters; /* NULL: no limits */
     ac_event_dir_t *dir;     /* NULL: no event logs */
     const ac_files_t *files; /* NULL: files are off */
+    ac_work_t *files_work;   /* for reading them */
 
     apr_hash_t *runs; /* run id → ac_run_t */
     volatile apr_uint32_t n_active;

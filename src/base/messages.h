@@ -281,12 +281,13 @@ AC_MESSAGE(612, AC_INFO,
 AC_MESSAGE(613, AC_WARNING,
            "Files could not be removed, or leftovers of files not be looked for; the next sweep tries again.",
            "The line contains the cause. The user of httpd's children must be able to write in the folder files of "
-           "AgentChatStateDir.")
+           "AgentChatStateDir; with Azure Blob Storage the credential must be allowed to list and remove blobs.")
 AC_MESSAGE(614, AC_INFO,
            "Files that belong to no conversation, and bytes that belong to no file, were removed.", "Nothing to do.")
 AC_MESSAGE(615, AC_ERROR,
            "The store has a file whose bytes are not there; it was answered 404.",
-           "Restore the folder files of AgentChatStateDir from the same backup as the store.")
+           "Restore the folder files of AgentChatStateDir, or the container of Azure Blob Storage, from the same time "
+           "as the store.")
 AC_MESSAGE(616, AC_WARNING,
            "The data of owners who were erased (DELETE /me) could not be removed completely. They see nothing of it; "
            "the server tries again by itself.",
@@ -297,6 +298,10 @@ AC_MESSAGE(617, AC_WARNING,
 AC_MESSAGE(618, AC_INFO,
            "All data of an owner was removed; the line contains the id of the receipt and the numbers in it.",
            "Nothing to do.")
+AC_MESSAGE(619, AC_WARNING,
+           "Azure Blob Storage did not do what it was asked for with a file.",
+           "The line contains the service's code and what to do about it, and the id of the request, which the "
+           "account's logs have too.")
 AC_MESSAGE(651, AC_ERROR,
            "A request failed for a reason that the operator has to correct, usually the store.",
            "The detail contains the failed operation. Check the store's own messages (02xx) and /ready.")

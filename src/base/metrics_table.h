@@ -57,6 +57,8 @@ AC_METRIC(FILE_BYTES, "agentchat_file_bytes_total", COUNTER, 1, NONE, 0, NONE, N
           "Bytes of the files that were uploaded and stored")
 AC_METRIC(FILES_REFUSED, "agentchat_files_refused_total", COUNTER, 1, NONE, 0, CAUSE, NONE, NONE, "0.1.0",
           "Uploads that failed, by the code of the error")
+AC_METRIC(BLOB_REQUESTS, "agentchat_blob_requests_total", COUNTER, 1, NONE, 0, HTTP_STATUS, NONE, NONE, "0.1.0",
+          "Requests to Azure Blob Storage, by the status of the answer; other: without an answer")
 
 /* streams */
 AC_METRIC(STREAMS, "agentchat_streams_total", COUNTER, 1, NONE, 0, DELIVERY, STREAM_OUTCOME, NONE, "0.1.0",

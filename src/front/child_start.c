@@ -135,6 +135,27 @@ static apr_status_t start_store(ac_child_life_t *self, ac_err_t *err)
     return status;
 }
 
+/* A storage that does not answer must not keep other work waiting. */
+static apr_status_t start_files(ac_child_life_t *self, ac_err_t *err)
+{
+    ac_child_t *child = &self->child;
+    const ac_files_t *files = &child->conf->files.store;
+    apr_status_t status = APR_SUCCESS;
+    if (!files->vt || !files->vt->child_init) {
+        child->files_work = child->work;
+    } else {
+        self->files_run = true;
+        status = ac_work_create(&child->files_work, child->loop, child->conf->work_threads, WORK_QUEUE, err);
+        if (status == APR_SUCCESS) {
+            status = files->vt->child_init(files->self, &child->host, err);
+        }
+    }
+    if (files->vt && status == APR_SUCCESS) {
+        ac_engine_use_files(child->engine, files, child->files_work);
+    }
+    return status;
+}
+
 static apr_status_t start_all(ac_child_life_t *self, const char **ppart, ac_err_t *err)
 {
     ac_child_t *child = &self->child;
@@ -165,8 +186,10 @@ static apr_status_t start_all(ac_child_life_t *self, const char **ppart, ac_err_
     if (status != APR_SUCCESS) {
         return status;
     }
-    if (conf->files.store.vt) {
-        ac_engine_use_files(child->engine, &conf->files.store);
+    *ppart = "storage of files";
+    status = start_files(self, err);
+    if (status != APR_SUCCESS) {
+        return status;
     }
     ac_event_logs_open(child);
     *ppart = "limits";

@@ -30,6 +30,14 @@ static void end_credentials(ac_child_life_t *self)
     ac_telemetry_front_end_credentials(&self->child);
 }
 
+static void end_files(ac_child_life_t *self)
+{
+    const ac_files_t *files = &self->child.conf->files.store;
+    if (self->files_run && self->child.thread) {
+        files->vt->child_exit(files->self);
+    }
+}
+
 /* First ends what calls back into the loop, which still runs if it ever ran; the engine and the loop come last. */
 void ac_child_stop_end(ac_child_life_t *self)
 {
@@ -41,12 +49,19 @@ void ac_child_stop_end(ac_child_life_t *self)
     if (self->store_runs && child->conf->store.vt->child_exit) {
         child->conf->store.vt->child_exit(child->conf->store.self);
     }
+    end_files(self);
+    if (self->files_run && child->files_work) {
+        ac_work_stop(child->files_work);
+    }
     if (child->work) {
         ac_work_stop(child->work);
     }
     if (child->thread) {
         ac_loop_stop_post(child->loop);
         apr_thread_join(&ended, child->thread);
+    }
+    if (self->files_run) {
+        ac_work_destroy(child->files_work);
     }
     ac_work_destroy(child->work); /* until here the loop may have posted work, and was refused */
     if (child->engine) {
@@ -223,6 +238,7 @@ void ac_child_stop(apr_pool_t *pchild, int graceful)
         ac_loop_post(child->loop, check_drain, life);
     } else if (child->threaded) {
         ac_stream_shutdown_all(AC_SHUTDOWN_SOCKETS_CLOSED);
+        end_files(life); /* requests may wait for their storage */
         stop_all(life);
         if (!life->stuck) {
             end_blocking(child);

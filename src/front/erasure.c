@@ -203,7 +203,7 @@ static void next_erasure(round_t *round)
     round->uncopied = false;
     ac_err_init(&round->err);
     if (json_array_size(round->erasures) == 0 || is_stopping(life) ||
-        ac_work_post(life->child.work, clean_files, on_cleaned, round) != APR_SUCCESS) {
+        ac_work_post(life->child.files_work, clean_files, on_cleaned, round) != APR_SUCCESS) {
         round_end(round);
     }
 }
@@ -235,7 +235,7 @@ static void scan_again(void *baton)
 {
     round_t *round = baton;
     if (is_stopping(round->life) ||
-        ac_work_post(round->life->child.work, clean_logs, on_cleaned, round) != APR_SUCCESS) {
+        ac_work_post(round->life->child.files_work, clean_logs, on_cleaned, round) != APR_SUCCESS) {
         round->failed = true;
         round_end(round);
     }

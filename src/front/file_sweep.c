@@ -115,7 +115,7 @@ static json_t *take_found(sweep_t *sweep)
 
 static void do_work(sweep_t *sweep, ac_task_fn *fn)
 {
-    if (ac_work_post(sweep->life->child.work, fn, file_sweep_next, sweep) != APR_SUCCESS) {
+    if (ac_work_post(sweep->life->child.files_work, fn, file_sweep_next, sweep) != APR_SUCCESS) {
         file_sweep_end(sweep);
     }
 }

@@ -42,6 +42,7 @@ typedef struct ac_child_t {
     ac_host_t host;
     ac_loop_t *loop;
     ac_work_t *work;
+    ac_work_t *files_work; /* for the bytes of files: of its own where they are on another machine, else the same */
     ac_engine_t *engine;
     ac_event_dir_t *event_dir;       /* NULL: no event logs */
     ac_catalog_t *catalog;           /* the agents */

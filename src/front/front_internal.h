@@ -86,7 +86,7 @@ typedef struct ac_erasure_wait_t ac_erasure_wait_t;
 typedef struct ac_child_life_t { /* a child, and what only its start and its stop need */
     ac_child_t child;            /* first */
     apr_pool_t *pool;
-    bool store_runs;
+    bool store_runs, files_run;
     bool graceful;       /* the kind of stop */
     bool stopped, stuck; /* stop_all() was called; the loop did not even run it */
     apr_time_t drained;  /* ac_clock; when runs have to end; 0: not stopping */

@@ -5,10 +5,6 @@
 #include <ctype.h>
 #include <string.h>
 
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-
-#define MAX_KEY 1024  /* of a key in base64; real ones have 88 characters */
 #define MAX_TEXT 8192 /* of a string to sign */
 
 typedef enum depth_e { ACCOUNT, DATABASES, DATABASE, CONTAINERS, CONTAINER, DOCUMENTS, DOCUMENT } depth_e;
@@ -118,35 +114,6 @@ void ac_cosmos_date(char date[AC_COSMOS_DATE_SIZE], apr_time_t when)
     apr_rfc822_date(date, when);
 }
 
-/* Decodes the key, or the key in a connection string. Returns false if it is not base64. */
-static bool key_decode(unsigned char *bytes, int *plen, const char *key)
-{
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    const char *at = strstr(key, "AccountKey=");
-    size_t len, n;
-
-    if (at) {
-        key = at + strlen("AccountKey=");
-    }
-    len = strcspn(key, ";");
-    n = strspn(key, alphabet);
-    if (len == 0 || len > MAX_KEY || len % 4 || n > len || len - n > 2 || strspn(key + n, "=") < len - n) {
-        return false;
-    }
-    *plen = EVP_DecodeBlock(bytes, (const unsigned char *)key, (int)len) - (int)(len - n);
-    return *plen > 0;
-}
-
-bool ac_cosmos_key_valid(const char *key)
-{
-    unsigned char bytes[MAX_KEY];
-    int len = 0;
-    bool valid = key_decode(bytes, &len, key);
-
-    OPENSSL_cleanse(bytes, sizeof(bytes));
-    return valid;
-}
-
 static void add_lower(ac_buf_t *buf, const char *text)
 {
     for (; *text; text++) {
@@ -155,7 +122,7 @@ static void add_lower(ac_buf_t *buf, const char *text)
     }
 }
 
-static apr_status_t add_signed_text(ac_buf_t *text, const ac_cosmos_ask_t *ask, const char *date)
+static void add_signed_text(ac_buf_t *text, const ac_cosmos_ask_t *ask, const char *date)
 {
     add_lower(text, verbs[ask->verb].method);
     ac_buf_str(text, "\n");
@@ -164,34 +131,26 @@ static apr_status_t add_signed_text(ac_buf_t *text, const ac_cosmos_ask_t *ask, 
     add_link(text, ask);
     ac_buf_str(text, "\n");
     add_lower(text, date);
-    return ac_buf_str(text, "\n\n") != APR_SUCCESS || text->failed ? APR_ENOSPC : APR_SUCCESS;
+    ac_buf_str(text, "\n\n");
 }
 
 apr_status_t ac_cosmos_auth_key(ac_buf_t *value, const ac_cosmos_ask_t *ask, const char *key, const char *date,
                                 ac_err_t *err)
 {
-    unsigned char bytes[MAX_KEY], digest[EVP_MAX_MD_SIZE], base64[EVP_MAX_MD_SIZE * 2];
-    unsigned int digest_len = 0;
-    int len = 0;
+    char signature[AC_ACCOUNT_SIGNATURE_SIZE];
     ac_buf_t text;
     apr_status_t status;
 
     ac_buf_init(&text, MAX_TEXT);
-    if (!key_decode(bytes, &len, key)) {
-        return ac_err_set(err, AC_INVALID_REQUEST, "the account's key is not base64");
-    }
-    status = add_signed_text(&text, ask, date);
-    if (status == APR_SUCCESS &&
-        HMAC(EVP_sha256(), bytes, len, (const unsigned char *)text.data, text.len, digest, &digest_len)) {
-        EVP_EncodeBlock(base64, digest, (int)digest_len);
-        ac_buf_str(value, "type%3Dmaster%26ver%3D1.0%26sig%3D");
-        cosmos_add_encoded(value, (const char *)base64);
-    }
-    OPENSSL_cleanse(bytes, sizeof(bytes));
+    add_signed_text(&text, ask, date);
+    status = ac_account_key_sign(signature, key, &text, err);
     ac_buf_free(&text);
-    return status == APR_SUCCESS && digest_len && !value->failed
-        ? APR_SUCCESS
-        : ac_err_set(err, AC_INTERNAL, "a request could not be signed");
+    if (status != APR_SUCCESS) {
+        return status;
+    }
+    ac_buf_str(value, "type%3Dmaster%26ver%3D1.0%26sig%3D");
+    cosmos_add_encoded(value, signature);
+    return value->failed ? ac_err_set(err, AC_INTERNAL, "a request could not be signed") : APR_SUCCESS;
 }
 
 apr_status_t ac_cosmos_auth_bearer(ac_buf_t *value, const char *token)

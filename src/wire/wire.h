@@ -126,8 +126,6 @@ bool ac_cosmos_name_valid(const char *name);
 apr_status_t ac_cosmos_path(ac_buf_t *path, const ac_cosmos_ask_t *ask);
 /* Writes "Thu, 27 Apr 2017 00:51:12 GMT", the form of x-ms-date. */
 void ac_cosmos_date(char date[AC_COSMOS_DATE_SIZE], apr_time_t when);
-/* Whether this can be an account's master key: base64, or a connection string that contains it. */
-bool ac_cosmos_key_valid(const char *key);
 /* Writes the percent-encoded value of the authorization header from a master key (base64, or a connection string with
  * one). errors: invalid_request (the key is not base64). source: "Access control in the Azure Cosmos DB SQL API",
  * master key. */
@@ -231,6 +229,7 @@ apr_status_t ac_template_fill(ac_buf_t *out, const char *text, ac_template_e kin
 apr_status_t ac_template_header(ac_buf_t *out, const char *text, const char *secret, const json_t *args, ac_err_t *err);
 
 /* ---- otlp_json.c, otlp_protobuf.c, otlp_answer.c: telemetry ---- */
+#include "wire/blob.h"
 #include "wire/otlp.h"
 #include "wire/otlp_metrics.h"
 /* ---- appinsights.c and others: Application Insights ---- */

@@ -118,7 +118,7 @@ static void test_invalid_keys(void **state)
         ac_buf_init(&value, 1024);
         const char *key = i < sizeof(keys) / sizeof(*keys) ? keys[i] : large;
         ac_cosmos_auth_key(&value, &ask, key, DATE, &err);
-        assert_false(ac_cosmos_key_valid(key));
+        assert_false(ac_account_key_valid(key));
         assert_int_equal(err.kind, AC_INVALID_REQUEST);
         assert_int_equal(value.len, 0);
         ac_buf_free(&value);

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define URL_LIFE apr_time_from_sec(3600)
 #define MAX_IMAGES 50 /* of a conversation */
 
 static atomic_size_t held; /* bytes of images of all runs of this child */
@@ -22,7 +21,9 @@ typedef struct files_job_t {
     ac_run_state_e state;
     ac_run_files_fn *done;
     const char *cause;
-    bool again; /* only the images of references are read */
+    apr_interval_time_t url_life; /* as long as the run may take */
+    bool again;                   /* only the images of references are read */
+    bool failed;                  /* the storage did not answer: nothing more is asked for */
 } files_job_t;
 
 /* ---- texts for the model ---- */
@@ -80,11 +81,14 @@ static void job_add_text(files_job_t *job, ac_buf_t *out, const json_t *file)
     ac_buf_init(&text.text, job->room < AC_MAX_FILE_TEXT ? job->room : AC_MAX_FILE_TEXT);
     if (!job->room) {
         run_files_put_note(out, "file", file, "the conversation has no room for its text");
+    } else if (job->failed) {
+        run_files_put_note(out, "file", file, "it could not be read now");
     } else if (ac_files_text(job->files, &text, ac_json_peek_string(file, "file_id", ""),
                              ac_json_peek_string(file, "type", ""), &err) == APR_SUCCESS) {
         run_files_put_text(out, file, &text);
         job->room -= text.text.len < job->room ? text.text.len : job->room;
     } else {
+        job->failed = err.kind != AC_NOT_FOUND && err.kind != AC_UNSUPPORTED_MEDIA;
         run_files_put_note(out, "file", file,
                            err.kind == AC_NOT_FOUND               ? "it was deleted"
                                : err.kind == AC_UNSUPPORTED_MEDIA ? err.detail
@@ -120,17 +124,23 @@ static void run_files_images_free(ac_run_files_t *images)
     memset(images, 0, sizeof *images);
 }
 
-static bool image_fetch(const files_job_t *job, ac_model_image_t *image, size_t size)
+static bool image_fetch(files_job_t *job, ac_model_image_t *image, size_t size)
 {
     char *url = NULL;
     ac_buf_t bytes;
+    ac_err_t err;
+    ac_err_init(&err);
+    if (job->failed) {
+        return false;
+    }
     if (job->vision->image_links && job->files->vt->url &&
-        job->files->vt->url(job->files->self, &url, image->id, URL_LIFE, NULL) == APR_SUCCESS && url) {
+        job->files->vt->url(job->files->self, &url, image->id, job->url_life, NULL) == APR_SUCCESS && url) {
         image->url = url;
         return true;
     }
     ac_buf_init(&bytes, size);
-    if (ac_files_text_load(job->files, &bytes, image->id, NULL) != APR_SUCCESS || bytes.len != size) {
+    if (ac_files_text_load(job->files, &bytes, image->id, &err) != APR_SUCCESS || bytes.len != size) {
+        job->failed = err.kind != AC_OK && err.kind != AC_NOT_FOUND;
         ac_buf_free(&bytes);
         return false;
     }
@@ -382,9 +392,10 @@ void ac_run_files_load(ac_run_t *run, ac_run_files_fn *done, const char *cause)
     job->done = done;
     job->cause = cause;
     job->again = again;
+    job->url_life = run->engine->conf.run_timeout;
     run->n_ops++;
     if (!job->files->vt ||
-        ac_work_post(run->engine->work, run_files_job_work, run_files_job_done, job) != APR_SUCCESS) {
+        ac_work_post(run->engine->files_work, run_files_job_work, run_files_job_done, job) != APR_SUCCESS) {
         ac_err_t err;
         ac_err_init(&err);
         ac_err_set(&err, AC_OVERLOADED, "the files of the conversation cannot be read now");

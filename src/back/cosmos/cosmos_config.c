@@ -151,7 +151,7 @@ static const char *credential_make(ac_cosmos_t *store, const apr_table_t *option
     }
     if (ac_credential_kind(store->conf.credential) == AC_CREDENTIAL_KEY) {
         const char *key = ac_credential_first(store->conf.credential);
-        if (key && !ac_cosmos_key_valid(key)) {
+        if (key && !ac_account_key_valid(key)) {
             return apr_psprintf(
                 p,
                 "cosmos: credential=%s: it contains no account key; give one of the account's keys (base64), or "

@@ -19,7 +19,7 @@ typedef void ac_file_found_fn(void *baton, const char *id);
 /* All functions may block; call them on any thread but the loop's. errors of each: store_error, store_timeout,
  * overloaded. */
 typedef struct ac_files_vt {
-    const char *name; /* "disk" */
+    const char *name; /* "disk", "blob" */
     /* Begins the file of this id. size: its bytes if they are known, else -1. Nothing is visible under the id before
      * write_end() has succeeded. errors: storage_full. */
     apr_status_t (*write_begin)(void *self, ac_file_write_t **pwrite, const char *id, int64_t size, ac_err_t *err);
@@ -47,6 +47,12 @@ typedef struct ac_files_vt {
     /* Calls found(baton, id) for each file that was written before that time, and removes what dead processes have left
      * of unfinished files. */
     apr_status_t (*sweep)(void *self, apr_time_t before, ac_file_found_fn *found, void *baton, ac_err_t *err);
+    /* The following are NULL for storage of this machine. */
+    /* Before the first call in this process; child_exit() ends all calls. The loop runs when it is called. */
+    apr_status_t (*child_init)(void *self, const ac_host_t *host, ac_err_t *err);
+    void (*child_exit)(void *self);
+    /* Whether files can be read and written now. */
+    apr_status_t (*check)(void *self, ac_err_t *err);
 } ac_files_vt;
 
 typedef struct ac_files_t {

@@ -126,6 +126,7 @@ static probes_t *probes_create(const ac_registry_t *registry, apr_pool_t *pool)
 typedef struct readiness_t {
     bool ready;
     json_t *store, *models, *mirror; /* mirror: NULL without AgentChatShared */
+    json_t *files;                   /* NULL: they are off */
 } readiness_t;
 
 static json_t *latency_json(apr_interval_time_t took)
@@ -233,6 +234,22 @@ static void probe_store(readiness_t *readiness, ac_request_t *rq)
     readiness->ready = status == APR_SUCCESS;
 }
 
+/* {"name", "state", "latency_ms", "detail"?}. Without the storage of files a server is ready: conversations go on. */
+static json_t *probe_files(const ac_files_t *files)
+{
+    apr_time_t started = ac_clock();
+    ac_err_t err;
+    ac_err_init(&err);
+    apr_status_t status = files->vt->check ? files->vt->check(files->self, &err) : APR_SUCCESS;
+    json_t *json = json_pack("{s:s}", "name", files->vt->name);
+    ac_json_put(json, "state", json_string(status == APR_SUCCESS ? "ok" : "failed"));
+    ac_json_put(json, "latency_ms", latency_json(ac_clock() - started));
+    if (status != APR_SUCCESS) {
+        ac_json_put(json, "detail", ac_json_text(err.detail));
+    }
+    return json;
+}
+
 static readiness_t probe_all(ac_request_t *rq)
 {
     ac_child_t *child = ac_child();
@@ -241,6 +258,7 @@ static readiness_t probe_all(ac_request_t *rq)
     apr_time_t deadline = ac_clock() + PROBE_PATIENCE;
     ac_loop_post(child->loop, start_probes, probes);
     probe_store(&readiness, rq);
+    readiness.files = child->conf->files.store.vt ? probe_files(&child->conf->files.store) : NULL;
     ac_latch_wait(probes->latch, deadline);
     read_probes(&readiness, probes);
     readiness.mirror = child->shared ? mirror_json(probes) : NULL;
@@ -271,6 +289,7 @@ static void publish(const readiness_t *readiness)
     json_decref(old.store);
     json_decref(old.models);
     json_decref(old.mirror);
+    json_decref(old.files);
 }
 
 /* The newest result, with new references. One request probes; the others take the result before. Only while there is
@@ -293,6 +312,7 @@ static readiness_t newest_readiness(ac_request_t *rq)
     json_incref(readiness.store);
     json_incref(readiness.models);
     json_incref(readiness.mirror);
+    json_incref(readiness.files);
     pthread_mutex_unlock(&shared.lock);
     return readiness;
 }
@@ -304,6 +324,9 @@ static void put_details(json_t *answer, const readiness_t *readiness, ac_child_t
     ac_json_put(answer, "version", json_string(AC_VERSION));
     ac_json_put(answer, "store", json_incref(readiness->store));
     ac_json_put(answer, "models", json_incref(readiness->models));
+    if (readiness->files) {
+        ac_json_put(answer, "files", json_incref(readiness->files));
+    }
     if (shared) {
         ac_json_put(answer, "shared", json_pack("{s:s, s:s}", "name", ac_limit_redis_vt.name, "state", shared));
         ac_json_put(answer, "mirror", json_incref(readiness->mirror));
@@ -338,5 +361,6 @@ int ac_api_health_ready(ac_request_t *rq)
     json_decref(readiness.store);
     json_decref(readiness.models);
     json_decref(readiness.mirror);
+    json_decref(readiness.files);
     return ac_reply_json(rq, readiness.ready ? HTTP_OK : HTTP_SERVICE_UNAVAILABLE, answer);
 }

@@ -39,7 +39,9 @@ struct ac_conf_t {          /* one per configuration; the directives of all virt
     } cache;
     const char *state_dir;               /* absolute; the directory of the embedded store and of indexes */
     struct {                             /* AgentChatFiles */
-        bool on;                         /* clients may upload files */
+        const char *where;               /* "on", "off", "blob:https://…" */
+        apr_table_t *options;            /* of the storage; NULL or empty: none */
+        bool on;                         /* clients may upload files; set by the check */
         apr_int64_t max, thread, owner;  /* bytes of a file, and of all files of a thread and of an owner */
         int thread_files, owner_files;   /* their number */
         apr_int64_t reserve;             /* bytes of the file system that files leave free */

@@ -54,10 +54,11 @@ static void check_all(ac_config_check_t *check, int n_mounts)
         return;
     }
     int n_problems = check->n_problems;
+    ac_config_store_create_files(check);
     conf->needs_state_dir = ac_config_store_needs_dir(check);
     bool there = !conf->needs_state_dir || ac_config_store_check_dir(check);
     ac_config_store_create(check, there && check->n_problems == n_problems);
-    ac_config_store_create_files(check);
+    ac_config_store_warn_files(check);
     ac_event_logs_check(check);
     ac_log_front_check(check);
     ac_audit_check(check);

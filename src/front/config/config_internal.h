@@ -209,6 +209,8 @@ void ac_config_trace_check(ac_config_check_t *check);
 /* ---- config_store.c ---- */
 /* Decides where the bytes of files are kept. */
 void ac_config_store_create_files(ac_config_check_t *check);
+/* Says where files are kept, if that may not be what is wanted. After the store was created. */
+void ac_config_store_warn_files(ac_config_check_t *check);
 /* Whether something is kept in the state directory. */
 bool ac_config_store_needs_dir(const ac_config_check_t *check);
 /* Checks the state directory, or whether it can be made. Returns whether it exists; problems are reported. */

@@ -2,6 +2,7 @@
 /* The store of AgentChatStore, and the state directory. */
 #include "config_internal.h"
 
+#include "back/blob/blob.h"
 #include "back/tools/tools.h"
 #include "wire/wire.h"
 
@@ -73,11 +74,14 @@ static void read_file_types(ac_config_check_t *check)
     check->conf->files.types = types;
 }
 
-void ac_config_store_create_files(ac_config_check_t *check)
+static void create_disk(ac_config_check_t *check)
 {
     ac_conf_t *conf = check->conf;
-    if (conf->files.types_text) {
-        read_file_types(check);
+    const apr_array_header_t *options = conf->files.options ? apr_table_elts(conf->files.options) : NULL;
+    if (options && options->nelts) {
+        ac_config_check_problem(check, ac_config_check_server_at(check, "AgentChatFiles"),
+                                "AgentChatFiles: '%s' is not a key of on and off, but of blob:URL at most",
+                                APR_ARRAY_IDX(options, 0, apr_table_entry_t).key);
     }
     if (conf->files.on) {
         const char *dir = apr_pstrcat(check->p, conf->state_dir, "/files", NULL);
@@ -86,12 +90,48 @@ void ac_config_store_create_files(ac_config_check_t *check)
     }
 }
 
+void ac_config_store_create_files(ac_config_check_t *check)
+{
+    ac_conf_t *conf = check->conf;
+    const ap_directive_t *at = ac_config_check_server_at(check, "AgentChatFiles");
+    const char *where = conf->files.where;
+    bool blob = strncmp(where, "blob:", 5) == 0;
+    if (conf->files.types_text) {
+        read_file_types(check);
+    }
+    conf->files.on = blob || ap_cstr_casecmp(where, "on") == 0;
+    if (!conf->files.on && ap_cstr_casecmp(where, "off") != 0) {
+        ac_config_check_problem(check, at, "AgentChatFiles: '%s' is neither on, off nor blob:URL", where);
+    } else if (blob) {
+        const char *problem = ac_blob_config_create(&conf->files.store.self, where + 5, conf->files.options, check->p);
+        conf->files.store.vt = &ac_files_blob;
+        if (problem) {
+            ac_config_check_problem(check, at, "AgentChatFiles: %s", problem);
+        }
+    } else {
+        create_disk(check);
+    }
+}
+
+void ac_config_store_warn_files(ac_config_check_t *check)
+{
+    const ac_conf_t *conf = check->conf;
+    if (conf->files.on && conf->files.store.vt == &ac_files_disk && conf->store.vt &&
+        conf->store.vt->flags & AC_STORE_REMOTE) {
+        ap_log_error(APLOG_MARK, APLOG_STARTUP | APLOG_WARNING, 0, NULL,
+                     "AgentChatFiles: files are kept in %s/files of this machine, though other machines may use the "
+                     "store %s as well; with AgentChatFiles blob:URL they are kept in Azure Blob Storage",
+                     conf->state_dir, conf->store.vt->name);
+    }
+}
+
 /* ---- the state directory ---- */
 bool ac_config_store_needs_dir(const ac_config_check_t *check)
 {
     const ac_config_t *config = check->config;
     bool needed = !ac_config_check_server_at(check, "AgentChatStore") ||
-        ac_config_check_server_at(check, "AgentChatStateDir") || config->saves_limits || config->conf.files.on;
+        ac_config_check_server_at(check, "AgentChatStateDir") || config->saves_limits ||
+        config->conf.files.store.vt == &ac_files_disk;
     for (int i = 0; i < config->defs.tools->nelts; i++) {
         const ac_tool_def_t *def = APR_ARRAY_IDX(config->defs.tools, i, const ac_tool_def_t *);
         needed = needed || (def->conf.provider && strcmp(def->conf.provider, ac_tool_knowledge.name) == 0);
