@@ -184,6 +184,35 @@ def test_the_first_answer_may_come_late(make, model, titler):
     server.expect_log("AC0502", "AC0503")
 
 
+@pytest.mark.parametrize("how", ["edit", "edit, regenerate", "edit, next"])
+@pytest.mark.parametrize("cosmos_db", [False, True])
+def test_a_first_question_that_failed_and_was_edited(make, model, titler, cosmos, cosmos_db, how):
+    """The thread has the automatic title of the first question, which is not on the path of the answer."""
+    server = make(store(cosmos) if cosmos_db else "", env=ENV)
+    client, failure = server.client, Reply(400, {"error": {"message": "no"}})
+    thread, named = client.thread(), client.thread(title="Mine")
+    for each in (thread, named):
+        model.play(failure)
+        assert client.send(each, QUESTION).status >= 400
+        if how != "edit":
+            model.play(failure)
+        status = client.send(each, "And on a roof?", parent_id=None).status
+        assert status == 200 if how == "edit" else status >= 400
+        if how == "edit, regenerate":
+            question = client.messages(each)[-1]["id"]
+            assert client.post(f"/threads/{each}/messages", {"regenerate": question, "stream": False}).status == 200
+        elif how == "edit, next":
+            assert client.send(each, "Well?").status == 200
+    wait_until(lambda: title_of(client, thread) == TITLE, "the title comes")
+    wait_outcome(server, "kept")
+    assert title_of(client, named) == "Mine" and len(titler.requests) == 1
+    question = client.messages(thread)[0]["id"]
+    assert client.send(thread, "And in a cellar?", parent_id=None).status == 200
+    wait_outcome(server, "kept", 2)
+    assert title_of(client, thread) == TITLE and len(titler.requests) == 1 and question != client.messages(thread)[0]["id"]
+    server.expect_log("AC0502", "AC0503")
+
+
 @pytest.mark.parametrize("said, title", [
     (('"Tomatoes', ' at home"\n\nHere is why: …'), "Tomatoes at home"),
     (("**Title:** Tomatoes\u202e\u0007 at\thome.",), "Tomatoes at home"),

@@ -73,8 +73,9 @@ typedef struct ac_run_load_t {  /* LOADING */
     int64_t last_seq;           /* the thread's message_count when it was read */
     char parent_id[AC_ID_SIZE]; /* of the last message that the model was shown; "": none */
     int64_t parent_seq;
-    json_t *answered; /* the client's calls before the turn, with the results that the turn brings; NULL: none */
-    char *title;      /* the automatic title that a model's may replace; NULL: the thread keeps its title */
+    json_t *answered;  /* the client's calls before the turn, with the results that the turn brings; NULL: none */
+    char *title;       /* the automatic title that a model's may replace; NULL: the thread keeps its title */
+    bool title_unsure; /* the thread's title; it is the automatic one if the thread's first message says so */
 } ac_run_load_t;
 
 typedef enum ac_run_open_e {

@@ -80,6 +80,7 @@ json_t *ac_run_suspended_make(ac_run_t *run, json_t *events)
         ac_json_put(state, "one_call", json_boolean(turn->client.one_call));
     }
     ac_json_put(state, "title", ac_json_text(run->load.title));
+    ac_json_put(state, "title_unsure", json_boolean(run->load.title_unsure));
     return state;
 }
 
@@ -213,5 +214,6 @@ bool ac_run_suspended_read(ac_run_t *run, const json_t *state)
     run->turn->client.one_call = json_is_true(json_object_get(state, "one_call"));
     const char *title = ac_json_peek_string(state, "title", NULL);
     run->load.title = title ? strdup(title) : NULL;
+    run->load.title_unsure = json_is_true(json_object_get(state, "title_unsure"));
     return true;
 }

@@ -2,9 +2,10 @@
 /* The title of a thread, which a model makes after the thread's first answer. It begins when the run has ended, holds
  * none of the run's slots, and nothing waits for it: a title that cannot be made is left out.
  *
- *  1  reserve its tokens and its cost
- *  2  call the model
- *  3  store the title, if the thread still has the automatic one; count the usage */
+ *  1  read the thread's first message, if it is not on the path of the run: an edited first question
+ *  2  reserve its tokens and its cost
+ *  3  call the model
+ *  4  store the title, if the thread still has the automatic one; count the usage */
 #include "title.h"
 
 #include <stdlib.h>
@@ -29,6 +30,12 @@ static bool is_answered(const json_t *messages)
     return false;
 }
 
+static json_t *automatic_of(const json_t *message)
+{
+    return ac_run_document_title_of(ac_json_peek_string(message, "content", ""),
+                                    json_object_get(message, "attachments"));
+}
+
 void ac_title_note(ac_run_t *run, const json_t *loaded)
 {
     const json_t *messages = json_object_get(loaded, "messages"), *first = json_array_get(messages, 0);
@@ -36,12 +43,15 @@ void ac_title_note(ac_run_t *run, const json_t *loaded)
     json_t *automatic = NULL;
     free(run->load.title);
     run->load.title = NULL;
+    run->load.title_unsure = false;
     if (!run->engine->conf.titles.on || is_answered(messages)) {
         return;
     }
-    if (title && first) {
-        automatic =
-            ac_run_document_title_of(ac_json_peek_string(first, "content", ""), json_object_get(first, "attachments"));
+    if (title && run->load.last_seq > 0 && ac_json_peek_int(first, "seq", 0) != 1) {
+        automatic = json_string(title);
+        run->load.title_unsure = true;
+    } else if (title && first) {
+        automatic = automatic_of(first);
     } else if (!title && !run->turn->regenerate[0]) {
         automatic = ac_run_document_title(run);
     }
@@ -113,7 +123,7 @@ static void title_leave(ac_title_t *title)
     }
 }
 
-/* ---- 3: storing ---- */
+/* ---- 4: storing ---- */
 
 static void on_title_stored(ac_store_op_t *op)
 {
@@ -148,6 +158,7 @@ static void title_store(ac_title_t *title, ac_store_verb_e verb, json_t *in, voi
     ac_store_op_trace(op, &title->trace);
     op->in = in;
     op->deadline = ac_clock() + title->engine->conf.store_timeout;
+    op->page.limit = 1; /* of MESSAGE_LIST */
     title->n_ops++;
     ac_store_call_post(title->engine->store, title->engine->loop, op, done, title);
 }
@@ -188,7 +199,7 @@ void ac_title_end(ac_title_t *title, unsigned outcome, json_t *text)
     title_leave(title);
 }
 
-/* ---- 1: the limits ---- */
+/* ---- 2: the limits ---- */
 
 static void on_reserved(void *baton, apr_status_t status, const ac_err_t *err)
 {
@@ -210,9 +221,8 @@ static void on_reserved(void *baton, apr_status_t status, const ac_err_t *err)
     }
 }
 
-static void title_reserve(void *baton)
+static void title_reserve(ac_title_t *title)
 {
-    ac_title_t *title = baton;
     ac_counters_t *counters = title->engine->counters;
     ac_usage_t most = {.prompt = ac_title_call_estimate(title), .completion = title->engine->conf.titles.max_tokens};
     double amount = 0;
@@ -247,6 +257,40 @@ static void title_reserve(void *baton)
     }
 }
 
+/* ---- 1: the thread's first message ---- */
+
+static void on_first_read(ac_store_op_t *op)
+{
+    ac_title_t *title = op->baton;
+    json_t *automatic = op->status == APR_SUCCESS ? automatic_of(json_array_get(json_object_get(op->out, "data"), 0))
+                                                  : NULL;
+    title->n_ops--;
+    if (title->ended) {
+        title_leave(title);
+    } else if (!automatic) {
+        ac_title_log(title, "the store failed", &op->err);
+        ac_title_end(title, AC_TITLE_FAILED, NULL);
+    } else if (strcmp(title->automatic, json_string_value(automatic)) != 0) {
+        ac_title_end(title, AC_TITLE_KEPT, NULL);
+    } else {
+        title_reserve(title);
+    }
+    json_decref(automatic);
+    ac_store_op_free(op);
+}
+
+static void title_start(void *baton)
+{
+    ac_title_t *title = baton;
+    if (!title->unsure) {
+        title_reserve(title);
+        return;
+    }
+    json_t *in = json_object();
+    ac_json_put(in, "all", json_true());
+    title_store(title, AC_STORE_MESSAGE_LIST, in, on_first_read);
+}
+
 /* ---- its beginning ---- */
 
 ac_title_t *ac_title_create(const ac_run_t *run)
@@ -278,6 +322,7 @@ ac_title_t *ac_title_create(const ac_run_t *run)
     apr_cpystrn(title->run_id, turn->run_id, sizeof title->run_id);
     apr_cpystrn(title->request_id, turn->request_id, sizeof title->request_id);
     title->automatic = strdup(run->load.title);
+    title->unsure = run->load.title_unsure;
     title->messages = ac_title_call_messages(run);
     title->created_at = apr_time_now();
     ac_trace_copy(&title->trace, ac_run_trace_context(run));
@@ -293,7 +338,7 @@ void ac_title_begin(ac_title_t *title, void (*left)(ac_engine_t *engine))
 {
     if (title) {
         title->left = left;
-        ac_loop_ready_set(title->engine->loop, &title->ready, title_reserve, title);
+        ac_loop_ready_set(title->engine->loop, &title->ready, title_start, title);
     }
 }
 

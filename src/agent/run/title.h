@@ -28,6 +28,7 @@ struct ac_title_t {
     char answered_by[80]; /* the name that the model gives itself, or its id */
     unsigned outcome;     /* AC_TITLE_SET and others */
     int n_ops;            /* completions that will still come back */
+    bool unsure;          /* whether `automatic` is automatic */
     bool answering, ended;
     void (*left)(ac_engine_t *engine); /* called when it has gone */
     ac_title_t *next;
