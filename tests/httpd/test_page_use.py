@@ -176,6 +176,7 @@ def test_by_keyboard_alone(page, model):
     tab_to(page, "#threads a")
     keyboard.press("Tab")
     keyboard.press("Enter")                 # rename
+    page.until("document.activeElement.matches('#threads input')")
     keyboard.press("Control+A")
     keyboard.type("By keys")
     keyboard.press("Enter")
