@@ -327,6 +327,7 @@ typedef struct ac_words_query_t { /* phrases, each of one or more words that fol
     char words[AC_WORDS_MAX][64];
     struct {
         int first, n;
+        size_t start, end; /* its bytes in the text that was read */
     } phrases[AC_WORDS_MAX];
     int n_words, n_phrases;
     bool open; /* the last word may go on */

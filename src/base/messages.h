@@ -95,6 +95,10 @@ AC_MESSAGE(232, AC_WARNING,
            "creation instead.",
            "Change the container's indexing policy to the one in docs/cosmos.md; the service builds the index while "
            "it is used.")
+AC_MESSAGE(233, AC_WARNING,
+           "Cosmos DB refuses full-text queries although the messages container has a full-text policy; searches find "
+           "titles only.",
+           "Enable full-text search for the account (capability EnableNoSQLFullTextSearch), then reload httpd.")
 AC_MESSAGE(240, AC_ERROR,
            "There is no key or token to authenticate with; everything that needs it fails until there is one.",
            "The line lists each source that was tried and why it failed. See docs/azure-credentials.md; no restart is "

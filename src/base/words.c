@@ -174,13 +174,17 @@ apr_status_t ac_words_put(ac_buf_t *buf, const char *text, size_t len)
 
 /* ---- words to find ---- */
 
-/* Adds one phrase: the words of a piece of text. */
-static void add_phrase(ac_words_query_t *query, const char *text, size_t len)
+/* Adds one phrase: the words of the text's n bytes from `from` on. */
+static void add_phrase(ac_words_query_t *query, const char *text, size_t from, size_t n)
 {
     word_t word;
     size_t at = 0;
     int first = query->n_words;
-    while (query->n_words < AC_WORDS_MAX && words_next(&word, text, len, &at)) {
+    while (query->n_words < AC_WORDS_MAX && words_next(&word, text + from, n, &at)) {
+        if (query->n_words == first) {
+            query->phrases[query->n_phrases].start = from + word.start;
+        }
+        query->phrases[query->n_phrases].end = from + word.end;
         memcpy(query->words[query->n_words++], word.text, sizeof(word.text));
     }
     if (query->n_words > first) {
@@ -197,12 +201,12 @@ void ac_words_query(ac_words_query_t *query, const char *text)
         bool quoted = text[at] == '"';
         const char *end = quoted ? strchr(text + at + 1, '"') : NULL;
         if (quoted && end) {
-            add_phrase(query, text + at + 1, (size_t)(end - text) - at - 1);
+            add_phrase(query, text, at + 1, (size_t)(end - text) - at - 1);
             at = (size_t)(end - text) + 1;
             continue;
         }
         size_t n = strcspn(text + at + quoted, " \t\r\n\"");
-        add_phrase(query, text + at + quoted, n);
+        add_phrase(query, text, at + quoted, n);
         query->open = query->n_phrases > 0 && at + quoted + n == len && n > 0;
         at += quoted + n + strspn(text + at + quoted + n, " \t\r\n");
     }

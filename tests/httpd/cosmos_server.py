@@ -42,6 +42,7 @@ class Cosmos(ScriptedServer):
             self.requests, self.n_connections, self.n_carried_out, self.n_faults = [], 0, 0, 0
             self.journal = None
             self.apart = False
+            self.searches = []          # queries of the full-text index
 
     def behave(self, clear=False, faults=None, chaos=None, seed=None, **settings):
         """faults: a list of {match: "POST /dbs/.*", skip, n, status, substatus, headers, op (of a batch), cut: true, after: true}:
@@ -51,11 +52,12 @@ class Cosmos(ScriptedServer):
         stop_after: the number of requests that are still carried out; later ones get no answer. chaos: {throttle,
         unavailable, gone, contended, timeout, cut, late: probabilities}; late: carried out, and answered after up to a
         second. lag: the number of reads from a replica that is behind. empty_pages, page_most: paging of queries.
+        no_full_text: the account has no full-text search.
         clock: seconds that the service is ahead. aged: seconds by which documents with a time to live are older."""
         with self.lock:
             if clear:
                 self.faults, self.chaos = [], {}
-                self.empty_pages = self.no_auth = False
+                self.empty_pages = self.no_auth = self.no_full_text = False
                 self.lag, self.page_most, self.clock, self.aad_forbids_create = 0, 100, 0, True
                 self.aged = 0
                 self.stop_after = None
@@ -453,6 +455,10 @@ class Cosmos(ScriptedServer):
         policy = container.definition.get("indexingPolicy", {})
         if query.order and not self._has_index(policy, query.order):
             raise Failure(400, message="The order by query does not have a corresponding index")
+        if query.full_text:
+            self.searches.append(body["query"])
+        if query.full_text and self.no_full_text:
+            raise Failure(400, message="Full text search is not enabled for this account")
         lsn = self._replica(container, headers)
         parameters = {p["name"]: p["value"] for p in body.get("parameters", [])}
         rows = query.run(container.all_seen(key, lsn), parameters)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The part of Cosmos DB's SQL that the tests need: SELECT *, members or VALUE COUNT(1); WHERE with comparisons, IN,
-AND, OR, NOT, IS_DEFINED and ARRAY_CONTAINS; ORDER BY members; TOP. Anything else is an error, as in the service."""
+AND, OR, NOT, IS_DEFINED, ARRAY_CONTAINS and FullTextContainsAll; ORDER BY members; TOP. Anything else is an error, as in the service."""
 import functools
 import re
 
@@ -49,6 +49,20 @@ def nested(document, path):
     return document
 
 
+LEFT_OUT = {"a", "and", "is", "it", "the", "to"}       # some of the words that the index has not
+
+
+def words_of(text):
+    return re.findall(r"\w+", text.lower())
+
+
+def has_phrase(text, phrase):
+    """Whether the words follow each other in the text. A word that the index has not is found nowhere."""
+    words, wanted = words_of(text), words_of(phrase)
+    return bool(wanted) and not set(wanted) <= LEFT_OUT and any(
+        words[i:i + len(wanted)] == wanted for i in range(len(words)))
+
+
 def both(a, b):
     return False if False in (a, b) else Undefined if Undefined in (a, b) else True
 
@@ -61,6 +75,7 @@ class Query:
     def __init__(self, text):
         self.tokens, self.at = tokens_of(text), 0
         self.members, self.top, self.where, self.order, self.counts = set(), None, None, None, False
+        self.full_text = None       # the member whose words are looked for
         self.expect("select")
         if self.accept("top"):
             self.top = int(self.take()[1])
@@ -144,6 +159,14 @@ class Query:
             value = self.read_value()
             self.expect(")")
             return lambda d, p: isinstance(array(d, p), list) and any(compare(v, "=", value(d, p)) is True for v in array(d, p))
+        if self.accept("fulltextcontainsall"):
+            self.expect("(")
+            self.full_text = name = self.member(self.take()[1])
+            phrases = []
+            while self.accept(","):
+                phrases.append(self.read_value())
+            self.expect(")")
+            return lambda d, p: isinstance(nested(d, name), str) and all(has_phrase(d[name], phrase(d, p)) for phrase in phrases)
         if self.accept("is_defined"):
             self.expect("(")
             name = self.member(self.take()[1])

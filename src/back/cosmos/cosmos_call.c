@@ -253,7 +253,7 @@ static void after_answer(ac_cosmos_call_t *call)
     int status = call->reply.status, substatus = call->reply.substatus;
     ac_cosmos_next_e next = ac_cosmos_answer_next(status, substatus);
     ac_err_init(&call->last);
-    if (!ac_cosmos_answer_usable(status, substatus)) {
+    if (!ac_cosmos_answer_usable(status, substatus) && !(status == 400 && call->request.refusable)) {
         ac_cosmos_answer_error(&call->last, status, substatus, store->calls.skew);
     }
     switch (next) {
@@ -426,6 +426,7 @@ void ac_cosmos_call_start(ac_cosmos_task_t *task, const ac_cosmos_request_t *req
     call->request.max_items = request->max_items;
     call->request.n_ops = request->n_ops;
     call->request.early = request->early;
+    call->request.refusable = request->refusable;
     ac_buf_init(&call->request.body, AC_MAX_REQUEST);
     if (request->body) {
         call->request.body = *request->body;
@@ -493,8 +494,7 @@ bool ac_cosmos_call_failed(ac_cosmos_task_t *task, const ac_cosmos_reply_t *repl
             return false;
         }
     }
-    ac_cosmos_task_end(task,
-                       ac_err_set(&task->op->err, AC_STORE_ERROR, "Cosmos DB answered with an unexpected status (%d)",
-                                  reply->status));
+    ac_err_set(&task->op->err, AC_STORE_ERROR, "Cosmos DB answered with an unexpected status (%d)", reply->status);
+    ac_cosmos_task_end(task, ac_err_row(AC_STORE_ERROR)->status);
     return true;
 }

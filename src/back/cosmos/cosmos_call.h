@@ -25,6 +25,7 @@ typedef struct ac_cosmos_request_t {
     ac_buf_t *body; /* its memory is moved, and the buffer is empty afterwards; or NULL */
     int n_ops;      /* of a batch */
     bool early;     /* allowed before the containers are known to exist */
+    bool refusable; /* 400 is an answer, and no failure */
 } ac_cosmos_request_t;
 
 /* Starts a request. fn(baton, reply) comes once, in a later turn of the loop: with a status that
@@ -59,7 +60,7 @@ struct ac_cosmos_call_t {
         ac_cosmos_container_e container;
         char *key, *id, *if_match, *continuation;
         int max_items, n_ops;
-        bool early;
+        bool early, refusable;
         ac_buf_t body;
     } request; /* a copy */
     ac_cosmos_reply_fn *fn;

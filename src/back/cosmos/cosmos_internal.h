@@ -6,7 +6,7 @@
  *   cosmos_query.c, cosmos_thread_doc.c, cosmos_entry.c,
  *   cosmos_lease.c, cosmos_run_check.c, cosmos_keys.c,
  *   cosmos_usage.c, cosmos_usage_heal.c, cosmos_turns.c,
- *   cosmos_tree.c                                              parts of verbs
+ *   cosmos_tree.c, cosmos_search.c                             parts of verbs
  *   cosmos_prepare.c                                           database and containers
  *   one file for each domain object with its verbs; cosmos_store.c has the table of verbs.
  * docs/cosmos.md describes the documents, docs/internals/cosmos-turn.md the steps of a turn. All functions are for the
@@ -92,6 +92,7 @@ typedef struct ac_cosmos_query_t {
     json_t *parameters; /* consumed */
     int want;           /* number of rows; 0: all */
     bool whole;         /* join documents that are stored in parts */
+    bool refusable;     /* 400 sets task->refused, and gives no rows, instead of ending the task */
     const char *continuation;
 } ac_cosmos_query_t;
 struct ac_cosmos_selection_t { /* the query of a task */
@@ -277,13 +278,24 @@ typedef enum ac_cosmos_listing_e {
 void ac_cosmos_list_sql_page(char sql[AC_COSMOS_LIST_SQL], const ac_store_op_t *op, ac_cosmos_listing_e of);
 /* since: only threads that were created after @since. */
 void ac_cosmos_list_sql_count(char sql[AC_COSMOS_LIST_SQL], const ac_store_op_t *op, bool since);
-/* Whether the thread belongs into the operation's list. */
+/* Whether the thread belongs into the operation's list, whatever its words are. */
 bool ac_cosmos_list_sql_fits(const ac_store_op_t *op, const json_t *thread);
-/* The thread as the list shows it: with `match` in a search. NULL: out of memory. */
-json_t *ac_cosmos_list_sql_shown(const ac_store_op_t *op, const json_t *thread);
 /* Inserts the threads without a copy among those found, by their last change, up to the end of the page and one
  * more. */
 void ac_cosmos_list_sql_merge(json_t *found, const json_t *uncopied, const ac_page_t *page);
+
+/* ---- cosmos_search.c ---- */
+
+/* Whether the list searches the words of messages. */
+bool ac_cosmos_search_has_words(const ac_cosmos_task_t *task);
+/* Finds the words in the messages of these threads, an array of ids, which it consumes: task->rows are {id, thread_id,
+ * seq}, in any order. */
+void ac_cosmos_search_run(ac_cosmos_task_t *task, json_t *threads, ac_cosmos_step_fn *fn);
+/* The thread as a list shows it: in a search with `match`, of the newest message in `places` or else of the title. A
+ * new reference; NULL: it has not the words. places: rows of ac_cosmos_search_run(), or NULL. */
+json_t *ac_cosmos_search_shown(const ac_store_op_t *op, const json_t *thread, const json_t *places);
+/* Completes `match` of the threads in task->found whose messages were found; changes task->rows. */
+void ac_cosmos_search_snippets(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
 
 /* ---- cosmos_erase.c, cosmos_erase_rest.c: one erasure, task->documents has its `marker` ---- */
 

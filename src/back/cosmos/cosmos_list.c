@@ -4,9 +4,10 @@
  *  1  query the next entries of the owner's partition. By the last change there are two rounds of the steps 1 to 4:
  *     the entries without a copy, then the copies in order
  *  2  fill a window of entries; read the thread's document of each entry whose copy does not count
- *  3  when all are read: judge each; put those that fit into the list, let entries be repaired or checked
+ *  3  when all are read: in a search of words, query which of their messages have them; judge each; put those that
+ *     fit into the list, let entries be repaired or checked
  *  4  2 while the page is not full and entries are left, else 1 while the query has more
- *  5  count all, if the caller wants the total */
+ *  5  in a search of words, read the texts that are shown; count all, if the caller wants the total */
 #include "cosmos_internal.h"
 
 #include <string.h>
@@ -31,7 +32,9 @@ typedef struct list_t {
     ac_err_t err;           /* of the first check that failed */
     int64_t n_skip;         /* entries before the page */
     char after[AC_ID_SIZE], time[AC_TIME_SIZE], sql[AC_COSMOS_LIST_SQL];
-    bool ended; /* the query has no more entries */
+    bool ended;    /* the query has no more entries */
+    bool searches; /* the words of messages */
+    size_t row;    /* of the entries, while task->rows are something else */
     ac_cosmos_listing_e
         of; /* by the last change: first the entries without a copy, whose threads are kept in task->whole */
 } list_t;
@@ -41,7 +44,7 @@ static void start_windows(ac_cosmos_task_t *task);
 static void next_window(ac_cosmos_task_t *task);
 static void read_if_needed(ac_cosmos_task_t *task, const json_t *entry);
 static void list_on_thread(void *baton, const ac_cosmos_reply_t *reply);
-static bool judge_window(ac_cosmos_task_t *task);
+static bool end_window(ac_cosmos_task_t *task);
 static void end_round(ac_cosmos_task_t *task);
 
 /* ---- 1: entries ---- */
@@ -55,6 +58,7 @@ void ac_cosmos_list_threads(ac_cosmos_task_t *task)
     task->found = json_array();
     list->check_at = -1;
     ac_err_init(&list->err);
+    list->searches = ac_cosmos_search_has_words(task);
     op->page.by_update = op->page.by_update || json_object_get(op->in, "q");
     if (op->page.by_update && !task->store->containers.by_update && ac_id_valid(op->page.after, "thread_")) {
         op->page.by_update = false; /* as the pages before */
@@ -75,6 +79,12 @@ static int wanted(const ac_cosmos_task_t *task)
 {
     const list_t *list = task->state;
     return list->of == AC_COSMOS_UNCOPIED ? LOOKS : task->op->page.limit + 1 - (int)json_array_size(task->found);
+}
+
+/* How many entries are looked at for them. */
+static int window_size(const ac_cosmos_task_t *task)
+{
+    return json_object_get(task->op->in, "q") ? LOOKS : wanted(task);
 }
 
 static json_t *parameters_of(const ac_cosmos_task_t *task, const char *since)
@@ -104,7 +114,7 @@ static void query_entries(ac_cosmos_task_t *task)
 {
     list_t *list = task->state;
     const ac_store_op_t *op = task->op;
-    int64_t want = list->n_skip + wanted(task);
+    int64_t want = list->n_skip + window_size(task);
     ac_cosmos_query_t query = {
         .container = AC_COSMOS_THREADS,
         .key = op->owner,
@@ -137,7 +147,7 @@ static void fill_window(ac_cosmos_task_t *task)
 {
     list_t *list = task->state;
     const json_t *entry;
-    while (list->n_looks < wanted(task) && list->n_looks < LOOKS && list->n_open < MAX_READS &&
+    while (list->n_looks < window_size(task) && list->n_looks < LOOKS && list->n_open < MAX_READS &&
            (entry = json_array_get(task->rows, task->row))) {
         task->row++;
         apr_cpystrn(list->after, ac_json_peek_string(entry, "id", ""), sizeof(list->after));
@@ -156,7 +166,7 @@ static void next_window(ac_cosmos_task_t *task)
     list_t *list = task->state;
     do {
         fill_window(task);
-        if (list->n_open > 0 || (list->n_looks > 0 && !judge_window(task))) {
+        if (list->n_open > 0 || (list->n_looks > 0 && !end_window(task))) {
             return;
         }
     } while (wanted(task) > 0 && json_array_get(task->rows, task->row));
@@ -190,7 +200,7 @@ static void list_on_thread(void *baton, const ac_cosmos_reply_t *reply)
     if (reply->status == 200) {
         look->thread = json_incref(reply->body);
     }
-    if (--list->n_open == 0 && judge_window(look->task)) {
+    if (--list->n_open == 0 && end_window(look->task)) {
         next_window(look->task);
     }
 }
@@ -209,28 +219,36 @@ static void repair_entry(ac_cosmos_task_t *task, const json_t *entry, json_t *ma
     ac_cosmos_entry_repair(task, entry, made);
 }
 
+static bool is_owners(const ac_cosmos_task_t *task, const look_t *look)
+{
+    return look->thread && strcmp(ac_json_peek_string(look->thread, "owner", ""), task->op->owner) == 0;
+}
+
+/* The document that says what the list shows; NULL: nothing. */
+static const json_t *thread_of(const ac_cosmos_task_t *task, const look_t *look)
+{
+    const json_t *thread = look->copy ? look->copy : is_owners(task, look) ? look->thread : NULL;
+
+    if (!thread || ac_cosmos_erasures_hide(task->store, task->op->owner, look->entry)) {
+        return NULL;
+    }
+    return ac_cosmos_list_sql_fits(task->op, thread) ? thread : NULL;
+}
+
 static void judge(ac_cosmos_task_t *task, look_t *look)
 {
-    bool mine = look->thread && strcmp(ac_json_peek_string(look->thread, "owner", ""), task->op->owner) == 0;
+    bool mine = is_owners(task, look);
     list_t *list = task->state;
+    const json_t *thread = thread_of(task, look);
+    json_t *shown = thread ? ac_cosmos_search_shown(task->op, thread, task->parts) : NULL;
     json_t *made = mine ? ac_cosmos_entry_rebuild(task->store, look->entry, look->thread) : NULL;
     if (list->n_judged++ == list->check_at && look->copy && !task->store->child.stopping) {
         ac_cosmos_entry_check(task, look->entry);
     }
-    if (ac_cosmos_erasures_hide(task->store, task->op->owner, look->entry)) {
-        json_decref(made);
-        return;
+    if (shown) {
+        json_array_append_new(task->found, shown);
     }
-    if (look->copy) {
-        if (ac_cosmos_list_sql_fits(task->op, look->copy)) {
-            json_array_append_new(task->found, ac_cosmos_list_sql_shown(task->op, look->copy));
-        }
-        return;
-    }
-    if (mine && ac_cosmos_list_sql_fits(task->op, look->thread)) {
-        json_array_append_new(task->found, ac_cosmos_list_sql_shown(task->op, look->thread));
-    }
-    if (made || (!mine && ac_cosmos_entry_is_old(task->store, look->entry))) {
+    if (!look->copy && (made || (!mine && ac_cosmos_entry_is_old(task->store, look->entry)))) {
         repair_entry(task, look->entry, made);
     }
 }
@@ -251,6 +269,42 @@ static bool judge_window(ac_cosmos_task_t *task)
         ac_cosmos_task_end_with(task, &list->err);
     }
     return !failed;
+}
+
+static void window_searched(ac_cosmos_task_t *task)
+{
+    list_t *list = task->state;
+    json_decref(task->parts);
+    task->parts = task->rows;
+    task->rows = task->documents;
+    task->documents = NULL;
+    task->row = list->row;
+    if (judge_window(task)) {
+        next_window(task);
+    }
+}
+
+/* Returns false if the task has ended, or continues in window_searched(). The entries are in task->documents meanwhile,
+ * and the places that were found in task->parts afterwards. */
+static bool end_window(ac_cosmos_task_t *task)
+{
+    list_t *list = task->state;
+    json_t *threads = json_array();
+    for (int i = 0; list->searches && list->err.kind == AC_OK && i < list->n_looks; i++) {
+        const json_t *thread = thread_of(task, &list->looks[i]);
+        if (thread) {
+            json_array_append(threads, json_object_get(thread, "id"));
+        }
+    }
+    if (json_array_size(threads) == 0) {
+        json_decref(threads);
+        return judge_window(task);
+    }
+    task->documents = task->rows;
+    task->rows = NULL;
+    list->row = task->row;
+    ac_cosmos_search_run(task, threads, window_searched);
+    return false;
 }
 
 /* ---- 4, 5: the end of a round ---- */
@@ -287,17 +341,10 @@ static void start_copies(ac_cosmos_task_t *task)
     query_entries(task);
 }
 
-static void end_round(ac_cosmos_task_t *task)
+static void list_answer(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
     list_t *list = task->state;
-    if (list->of == AC_COSMOS_UNCOPIED) {
-        start_copies(task);
-        return;
-    }
-    if (list->of == AC_COSMOS_COPIED) {
-        ac_cosmos_list_sql_merge(task->found, task->whole, &op->page);
-    }
     bool more = (int)json_array_size(task->found) > op->page.limit;
     ac_cosmos_query_t query = {
         .container = AC_COSMOS_THREADS,
@@ -324,4 +371,24 @@ static void end_round(ac_cosmos_task_t *task)
     ac_cosmos_list_sql_count(list->sql, op, *since);
     query.parameters = parameters_of(task, since);
     ac_cosmos_query_run(task, &query, end_counted);
+}
+
+static void end_round(ac_cosmos_task_t *task)
+{
+    list_t *list = task->state;
+    if (list->of == AC_COSMOS_UNCOPIED) {
+        start_copies(task);
+        return;
+    }
+    if (list->of == AC_COSMOS_COPIED) {
+        ac_cosmos_list_sql_merge(task->found, task->whole, &task->op->page);
+    }
+    while ((int)json_array_size(task->found) > task->op->page.limit + 1) { /* a window may have more than needed */
+        json_array_remove(task->found, json_array_size(task->found) - 1);
+    }
+    if (list->searches) {
+        ac_cosmos_search_snippets(task, list_answer);
+    } else {
+        list_answer(task);
+    }
 }

@@ -77,11 +77,6 @@ bool ac_cosmos_list_sql_fits(const ac_store_op_t *op, const json_t *thread)
     if (json_is_boolean(pinned) && json_is_true(pinned) != json_is_true(json_object_get(thread, "pinned"))) {
         return false;
     }
-    if (json_object_get(op->in, "q")) {
-        ac_words_query_t query;
-        ac_words_query(&query, ac_json_peek_string(op->in, "q", ""));
-        wanted = wanted && ac_words_match(&query, ac_json_peek_string(thread, "title", ""));
-    }
     return wanted && labelled &&
         (!*op->page.agent_id || strcmp(ac_json_peek_string(thread, "agent_id", ""), op->page.agent_id) == 0);
 }
@@ -90,19 +85,6 @@ static bool is_newer(const json_t *a, const json_t *b)
 {
     int order = strcmp(ac_json_peek_string(a, "updated_at", ""), ac_json_peek_string(b, "updated_at", ""));
     return order ? order > 0 : strcmp(ac_json_peek_string(a, "id", ""), ac_json_peek_string(b, "id", "")) > 0;
-}
-
-json_t *ac_cosmos_list_sql_shown(const ac_store_op_t *op, const json_t *thread)
-{
-    json_t *shown = ac_cosmos_doc_thread(thread), *match;
-    ac_words_query_t query;
-    if (shown && json_object_get(op->in, "q")) {
-        match = json_pack("{s:n, s:n}", "message_id", "seq");
-        ac_words_query(&query, ac_json_peek_string(op->in, "q", ""));
-        ac_words_snippet(match, &query, ac_json_peek_string(thread, "title", ""));
-        ac_json_put(shown, "match", match);
-    }
-    return shown;
 }
 
 void ac_cosmos_list_sql_merge(json_t *found, const json_t *uncopied, const ac_page_t *page)

@@ -246,6 +246,19 @@ static bool orders(const json_t *container, const char *first, const char *secon
     return false;
 }
 
+static bool has_path(const json_t *paths, const char *path)
+{
+    const json_t *one;
+    size_t i;
+    json_array_foreach(paths, i, one)
+    {
+        if (strcmp(ac_json_peek_string(one, "path", ""), path) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The unique key detects a message that is sent twice. It cannot be added to a container that exists. */
 static bool has_unique_key(const json_t *container)
 {
@@ -320,6 +333,10 @@ static void note_messages(ac_cosmos_t *store, const json_t *container, int64_t t
     apr_interval_time_t least;
     store->containers.expires = ttl > 0 ? apr_time_from_sec(ttl) : 0;
     least = store->containers.expires + store->containers.expires / AC_COSMOS_TOUCH;
+    /* The policy alone would do, but then each search reads all messages. */
+    store->containers.full_text =
+        has_path(json_object_get(json_object_get(container, "fullTextPolicy"), "fullTextPaths"), "/content") &&
+        has_path(json_object_get(json_object_get(container, "indexingPolicy"), "fullTextIndexes"), "/content");
     /* Without this index the sweep would read all runs ever stored. */
     store->containers.sweeps = indexes(container, "/lease_until/");
     if (!store->containers.sweeps) {

@@ -42,6 +42,14 @@ static void query_on_page(void *baton, const ac_cosmos_reply_t *reply)
     ac_cosmos_task_t *task = baton;
     ac_cosmos_selection_t *selection = task->selection;
     json_t *documents = json_object_get(reply->body, "Documents");
+    task->refused = reply->status == 400 && selection->query.refusable;
+    if (task->refused) {
+        json_array_clear(task->rows);
+        free(selection->continuation);
+        selection->continuation = NULL;
+        end_selection(task);
+        return;
+    }
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200))) {
         return;
     }
@@ -72,6 +80,7 @@ static void select_page(ac_cosmos_task_t *task)
         .key = selection->key,
         .continuation = selection->continuation,
         .max_items = left < MAX_PAGE ? left : MAX_PAGE,
+        .refusable = query->refusable,
     };
     ac_buf_t body;
     ac_buf_init(&body, AC_MAX_REQUEST);

@@ -93,9 +93,9 @@ void ac_cosmos_task_retry(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
 /* ---- end ---- */
 
 /* What this child has sent, and what the service charged. */
-static json_t *figures_json(ac_cosmos_figures_t *figures)
+static json_t *figures_json(ac_cosmos_figures_t *figures, bool full_text)
 {
-    return json_pack("{s:s, s:I, s:I, s:I, s:f}", "search", "titles", "requests",
+    return json_pack("{s:s, s:I, s:I, s:I, s:f}", "search", full_text ? "messages" : "titles", "requests",
                      (json_int_t)atomic_load(&figures->n_requests), "retries",
                      (json_int_t)atomic_load(&figures->n_retries), "throttled",
                      (json_int_t)atomic_load(&figures->n_throttled), "request_units",
@@ -110,7 +110,7 @@ void ac_cosmos_task_answer(ac_cosmos_t *store, ac_store_op_t *op, apr_status_t s
         op->out = NULL;
     }
     if (op->verb == AC_STORE_PING) {
-        op->out = figures_json(&store->figures);
+        op->out = figures_json(&store->figures, store->containers.full_text);
     }
     atomic_fetch_sub(&store->n_open, 1);
     store->ac_host->store_done(op);

@@ -116,6 +116,7 @@ typedef struct ac_cosmos_t {
         bool keys_expire; /* documents of the threads container may have a time to live of their own */
         bool by_update;   /* an index gives entries by the threads' last change */
         bool sweeps;      /* an index gives runs by the end of their lease */
+        bool full_text;   /* an index gives messages by their words */
     } containers;
     ac_cosmos_thread_doc_t remembered[AC_COSMOS_MAX_REMEMBERED];
     unsigned int n_lists; /* lists of threads that found any */
@@ -168,6 +169,7 @@ struct ac_cosmos_task_t {
     ac_cosmos_selection_t *selection;
     json_t *rows; /* of the last query */
     bool more;    /* the service has more of them */
+    bool refused; /* the service did not understand the last query, which may be refused */
     size_t row;   /* index of the current row */
     struct {
         int part, n_parts;
