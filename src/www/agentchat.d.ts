@@ -182,6 +182,17 @@ export interface UploadedFile {
   status: 'uploaded' | 'attached';
 }
 
+export interface Erasure {
+  object: 'erasure';
+  id: string;
+  at: string;
+  status: 'done' | 'continuing';
+  threads: number | null;
+  messages: number | null;
+  runs: number | null;
+  files: number | null;
+}
+
 export interface Me {
   object: 'me';
   owner: string;
@@ -368,6 +379,10 @@ export class AgentChat {
     onprogress?: (progress: { loaded: number; total: number }) => void }): Promise<UploadedFile>;
   /** The caller, and the limits of files. */
   me(options?: RequestOptions): Promise<Me>;
+  /** The response with all that the caller has, as JSON lines; `after` is the position at which it continues. */
+  exportMe(options?: RequestOptions & { after?: string }): Promise<Response>;
+  /** Removes all that the caller has, for good. */
+  forgetMe(options?: RequestOptions): Promise<Erasure>;
   agents(options?: RequestOptions): Promise<Agent[]>;
 
   createThread(members?: { title?: string | null; agent_id?: string | null; metadata?: ThreadMetadata | null; pinned?: boolean },

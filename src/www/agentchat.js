@@ -287,6 +287,14 @@ export class AgentChat {
   /** The caller, and the limits of files: docs/openapi.yaml has the members. */
   me(options) { return this.#json('GET', '/me', options); }
 
+  /** The response with all that the caller has, as JSON lines; `after` is the position at which it continues. */
+  exportMe({ after, ...options } = {}) {
+    return this.request('GET', `/me/export${query({ after })}`, { headers: { Accept: '*/*' }, ...options });
+  }
+
+  /** Removes all that the caller has, for good. @returns {Promise<Object>} the receipt */
+  forgetMe(options) { return this.#json('DELETE', '/me', { body: { confirm: 'delete everything' }, ...options }); }
+
   // ---- agents ----
   /** @returns {Promise<Object[]>} */
   async agents(options) { return (await this.#json('GET', '/agents', options)).data; }

@@ -82,6 +82,7 @@ class Page {
       if (!this.conversation.threadId && !this.conversation.busy) this.conversation.open(null);
     });
     $('sign-out').addEventListener('click', () => { $('text').value = ''; use('sign-in', ({ signOut }) => signOut(DRAFT)); });
+    $('account').addEventListener('click', () => use('account', ({ open }) => open(this)));
     $('skip-list').addEventListener('click', () => this.composer.focus());
     $('skip-back').addEventListener('click', () => { this.#list(true); $('new').focus(); });
     narrow.addEventListener('change', () => this.#drawer(false));

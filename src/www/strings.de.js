@@ -11,6 +11,7 @@ export default {
   'closeList': 'Liste schließen',
   'close': 'Schließen',
   'usage': 'Nutzung',
+  'account': 'Ihre Daten',
   'theme': 'Hell oder dunkel',
   'signOut': 'Abmelden',
   'agent': 'Agent',

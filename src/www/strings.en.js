@@ -11,6 +11,7 @@ export default {
   'closeList': 'Close the list',
   'close': 'Close',
   'usage': 'Usage',
+  'account': 'Your data',
   'theme': 'Light or dark',
   'signOut': 'Sign out',
   'agent': 'Agent',

@@ -58,15 +58,24 @@ def unused_port():
 
 
 @pytest.fixture
-def cosmos():
-    """A scripted Cosmos DB, empty."""
-    cosmos = Cosmos()
-    yield cosmos
-    cosmos.stop()
+def services():
+    """What a test's servers call. It stops after the servers, in whichever order a test asks for both."""
+    begun = []
+    yield begun
+    for service in begun:
+        service.stop()
 
 
 @pytest.fixture
-def make_server(model):
+def cosmos(services):
+    """A scripted Cosmos DB, empty."""
+    cosmos = Cosmos()
+    services.append(cosmos)
+    return cosmos
+
+
+@pytest.fixture
+def make_server(model, services):
     """Makes servers of a test's own: make_server(directives, mpm=…); with {model} standing for the scripted model."""
     made = []
 
