@@ -64,6 +64,7 @@ def test_a_name_that_is_composed_is_not_ended(page, model):
     page.wait_text("#threads", "A name to compose")
     page.find(".thread").first().hover()
     page.button("Rename “A name to compose”").click()
+    page.wait(".rename")
     page.evaluate("document.querySelector('.rename').dispatchEvent("
                   "new KeyboardEvent('keydown', { key: 'Escape', bubbles: true, isComposing: true }))")
     assert page.find(".rename").isVisible()
