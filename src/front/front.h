@@ -116,7 +116,6 @@ typedef struct ac_route_t {
 #define AC_IS_METRICS 32                    /* no limit counts it, nor a metric; AgentChatMetrics says who may */
 #define AC_ALSO_CSV 64                      /* Accept may name text/csv */
 #define AC_IS_LINES 128                     /* sent while it is made; Accept may name x-ndjson and markdown */
-#define AC_IS_V1 256                        /* 404 without AgentChatOpenAI */
 #define AC_IS_FILE 512                      /* the answer is a file of any type; Range is read */
 #define AC_TAKES_BODY 1024                  /* a DELETE with a body */
 extern const ac_route_t ac_routes[];        /* ends with pattern NULL; docs are checked against it */
@@ -125,6 +124,21 @@ int ac_route_handle(request_rec *r);        /* the hook handler */
 int ac_route_translate_name(request_rec *r);
 int ac_route_name_no_file(request_rec *r); /* the last hook translate_name before the core's */
 int ac_route_map_to_storage(request_rec *r);
+
+/* ---- protocol.c: the table of protocols ---- */
+typedef struct ac_protocol_t {                   /* how the clients of one API talk with this server */
+    const char *title;                           /* "OpenAI's API" */
+    const char *const *prefixes;                 /* of its paths below the mount, "/v1"; ends with NULL */
+    bool (*is_on)(const ac_mount_conf_t *mount); /* false: its routes answer 404 */
+    bool any_accept;                             /* Accept is not read: the body alone asks for a stream */
+    const char *problem_type;                    /* the media type of an error */
+    /* The document of an error before the first byte of an answer. New reference. Any thread. */
+    json_t *(*problem)(const ac_err_t *err, const char *request_id);
+    /* Adds header fields to those of every error. started: the run had begun. NULL: none. The owner of r. */
+    void (*problem_headers)(request_rec *r, const ac_err_t *err, bool started);
+} ac_protocol_t;
+/* The protocol of the request's path, also where no route has the path. Never NULL. Any thread that may read r. */
+const ac_protocol_t *ac_protocol_of(const request_rec *r);
 
 /* ---- reload.c: a configuration that cannot be served ---- */
 /* The result of a directive's function: problem at the first start; at a reload it is logged and noted, and NULL

@@ -75,11 +75,11 @@ const ac_route_t ac_routes[] = {
     {M_PUT, "/messages/{id}/feedback", STORED, ac_api_feedback_put, NULL, "Rate an answer", NULL},
     {M_GET, "/feedback", STORED | AC_NEEDS_ADMIN | AC_IS_LINES, ac_api_feedback_list, NULL,
      "The feedback of all owners, as JSON lines", q_feedback},
-    {M_GET, "/v1/models", STORED | AC_IS_V1, ac_v1_models_list, NULL, "List the agents as OpenAI's models", NULL},
-    {M_GET, "/v1/models/{id}", STORED | AC_IS_V1, ac_v1_models_get, NULL, "Show an agent as OpenAI's model", NULL},
-    {M_POST, "/v1/chat/completions", STORED | AC_IS_V1, ac_v1_chat_send, &ac_v1_dialect_chunk,
+    {M_GET, "/v1/models", STORED, ac_v1_models_list, NULL, "List the agents as OpenAI's models", NULL},
+    {M_GET, "/v1/models/{id}", STORED, ac_v1_models_get, NULL, "Show an agent as OpenAI's model", NULL},
+    {M_POST, "/v1/chat/completions", STORED, ac_v1_chat_send, &ac_v1_dialect_chunk,
      "Answer a conversation that the client keeps", NULL},
-    {M_POST, "/openai/deployments/{agent}/chat/completions", STORED | AC_IS_V1, ac_v1_chat_send, &ac_v1_dialect_chunk,
+    {M_POST, "/openai/deployments/{agent}/chat/completions", STORED, ac_v1_chat_send, &ac_v1_dialect_chunk,
      "Answer a conversation (Azure's path)", NULL},
     {M_POST, "/files", STORED, ac_api_upload_create, NULL, "Upload a file", q_upload},
     {M_GET, "/files", STORED, ac_api_files_list, NULL, "List the caller's files", q_files},
@@ -222,6 +222,14 @@ static apr_status_t check_child(ac_request_t *rq)
                       "this server process could not start its agents; the error log says why");
 }
 
+static apr_status_t check_protocol(ac_request_t *rq)
+{
+    const ac_protocol_t *protocol = ac_protocol_of(rq->r);
+    return protocol->is_on(rq->mount)
+        ? APR_SUCCESS
+        : ac_err_set(&rq->err, AC_NOT_FOUND, "%s is not switched on here", protocol->title);
+}
+
 static apr_status_t check_role(ac_request_t *rq)
 {
     if (!(rq->route->needs & AC_NEEDS_ADMIN) || ac_principal_has(rq->principal, AC_ROLE_ADMIN)) {
@@ -254,8 +262,8 @@ static apr_status_t check_request(ac_request_t *rq)
     if (status == APR_SUCCESS && (route->needs & AC_NEEDS_OWNER)) {
         status = ac_request_owner(rq);
     }
-    if (status == APR_SUCCESS && (route->needs & AC_IS_V1) && !rq->mount->openai.on) {
-        status = ac_err_set(&rq->err, AC_NOT_FOUND, "OpenAI's API is not switched on here");
+    if (status == APR_SUCCESS) {
+        status = check_protocol(rq);
     }
     /* This comes first, so that requests refused further on are counted too. */
     if (status == APR_SUCCESS && (route->needs & AC_NEEDS_OWNER)) {

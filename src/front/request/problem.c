@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Problem documents (RFC 9457). Errors that httpd answers itself below a mount (a refused sign-in, a path that
  * cannot be decoded, a missing body) get one too: an error filter replaces httpd's page. */
-#include "request_internal.h"
+#include "request.h"
 
 #include <stdlib.h>
 
@@ -34,14 +34,15 @@ json_t *ac_problem_json(const ac_err_t *err, const char *request_id)
     return problem;
 }
 
-void ac_problem_headers(request_rec *r, const ac_err_t *err)
+void ac_problem_headers(request_rec *r, const ac_err_t *err, bool started)
 {
+    const ac_protocol_t *protocol = ac_protocol_of(r);
     const ac_err_row_t *row = ac_err_row(err->kind);
     apr_interval_time_t wait = err->retry_after;
     ac_audit_problem(r, err);
     r->status = row->http;
     r->status_line = NULL;
-    ap_set_content_type(r, "application/problem+json");
+    ap_set_content_type(r, protocol->problem_type);
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
     apr_table_setn(r->headers_out, "X-Content-Type-Options", "nosniff");
     if (wait <= 0 && row->retry && (row->http == HTTP_SERVICE_UNAVAILABLE || row->http == HTTP_TOO_MANY_REQUESTS)) {
@@ -53,6 +54,9 @@ void ac_problem_headers(request_rec *r, const ac_err_t *err)
     }
     if (err->kind == AC_UNAUTHENTICATED && !apr_table_get(r->err_headers_out, "WWW-Authenticate")) {
         apr_table_setn(r->headers_out, "WWW-Authenticate", "Bearer realm=\"agentchat\"");
+    }
+    if (protocol->problem_headers) {
+        protocol->problem_headers(r, err, started);
     }
 }
 
@@ -94,11 +98,9 @@ static char *problem_text(request_rec *r, size_t *plen)
     const char *detail = apr_table_get(r->notes, AC_NOTE_DETAIL);
     ac_err_set(&err, kind_of(r->status), "%s%s",
                detail ? "" : "the server refused the request: ", detail ? detail : reason);
-    bool v1 = ac_problem_v1_is(r);
-    const char *id = request_id(r);
-    json_t *problem = v1 ? ac_problem_v1_json(&err) : ac_problem_json(&err, id);
+    json_t *problem = ac_protocol_of(r)->problem(&err, request_id(r));
     ac_audit_problem(r, &err);
-    if (!v1 && ac_err_row(err.kind)->http != r->status) {
+    if (json_object_get(problem, "status") && ac_err_row(err.kind)->http != r->status) {
         ac_json_put(problem, "status", json_integer(r->status));
         ac_json_put(problem, "title", ac_json_text(reason));
     }
@@ -125,7 +127,7 @@ static apr_status_t replace_page(ap_filter_t *filter, apr_bucket_brigade *brigad
     if (text) {
         APR_BUCKET_INSERT_BEFORE(bucket, apr_bucket_heap_create(text, len, free, brigade->bucket_alloc));
     }
-    ap_set_content_type(r, ac_problem_v1_is(r) ? "application/json" : "application/problem+json");
+    ap_set_content_type(r, ac_protocol_of(r)->problem_type);
     ap_set_content_length(r, (apr_off_t)len);
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
     ap_remove_output_filter(filter);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Answers that are no streams: JSON documents, texts, files, problem documents. */
-#include "request_internal.h"
+#include "request.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -135,8 +135,7 @@ int ac_reply_problem(ac_request_t *rq, const ac_err_t *err)
         ac_err_while(&shown, rq->doing);
     }
     log_problem(rq, &shown);
-    bool openai = ac_problem_v1_is(rq->r);
-    json_t *problem = openai ? ac_problem_v1_json(&shown) : ac_problem_json(&shown, rq->request_id);
+    json_t *problem = ac_protocol_of(rq->r)->problem(&shown, rq->request_id);
     size_t len;
     char *text = ac_json_dump(problem, &len);
     json_decref(problem);
@@ -144,10 +143,7 @@ int ac_reply_problem(ac_request_t *rq, const ac_err_t *err)
         return HTTP_INTERNAL_SERVER_ERROR;
     }
     set_common(rq);
-    ac_problem_headers(rq->r, &shown);
-    if (openai) {
-        ac_problem_v1_headers(rq->r, &shown, false);
-    }
+    ac_problem_headers(rq->r, &shown, false);
     /* Headers that a handler set for a successful answer do not belong to a problem. */
     apr_table_unset(rq->r->headers_out, "ETag");
     apr_table_unset(rq->r->headers_out, "Location");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The request of a client: its id, its owner, Accept, the body. The query string is in query.c. */
 #include "front/stream/stream.h"
-#include "request_internal.h"
+#include "request.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -220,8 +220,7 @@ apr_status_t ac_request_accept(ac_request_t *rq)
 {
     const char *accept = accept_header(rq);
     weight_t stream;
-    /* Clients of OpenAI's API send application/json with a request for a stream. */
-    if (!accept || ac_problem_v1_is(rq->r) || accept_weight(accept, "application/json").q ||
+    if (!accept || ac_protocol_of(rq->r)->any_accept || accept_weight(accept, "application/json").q ||
         accept_weight(accept, "text/event-stream").q) {
         return APR_SUCCESS;
     }

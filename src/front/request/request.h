@@ -129,7 +129,7 @@ int ac_reply_text(ac_request_t *rq, const char *type, const char *text, size_t l
 int ac_reply_file(ac_request_t *rq, const char *type, const char *path);
 /* Sends no body: 204, 304. Returns OK. */
 int ac_reply_empty(ac_request_t *rq, int status);
-/* Sends rq->err (or err) as application/problem+json and logs it once. Returns OK, or rq->httpd_answer. */
+/* Sends rq->err (or err) in the form of the request's protocol, and logs it once. Returns OK, or rq->httpd_answer. */
 int ac_reply_problem(ac_request_t *rq, const ac_err_t *err);
 #define AC_REPLY_LINES_TYPE "application/x-ndjson"
 typedef struct ac_reply_lines_t { /* an answer of JSON lines, of any length; callers read rq and gone only */
@@ -155,16 +155,10 @@ void ac_request_store_free(ac_request_t *rq, ac_store_op_t *result);
 /* ---- problem.c ---- */
 /* The problem document of an error, for streams too. New reference. Any thread. */
 json_t *ac_problem_json(const ac_err_t *err, const char *request_id);
-/* Sets r's status, content type, Cache-Control, Retry-After and WWW-Authenticate for this problem. The owner of r. */
-void ac_problem_headers(request_rec *r, const ac_err_t *err);
+/* Sets r's status, content type, Cache-Control, Retry-After and WWW-Authenticate for this problem, and the fields of the
+ * request's protocol. started: a run had begun. The owner of r. */
+void ac_problem_headers(request_rec *r, const ac_err_t *err, bool started);
 /* Hooks that make problem documents of httpd's own errors below a mount; called from register_hooks. */
 void ac_problem_register(apr_pool_t *p);
-
-/* ---- problem_v1.c: the same for the paths of OpenAI's API ---- */
-/* {"error": {message, type, param, code}}. New reference. Any thread. */
-json_t *ac_problem_v1_json(const ac_err_t *err);
-/* Adds `x-should-retry: false` where a repeated request would run the agent a second time, or cannot succeed. started:
- * the run had begun. The owner of r, after ac_problem_headers(). */
-void ac_problem_v1_headers(request_rec *r, const ac_err_t *err, bool started);
 
 #endif

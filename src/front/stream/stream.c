@@ -49,6 +49,7 @@ apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_even
         ac_counters_release(&stream->child->counters, stream->reservation);
         return ac_err_set(&rq->err, AC_STOPPING, "this server process is stopping");
     }
+    stream->protocol = ac_protocol_of(rq->r);
     stream->quota = rq->quota;
     ac_quota_ref(stream->quota);
     stream->began = ac_clock();
@@ -150,8 +151,7 @@ static void render_problem(ac_stream_t *stream, const ac_event_t *event)
     ac_err_set_at(err, event->kind, ac_json_peek_string(event->data, "pointer", ""), "%s",
                   ac_json_peek_string(event->data, "message", ""));
     err->retry_after = event->retry_after;
-    const ac_dialect_t *dialect = stream->render.dialect;
-    json_t *problem = dialect->problem ? dialect->problem(err) : ac_problem_json(err, stream->request_id);
+    json_t *problem = stream->protocol->problem(err, stream->request_id);
     size_t len = 0;
     char *text = ac_json_dump(problem, &len);
     json_decref(problem);
@@ -176,6 +176,7 @@ static void skip_written(ac_stream_t *stream)
     stream->bytes_to_skip -= stream->out.len;
     ac_buf_clear(&stream->out);
     ac_follower_checkpoint(&stream->follower);
+    stream->place = stream->render.place;
 }
 
 static void render_event(ac_stream_t *stream, const ac_event_t *event)
@@ -272,6 +273,7 @@ void ac_stream_checkpoint(ac_stream_t *stream)
     if (ac_follower_checkpoint(&stream->follower)) {
         stream->bytes_written = stream->preamble_len = 0;
         stream->unlogged = false;
+        stream->place = stream->render.place;
     }
 }
 
@@ -281,6 +283,7 @@ bool ac_stream_rewind(ac_stream_t *stream)
         return false;
     }
     stream->ended = stream->render.ended = false;
+    stream->render.place = stream->place;
     if (stream->bytes_written < stream->preamble_len) {
         /* No event has begun: the rest of the preamble stays. */
         stream->out.len = stream->preamble_len - (stream->bytes_written - stream->out_start);

@@ -6,12 +6,19 @@
 #include "front/request/request.h"
 
 /* ---- dialect.c: events to bytes. A new dialect is a row there, its functions, and a route that names it ---- */
+typedef struct ac_render_place_t { /* how far a dialect is in its own events; its meaning is the dialect's */
+    unsigned n_events;             /* of the dialect so far, as for their numbers */
+    unsigned n_items;              /* parts, items or messages that have begun */
+    unsigned open;                 /* the kind of the one that has not ended; 0: none */
+    unsigned flags;
+} ac_render_place_t;
 typedef struct ac_render_t { /* one client's view of one run */
     const ac_dialect_t *dialect;
     char thread_id[AC_ID_SIZE], run_id[AC_ID_SIZE]; /* "": the run has not begun */
     apr_time_t began;                               /* when the run did */
     int status;                                     /* of a JSON document: 200 */
     bool ended;                                     /* the terminal event was rendered */
+    ac_render_place_t place;                        /* set back when events are rendered again */
     const void *view;                               /* the request's, see ac_request_view_make(); NULL: none */
 } ac_render_t;
 struct ac_dialect_t {
@@ -25,8 +32,6 @@ struct ac_dialect_t {
     /* Appends the bytes of this event to out, whole or not at all; may append nothing. errors: APR_ENOSPC. */
     apr_status_t (*event)(ac_render_t *render, const ac_event_t *event, ac_buf_t *out);
     apr_status_t (*heartbeat)(ac_render_t *render, ac_buf_t *out);
-    /* The document of an error before the first byte, as application/json; NULL: a problem document. New reference. */
-    json_t *(*problem)(const ac_err_t *err);
 };
 extern const ac_dialect_t ac_dialect_native, ac_dialect_chunk, ac_dialect_text, ac_dialect_message, ac_dialect_chat,
     ac_dialect_selftest; /* api_selftest.c */

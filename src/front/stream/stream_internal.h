@@ -53,6 +53,7 @@ struct ac_stream_t {
     ac_follower_t follower; /* loop thread */
     apr_interval_time_t heartbeat, retry;
     char request_id[64];
+    const ac_protocol_t *protocol;
 
     /* For the thread that renders: the loop thread of a parked stream, the handler's thread of a blocking one. */
     ac_render_t render;
@@ -72,11 +73,12 @@ struct ac_stream_t {
     bool counted;      /* in the metrics */
 
     /* The cursor of a parked stream: see the drawing. */
-    uint64_t last_seq;    /* the last event that was rendered */
-    size_t bytes_written; /* handed to httpd since the checkpoint */
-    size_t preamble_len;  /* bytes at their beginning that are no event's: retry:, heartbeats */
-    size_t bytes_to_skip; /* bytes that will be rendered again, and that the client has */
-    bool unlogged;        /* out has bytes that no log has */
+    ac_render_place_t place; /* of the dialect, at the checkpoint */
+    uint64_t last_seq;       /* the last event that was rendered */
+    size_t bytes_written;    /* handed to httpd since the checkpoint */
+    size_t preamble_len;     /* bytes at their beginning that are no event's: retry:, heartbeats */
+    size_t bytes_to_skip;    /* bytes that will be rendered again, and that the client has */
+    bool unlogged;           /* out has bytes that no log has */
 };
 
 /* Initializes a zeroed stream and adds it to the child's list. The handler's thread. errors: AC_STOPPING if no

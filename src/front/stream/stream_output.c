@@ -37,10 +37,7 @@ static void set_head(ac_stream_t *stream, request_rec *r)
     ac_timing_add(r, stream->quota);
     switch (stream->response) {
     case AC_RESPONSE_PROBLEM:
-        ac_problem_headers(r, stream->problem);
-        if (stream->render.dialect->problem) {
-            ac_problem_v1_headers(r, stream->problem, stream->render.run_id[0]);
-        }
+        ac_problem_headers(r, stream->problem, stream->render.run_id[0]);
         ap_set_content_length(r, (apr_off_t)stream->out.len);
         break;
     case AC_RESPONSE_DOCUMENT: set_document_head(stream, r); break;

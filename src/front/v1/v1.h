@@ -9,6 +9,9 @@
 /* The handlers of the routes; the file is named as the prefix. */
 ac_route_fn ac_v1_models_list, ac_v1_models_get, ac_v1_chat_send;
 
+/* ---- v1_problem.c ---- */
+extern const ac_protocol_t ac_v1_protocol;
+
 /* ---- v1_dialect.c: the events of a run as chat completions ---- */
 extern const ac_dialect_t ac_v1_dialect_chunk;
 

@@ -174,7 +174,7 @@ static void add_error(const ac_render_t *render, const ac_event_t *event, ac_buf
     }
     ac_err_init(&err);
     ac_err_set(&err, event->kind, "%s", ac_json_peek_string(event->data, "message", ""));
-    json_t *error = ac_problem_v1_json(&err);
+    json_t *error = ac_v1_problem_json(&err, NULL);
     LITERAL(out, "data: ");
     add_json(out, error);
     LITERAL(out, "\n\n");
@@ -227,12 +227,10 @@ static apr_status_t document_event(ac_render_t *render, const ac_event_t *event,
 static const ac_dialect_t document = {.name = "completion",
                                       .media_type = "application/json",
                                       .event = document_event,
-                                      .heartbeat = ac_dialect_no_heartbeat,
-                                      .problem = ac_problem_v1_json};
+                                      .heartbeat = ac_dialect_no_heartbeat};
 const ac_dialect_t ac_v1_dialect_chunk = {.name = "completion-chunk",
                                           .media_type = "text/event-stream; charset=utf-8",
                                           .stream = true,
                                           .next = &document,
                                           .event = v1_chunk_event,
-                                          .heartbeat = ac_dialect_comment_heartbeat,
-                                          .problem = ac_problem_v1_json};
+                                          .heartbeat = ac_dialect_comment_heartbeat};

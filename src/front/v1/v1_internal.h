@@ -20,6 +20,10 @@ typedef struct ac_v1_view_t {
     ac_v1_activity_e activity;
 } ac_v1_view_t;
 
+/* ---- v1_problem.c ---- */
+/* {"error": {message, type, param, code}}. New reference. Any thread. */
+json_t *ac_v1_problem_json(const ac_err_t *err, const char *request_id);
+
 /* ---- v1_messages.c: the member `messages` ---- */
 typedef struct ac_v1_messages_t {
     json_t *history;     /* the messages before the last one, as a store has them; owned */
