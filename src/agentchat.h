@@ -337,6 +337,7 @@ struct ac_store_op_t {
  *                  parent_seq: of the message's parent, whose id is its parent_id; 0: none. Without it the message
  *                  follows the current leaf. errors: invalid_request: the thread has too many branches.
  *                  thread: create it in the same transaction. title: for a thread that has none yet.
+ *                  idempotency_conflict without `out`: the thread exists, also as a deleted one; nothing was written.
  *                  after: the thread's message_count that the caller has seen. precondition_failed: the thread has
  *                  newer messages, and nothing was written.
  *                  retry: an earlier attempt with the same ids got no answer, and may have been carried out.

@@ -168,6 +168,7 @@ typedef struct ac_turn_t {
     char run_id[AC_ID_SIZE];          /* made by ac_turn_create() */
     char owner[AC_OWNER_SIZE];
     char thread_id[AC_ID_SIZE];  /* "": makes a thread, unless stateless */
+    bool creates;                /* the owner may have no thread with this id yet: then it is made with the turn */
     char message_id[AC_ID_SIZE]; /* of the user's message; made by ac_turn_create(). With regenerate that of the stored
                                     question, from LOADING on */
     char parent_id[AC_ID_SIZE];  /* with has_parent: what the user's message follows; "": nothing */

@@ -204,6 +204,9 @@ void ac_buf_shift(ac_buf_t *buf, size_t n);
 void ac_id_make(char id[AC_ID_SIZE], const char *prefix);
 /* The id that sorts before all others of this millisecond. */
 void ac_id_first(char id[AC_ID_SIZE], const char *prefix, apr_time_t when);
+#define AC_ID_BITS 16 /* bytes */
+/* The id of these bits, always the same one. */
+void ac_id_of_bits(char id[AC_ID_SIZE], const char *prefix, const unsigned char bits[AC_ID_BITS]);
 /* Whether id is prefix and 26 characters of that alphabet. */
 bool ac_id_valid(const char *id, const char *prefix);
 

@@ -51,6 +51,16 @@ void ac_id_first(char id[AC_ID_SIZE], const char *prefix, apr_time_t when)
     write_id(id, prefix, (uint64_t)(when > 0 ? when / 1000 : 0) << 16, 0);
 }
 
+void ac_id_of_bits(char id[AC_ID_SIZE], const char *prefix, const unsigned char bits[AC_ID_BITS])
+{
+    uint64_t high = 0, low = 0;
+    for (int i = 0; i < AC_ID_BITS / 2; i++) {
+        high = high << 8 | bits[i];
+        low = low << 8 | bits[AC_ID_BITS / 2 + i];
+    }
+    write_id(id, prefix, high, low);
+}
+
 bool ac_id_valid(const char *id, const char *prefix)
 {
     size_t len = strlen(prefix);

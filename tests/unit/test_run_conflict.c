@@ -199,6 +199,73 @@ static void test_cancelled_before_its_tools_could_be_called(void **state)
     assert_string_equal(seen, "run trace_start trace_end done");
 }
 
+/* ---- a conversation that its client names ---- */
+
+static char named[AC_ID_SIZE];
+
+static void start_named(const char *content)
+{
+    const unsigned char bits[AC_ID_BITS] = "sixteen bytes...";
+    ac_turn_t *turn = new_turn(content);
+    ac_id_of_bits(named, "thread_", bits);
+    assert_true(ac_id_valid(named, "thread_"));
+    apr_cpystrn(turn->thread_id, named, sizeof turn->thread_id);
+    turn->creates = true;
+    ac_run_start(engine, turn, &follower);
+    fake_turn();
+}
+
+static void test_the_first_message_makes_the_thread_of_its_name(void **state)
+{
+    (void)state;
+    start_named("hi");
+    expect_op(AC_STORE_TURN_LOAD);
+    answer_op(NULL, AC_NOT_FOUND);
+    const ac_store_op_t *op = expect_op(AC_STORE_TURN_OPEN);
+    assert_string_equal(text_at(op->in, "thread", "id"), named);
+    assert_int_equal(after_of(op), -1);
+    open_well();
+    say("hello");
+    end_well();
+    json_decref(close_well());
+    assert_string_equal(seen, "run token done");
+}
+
+static void test_two_first_messages_make_one_thread(void **state)
+{
+    (void)state;
+    start_named("hi");
+    answer_op(NULL, AC_NOT_FOUND);
+    say("not this");
+    expect_op(AC_STORE_TURN_OPEN);
+    answer_op(NULL, AC_IDEMPOTENCY_CONFLICT);
+    load_seen(2);
+    const ac_store_op_t *op = expect_op(AC_STORE_TURN_OPEN);
+    assert_null(json_object_get(op->in, "thread"));
+    assert_int_equal(after_of(op), 2);
+    open_well();
+    say("but that");
+    end_well();
+    json_t *written = close_well();
+    assert_string_equal(text_at(written, "message", "content"), "but that");
+    json_decref(written);
+    assert_string_equal(seen, "run token done");
+}
+
+static void test_the_name_of_a_deleted_thread_is_not_free(void **state)
+{
+    (void)state;
+    start_named("hi");
+    for (int i = 0; i < 2; i++) {
+        expect_op(AC_STORE_TURN_LOAD);
+        answer_op(NULL, AC_NOT_FOUND);
+        expect_op(AC_STORE_TURN_OPEN);
+        answer_op(NULL, AC_IDEMPOTENCY_CONFLICT);
+    }
+    assert_string_equal(seen, "error");
+    assert_int_equal(n_ops, 0);
+}
+
 int main(void)
 {
     apr_initialize();
@@ -213,6 +280,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_no_tool_is_called_for_a_turn_that_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_tool_is_called_for_a_turn_that_is_not_stored, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cancelled_before_its_tools_could_be_called, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_first_message_makes_the_thread_of_its_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_two_first_messages_make_one_thread, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_the_name_of_a_deleted_thread_is_not_free, setup, teardown),
     };
     return cmocka_run_group_tests_name("run_overtaken", group, NULL, NULL);
 }

@@ -219,6 +219,30 @@ static bool wait_for_earlier(ac_run_t *run, const json_t *loaded, ac_err_t *err)
     return true;
 }
 
+/* A client that names its conversations itself sends their first message as all others. */
+static bool may_create(const ac_run_t *run, const ac_err_t *err)
+{
+    const ac_turn_t *turn = run->turn;
+    return turn->creates && err->kind == AC_NOT_FOUND && !turn->regenerate[0] && !turn->parent_id[0];
+}
+
+static void ask_in_new_thread(ac_run_t *run)
+{
+    ac_err_t err;
+    ac_err_init(&err);
+    if (!run->turn->stateless) {
+        run->open.new_thread = true;
+        ac_title_note(run, NULL);
+        note_place(run, NULL);
+    }
+    choose_agent(run, NULL, &err);
+    if (err.kind) {
+        ac_run_finish(run, AC_RUN_FAILED, &err, "no agent");
+    } else {
+        run_load_ask(run, run->turn->history, "nothing to read");
+    }
+}
+
 static void run_load_on_loaded(ac_store_op_t *op)
 {
     ac_run_t *run = op->baton;
@@ -248,6 +272,12 @@ static void run_load_on_loaded(ac_store_op_t *op)
     if (op->status != APR_SUCCESS && !err.kind) {
         ac_err_set(&err, AC_STORE_ERROR, "the store failed");
     }
+    if (may_create(run, &err)) {
+        ac_store_op_free(op);
+        ask_in_new_thread(run);
+        return;
+    }
+    run->open.new_thread = false;
     note_place(run, op->out);
     if (err.kind) {
         ac_run_finish(run, AC_RUN_FAILED, &err, "thread not read");
@@ -261,8 +291,6 @@ static void run_load_on_loaded(ac_store_op_t *op)
 void ac_run_load_enter(ac_run_t *run)
 {
     ac_turn_t *turn = run->turn;
-    ac_err_t err;
-    ac_err_init(&err);
     if (run->limits.refused) {
         ask_key(run);
         return;
@@ -283,14 +311,7 @@ void ac_run_load_enter(ac_run_t *run)
         return;
     }
     if (!turn->stateless) {
-        run->open.new_thread = true;
-        ac_title_note(run, NULL);
         ac_id_make(turn->thread_id, "thread_");
     }
-    choose_agent(run, NULL, &err);
-    if (err.kind) {
-        ac_run_finish(run, AC_RUN_FAILED, &err, "no agent");
-    } else {
-        run_load_ask(run, turn->history, "nothing to read");
-    }
+    ask_in_new_thread(run);
 }

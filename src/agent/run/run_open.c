@@ -84,6 +84,11 @@ static void fail_opening(ac_run_t *run, const ac_store_op_t *op)
             refuse_overtaken(&err);
         }
     }
+    if (err.kind == AC_IDEMPOTENCY_CONFLICT && run->turn->creates && run->open.new_thread) {
+        ac_err_init(&err);
+        ac_err_set(&err, AC_IDEMPOTENCY_CONFLICT,
+                   "the thread of this conversation was deleted; restore it, or begin another");
+    }
     place_error(run, &err);
     run->open.state = AC_RUN_OPEN_FAILED;
     if (run->state == AC_RUN_SAVING) {
@@ -94,11 +99,19 @@ static void fail_opening(ac_run_t *run, const ac_store_op_t *op)
     }
 }
 
+/* Another request has made the thread of this name meanwhile. The second time it is one that was deleted, whose id is
+ * not free. */
+static bool made_elsewhere(const ac_run_t *run, const ac_store_op_t *op)
+{
+    return op->err.kind == AC_IDEMPOTENCY_CONFLICT && !op->out && run->turn->creates && run->open.new_thread &&
+        !run->open.had_conflict;
+}
+
 static void on_opened(ac_store_op_t *op)
 {
     ac_run_t *run = op->baton;
     run->n_ops--;
-    if (op->err.kind == AC_PRECONDITION_FAILED && open_again(run)) {
+    if ((op->err.kind == AC_PRECONDITION_FAILED || made_elsewhere(run, op)) && open_again(run)) {
         ac_store_op_free(op);
         return;
     }

@@ -102,6 +102,14 @@ apr_status_t ac_precondition_if_match(ac_request_t *rq, const apr_array_header_t
 /* Whether If-None-Match names etag, so that a GET answers 304. */
 bool ac_precondition_none_match(const ac_request_t *rq, const char *etag);
 
+/* ---- request_thread.c ---- */
+/* The thread of a conversation that its client names: `name` itself where it is the id of a thread, which must exist
+ * then; else an id that is always the same for this owner and name, whichever protocol the client speaks. turn gets
+ * thread_id and creates. pointer: of the name, for errors. errors: invalid_request: empty, or above AC_MAX_KEY bytes. */
+apr_status_t ac_request_thread_of(ac_request_t *rq, ac_turn_t *turn, const char *name, const char *pointer);
+/* The same id alone. */
+apr_status_t ac_request_thread_id(ac_request_t *rq, char id[AC_ID_SIZE], const char *name, const char *pointer);
+
 /* ---- request_agents.c ---- */
 /* The agents, the same set to the request's end. With surely, agents made through the API are there even in a child
  * that has not yet read them: it asks the store. errors: the store's. */
