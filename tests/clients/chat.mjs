@@ -9,6 +9,8 @@ const input = JSON.parse(text);
 const messages = input.messages ?? [{ role: 'user', content: 'hi' }];
 const apiKey = input.key ?? 'none', model = input.model ?? 'assistant';
 
+const look = { type: 'object', properties: { what: { type: 'string' } }, required: ['what'] };
+
 async function openai(name) {
   const { default: OpenAI, AzureOpenAI } = await load(name);
   const api = which === 'azure' ? new AzureOpenAI({ apiKey, endpoint: baseURL, apiVersion: '2024-10-21', deployment: model })
@@ -37,6 +39,13 @@ async function openai(name) {
       result.usage = chunk.usage ?? result.usage;
     }
     break;
+  case 'tools': {
+    const chat = api.chat.completions.runTools ? api.chat.completions : api.beta.chat.completions;
+    const runner = chat.runTools({ ...request, stream: true, tools: [{ type: 'function', function: {
+      name: 'look', parameters: look, parse: JSON.parse, function: args => { result.called = args; return 'found it'; } } }] });
+    result.text = await runner.finalContent();
+    break;
+  }
   case 'helper': {
     const chat = api.chat.completions.stream ? api.chat.completions : api.beta.chat.completions;
     const stream = chat.stream(request);
@@ -51,12 +60,19 @@ async function openai(name) {
 }
 
 async function aisdk(compatible) {
-  const { generateText, streamText } = await load('ai');
+  const { generateText, streamText, tool, jsonSchema, stepCountIs, isStepCount } = await load('ai');
   const { createOpenAI } = await load('@ai-sdk/openai');
   const { createOpenAICompatible } = await load('@ai-sdk/openai-compatible');
   const at = compatible ? createOpenAICompatible({ name: 'agentchat', baseURL, apiKey })(model)
     : createOpenAI({ baseURL, apiKey }).chat(model);
   const options = { model: at, messages, ...input.sdk };
+  if (which === 'tools') {
+    let called;
+    const execute = args => { called = args; return 'found it'; };
+    const { text } = streamText({ ...options, stopWhen: (isStepCount ?? stepCountIs)(3),
+      tools: { look: tool({ description: 'Looks', inputSchema: jsonSchema(look), execute }) } });
+    return { text: await text, called };
+  }
   if (which === 'whole') {
     const { text, finishReason, usage } = await generateText(options);
     return { text, finish: finishReason, usage };
@@ -75,6 +91,14 @@ async function aisdk(compatible) {
 async function langchain() {
   const { ChatOpenAI } = await load('@langchain/openai');
   const chat = new ChatOpenAI({ model, apiKey, configuration: { baseURL }, ...input.options });
+  if (which === 'tools') {
+    const asking = chat.bindTools([{ type: 'function', function: { name: 'look', parameters: look } }]);
+    let whole;
+    for await (const chunk of await asking.stream(messages)) { whole = whole ? whole.concat(chunk) : chunk; }
+    const [call] = whole.tool_calls;
+    const { text } = await asking.invoke([...messages, whole, { role: 'tool', tool_call_id: call.id, content: 'found it' }]);
+    return { text, called: call.args };
+  }
   if (which === 'whole') {
     const answer = await chat.invoke(messages);
     return { text: answer.content, calls: answer.tool_calls, finish: answer.response_metadata.finish_reason, usage: answer.usage_metadata };

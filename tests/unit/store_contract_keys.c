@@ -192,9 +192,31 @@ static void test_a_message_is_read_in_the_bytes_of_its_write(void **state)
     }
 }
 
+/* Two requests name one new thread: the second one finds it with the same run and message. */
+static void test_a_thread_is_made_once(void **state)
+{
+    (void)state;
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "", other[AC_ID_SIZE];
+    ac_id_make(other, "run_");
+    contract_open(&ids, run, "hello", true);
+    contract_close(&ids, run, "hi");
+    json_t *in = contract_open_in(&ids, other, "me too", true), *again = json_copy(in);
+    ac_store_op_t *op = contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, in);
+    assert_null(op->out);
+    contract_kind(op, AC_IDEMPOTENCY_CONFLICT);
+    contract_gapless(&ids, 2);
+    json_object_del(again, "thread");
+    json_object_set_new(again, "after", json_integer(2));
+    contract_done(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, again));
+    contract_close(&ids, other, "hi to you too");
+    contract_gapless(&ids, 4);
+}
+
 int contract_keys(const char *name)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_thread_is_made_once),
         cmocka_unit_test(test_a_key_leads_to_its_run),
         cmocka_unit_test(test_a_used_key_is_refused_before_other_errors),
         cmocka_unit_test(test_asking_twice_with_a_key_writes_once),

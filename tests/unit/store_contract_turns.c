@@ -208,27 +208,6 @@ static void test_turn_is_written_whole_or_not_at_all(void **state)
     assert_int_equal(contract_close(&ids, run, "hi"), 2);
 }
 
-/* Two requests name one new thread: the second one finds it with the same run and message. */
-static void test_a_thread_is_made_once(void **state)
-{
-    (void)state;
-    contract_ids_t ids = contract_ids();
-    char run[AC_ID_SIZE] = "", other[AC_ID_SIZE];
-    ac_id_make(other, "run_");
-    contract_open(&ids, run, "hello", true);
-    contract_close(&ids, run, "hi");
-    json_t *in = contract_open_in(&ids, other, "me too", true), *again = json_copy(in);
-    ac_store_op_t *op = contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, in);
-    assert_null(op->out);
-    contract_kind(op, AC_IDEMPOTENCY_CONFLICT);
-    contract_gapless(&ids, 2);
-    json_object_del(again, "thread");
-    json_object_set_new(again, "after", json_integer(2));
-    assert_int_equal(seq_of(contract_ok(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, again))), 3);
-    contract_close(&ids, other, "hi to you too");
-    contract_gapless(&ids, 4);
-}
-
 static void test_close_stores_run_and_steps(void **state)
 {
     (void)state;
@@ -494,7 +473,6 @@ int contract_turns(const char *name)
         cmocka_unit_test(test_a_turn_after_an_unseen_message_is_refused),
         cmocka_unit_test(test_asking_twice_writes_once),
         cmocka_unit_test(test_turn_is_written_whole_or_not_at_all),
-        cmocka_unit_test(test_a_thread_is_made_once),
         cmocka_unit_test(test_close_stores_run_and_steps),
         cmocka_unit_test(test_messages_page_by_page),
         cmocka_unit_test(test_load_gives_the_newest),

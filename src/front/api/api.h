@@ -32,5 +32,11 @@ ac_route_fn ac_api_threads_create, ac_api_threads_list, ac_api_threads_get, ac_a
 /* ---- chat_request.c ---- */
 /* Checks a message: the member `name`, or the query parameter if from_query. errors: message_empty, invalid_request. */
 apr_status_t ac_chat_request_check(ac_request_t *rq, const char *content, const char *name, bool from_query);
+/* A turn with all that it gets of the request itself: owner, agents, quota, trace and others. agent: NULL: the
+ * thread's. NULL: rq->err is set. */
+ac_turn_t *ac_chat_request_turn(ac_request_t *rq, const ac_agent_t *agent, const char *content);
+/* Starts the turn, which is consumed, or follows the run that the same Idempotency-Key started earlier. Returns what
+ * the handler returns. */
+int ac_chat_request_deliver(ac_request_t *rq, ac_turn_t *turn, bool stream);
 
 #endif

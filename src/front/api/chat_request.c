@@ -335,27 +335,54 @@ static json_t *make_file_limits(void)
                      (json_int_t)conf->files.thread);
 }
 
-int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *chat)
+ac_turn_t *ac_chat_request_turn(ac_request_t *rq, const ac_agent_t *agent, const char *content)
 {
-    if (check_thread(rq, chat) != APR_SUCCESS) {
-        return ac_reply_problem(rq, NULL);
-    }
-    ac_turn_t *turn = ac_turn_create(chat->agent, rq->owner, chat->content ? chat->content : "");
+    ac_turn_t *turn = ac_turn_create(agent, rq->owner, content);
     if (!turn) {
         ac_err_set(&rq->err, AC_INTERNAL, "memory ran out");
-        return ac_reply_problem(rq, NULL);
+        return NULL;
     }
+    turn->agents = ac_agents_ref(rq->agents);
+    apr_cpystrn(turn->request_id, rq->request_id, sizeof(turn->request_id));
+    turn->leave = rq->mount->on_disconnect;
+    turn->quota = ac_limits_quota(rq);
+    ac_quota_ref(turn->quota);
+    ac_turn_set_trace(turn, &rq->trace);
+    turn->summary = ac_run_summary_ref(ac_request_summary(rq));
+    return turn;
+}
+
+int ac_chat_request_deliver(ac_request_t *rq, ac_turn_t *turn, bool stream)
+{
+    const char *run_id = NULL;
+    rq->doing = "running the agent";
+    apr_status_t status = read_earlier(rq, turn, &run_id);
+    if (status == APR_SUCCESS && !run_id) {
+        return ac_delivery_run(rq, turn, stream);
+    }
+    uint64_t after = turn->after;
+    ac_turn_free(turn);
+    return status == APR_SUCCESS ? ac_delivery_follow(rq, run_id, after, stream) : ac_reply_problem(rq, NULL);
+}
+
+int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *chat)
+{
     const ac_agents_t *agents;
     /* The thread's own agent may be one that this child does not know yet. */
-    apr_status_t status = ac_request_agents_load(rq, &agents, !chat->agent && chat->thread_id);
-    turn->agents = ac_agents_ref(rq->agents);
+    if (check_thread(rq, chat) != APR_SUCCESS ||
+        ac_request_agents_load(rq, &agents, !chat->agent && chat->thread_id) != APR_SUCCESS) {
+        return ac_reply_problem(rq, NULL);
+    }
+    ac_turn_t *turn = ac_chat_request_turn(rq, chat->agent, chat->content ? chat->content : "");
+    if (!turn) {
+        return ac_reply_problem(rq, NULL);
+    }
     turn->fallback_agent = ac_request_agents_default(rq);
     turn->stateless = chat->stateless;
     apr_cpystrn(turn->thread_id, chat->thread_id ? chat->thread_id : "", sizeof(turn->thread_id));
     turn->has_parent = chat->parent_id != NULL && chat->thread_id;
     apr_cpystrn(turn->parent_id, turn->has_parent ? chat->parent_id : "", sizeof(turn->parent_id));
     apr_cpystrn(turn->regenerate, chat->regenerate ? chat->regenerate : "", sizeof(turn->regenerate));
-    apr_cpystrn(turn->request_id, rq->request_id, sizeof(turn->request_id));
     if (chat->metadata && !json_is_null(chat->metadata)) {
         /* A copy for the loop thread: the body is freed with the request. */
         turn->metadata = json_deep_copy(chat->metadata);
@@ -366,20 +393,5 @@ int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *chat)
         turn->member = chat->member;
         turn->file_limits = make_file_limits();
     }
-    turn->leave = rq->mount->on_disconnect;
-    turn->quota = ac_limits_quota(rq);
-    ac_quota_ref(turn->quota);
-    ac_turn_set_trace(turn, &rq->trace);
-    turn->summary = ac_run_summary_ref(ac_request_summary(rq));
-    rq->doing = "running the agent";
-    const char *run_id = NULL;
-    if (status == APR_SUCCESS) {
-        status = read_earlier(rq, turn, &run_id);
-    }
-    if (status == APR_SUCCESS && !run_id) {
-        return ac_delivery_run(rq, turn, chat->stream);
-    }
-    uint64_t after = turn->after;
-    ac_turn_free(turn);
-    return status == APR_SUCCESS ? ac_delivery_follow(rq, run_id, after, chat->stream) : ac_reply_problem(rq, NULL);
+    return ac_chat_request_deliver(rq, turn, chat->stream);
 }

@@ -5,7 +5,8 @@
 
 #include "http_ssl.h"
 
-#define EXPOSED "ETag, Location, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate, X-Request-Id"
+#define EXPOSED \
+    "ETag, Location, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate, X-Agentchat-Thread, X-Request-Id"
 #define TAKEN \
     "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-API-Key, " \
     "X-Request-Id, api-key"

@@ -85,11 +85,14 @@ const command_rec ac_directives[] = {
         "Who may read the metrics: the role admin, or every client that httpd lets in"),
     ROW("AgentChatServerTiming", MOUNT, RANK, server_timing, "off", "off|on|admin", NULL, "off|on|admin",
         "Whether answers say how long the store, the model and the server itself took"),
-    ROW_OF_KEYS("AgentChatOpenAI", MOUNT, "on|off [client-tools=ignore|refuse] [activity=none|reasoning|events]",
+    ROW_OF_KEYS("AgentChatOpenAI", MOUNT,
+                "on|off [client-tools=ignore|refuse|pass] [activity=none|reasoning|events] "
+                "[threads=off|HEADER]",
                 "Whether clients of OpenAI's API may use the agents as models, below /v1",
                 KEY("", MOUNT, FLAG, openai.on, "off", NULL, NULL),
-                KEY("client-tools", MOUNT, RANK, openai.client_tools, "ignore", "ignore|refuse", NULL),
-                KEY("activity", MOUNT, RANK, openai.activity, "none", "none|reasoning|events", NULL)),
+                KEY("client-tools", MOUNT, RANK, openai.client_tools, "ignore", "ignore|refuse|pass", NULL),
+                KEY("activity", MOUNT, RANK, openai.activity, "none", "none|reasoning|events", NULL),
+                KEY("threads", MOUNT, WORD, openai.threads, "off", NULL, NULL)),
 
     ROW_OF_KEYS("AgentChatStore", SERVER, "PROVIDER:WHERE [key=value ...]", "Store of threads, messages and runs",
                 KEY("", SERVER, WORD, store_spec, NULL, NULL, NULL),

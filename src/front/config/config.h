@@ -105,6 +105,7 @@ typedef struct ac_role_t { /* AgentChatRole: one owner's role */
 
 #define AC_V1_TOOLS_IGNORE 0 /* in the order of the directive's words */
 #define AC_V1_TOOLS_REFUSE 1
+#define AC_V1_TOOLS_PASS 2
 struct ac_mount_conf_t {                /* per directory: the settings that a <Location> may have */
     int anonymous;                      /* AgentChatAnonymous: owner "anonymous" where no user has signed in */
     apr_interval_time_t heartbeat;      /* of a silent stream */
@@ -128,6 +129,7 @@ struct ac_mount_conf_t {                /* per directory: the settings that a <L
     int server_timing;                  /* AgentChatServerTiming: 0 off, 1 on, 2 admin */
     struct {                            /* AgentChatOpenAI */
         int on, client_tools, activity; /* AC_V1_TOOLS_…; ac_v1_activity_e */
+        const char *threads;            /* a header field that names the conversation; NULL, "off": none */
     } openai;
     /* … the setter writes through the directive table's offsets; a bit in `set` says that a directive was given */
     uint64_t set;

@@ -105,7 +105,7 @@ bool ac_precondition_none_match(const ac_request_t *rq, const char *etag);
 /* ---- request_thread.c ---- */
 /* The thread of a conversation that its client names: `name` itself where it is the id of a thread, which must exist
  * then; else an id that is always the same for this owner and name, whichever protocol the client speaks. turn gets
- * thread_id and creates. pointer: of the name, for errors. errors: invalid_request: empty, or above AC_MAX_KEY bytes. */
+ * thread_id and creates. pointer: of the name, for errors. errors: invalid_request: not 1 to AC_MAX_KEY bytes. */
 apr_status_t ac_request_thread_of(ac_request_t *rq, ac_turn_t *turn, const char *name, const char *pointer);
 /* The same id alone. */
 apr_status_t ac_request_thread_id(ac_request_t *rq, char id[AC_ID_SIZE], const char *name, const char *pointer);

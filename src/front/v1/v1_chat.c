@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Chat completions: an answer to a conversation that the client keeps. Nothing of it is stored. Members that say how a
+/* Chat completions: an answer to a conversation that the client keeps, or that it names. Members that say how a
  * model shall write are ignored, since that is the agent's; those that ask for another kind of answer are refused. */
 #include "v1_internal.h"
 
@@ -9,9 +9,19 @@
 
 #define MAX_TOKENS_MOST 1000000
 
-static apr_status_t free_messages(void *messages)
+typedef struct chat_t { /* what the body says */
+    const ac_agent_t *agent;
+    ac_v1_messages_t messages;
+    ac_client_tools_t tools;
+    bool stream;
+    int max_tokens; /* 0: as the agent says */
+} chat_t;
+
+static apr_status_t chat_free(void *baton)
 {
-    ac_v1_messages_free(messages);
+    chat_t *chat = baton;
+    ac_v1_messages_free(&chat->messages);
+    ac_client_tools_free(&chat->tools);
     return APR_SUCCESS;
 }
 
@@ -39,10 +49,6 @@ static apr_status_t check_wishes(ac_request_t *rq)
         if (status == APR_SUCCESS && json_is_string(modality) && strcmp(json_string_value(modality), "text") != 0) {
             status = v1_chat_refuse(rq, "/modalities", "answers are text");
         }
-    }
-    if (status == APR_SUCCESS && rq->mount->openai.client_tools == AC_V1_TOOLS_REFUSE &&
-        json_array_size(json_object_get(body, "tools"))) {
-        status = v1_chat_refuse(rq, "/tools", "the agents of this server have their own tools, and call no others");
     }
     return status;
 }
@@ -97,58 +103,91 @@ static apr_status_t read_stream(ac_request_t *rq, bool *pstream, ac_v1_view_t *v
         : status;
 }
 
-static ac_turn_t *make_turn(ac_request_t *rq, const ac_agent_t *agent, ac_v1_messages_t *messages)
+/* The messages, and the tools that the client carries out. */
+static apr_status_t read_conversation(ac_request_t *rq, chat_t *chat)
 {
-    ac_turn_t *turn = ac_turn_create(agent, rq->owner, messages->content);
+    bool pass = rq->mount->openai.client_tools == AC_V1_TOOLS_PASS;
+    apr_status_t status = ac_v1_tools_read(&chat->tools, rq);
+    if (status == APR_SUCCESS) {
+        status = ac_v1_messages_read(&chat->messages, rq, pass ? &chat->tools : NULL);
+    }
+    if (status != APR_SUCCESS || (chat->tools.results && !*chat->messages.content)) {
+        return status;
+    }
+    return ac_chat_request_check(rq, chat->messages.content, "messages", false);
+}
+
+/* Clients find the thread in a header field, and in the first object of the answer. */
+static apr_status_t enter_thread(ac_request_t *rq, ac_turn_t *turn, const ac_v1_thread_t *thread, ac_v1_view_t *view)
+{
+    apr_status_t status = ac_request_thread_of(rq, turn, thread->name, "");
+    view->in_thread = true;
+    turn->has_parent = thread->parent != NULL;
+    apr_cpystrn(turn->parent_id, thread->parent ? thread->parent : "", sizeof(turn->parent_id));
+    apr_cpystrn(turn->regenerate, thread->again ? thread->again : "", sizeof(turn->regenerate));
+    if (thread->again) {
+        *turn->content = '\0'; /* it is stored */
+    }
+    apr_table_setn(rq->r->headers_out, "X-Agentchat-Thread", apr_pstrdup(rq->r->pool, turn->thread_id));
+    return status;
+}
+
+static ac_turn_t *make_turn(ac_request_t *rq, chat_t *chat)
+{
+    ac_v1_messages_t *messages = &chat->messages;
+    ac_turn_t *turn = ac_chat_request_turn(rq, chat->agent, messages->content);
     if (!turn) {
         return NULL;
     }
-    turn->agents = ac_agents_ref(rq->agents);
-    turn->stateless = true;
-    turn->history = json_incref(messages->history);
     turn->instructions = messages->system.len ? strdup(messages->system.data) : NULL;
-    apr_cpystrn(turn->request_id, rq->request_id, sizeof(turn->request_id));
-    turn->leave = rq->mount->on_disconnect;
-    turn->quota = ac_limits_quota(rq);
-    ac_quota_ref(turn->quota);
-    ac_turn_set_trace(turn, &rq->trace);
-    turn->summary = ac_run_summary_ref(ac_request_summary(rq));
+    turn->client = chat->tools;
+    memset(&chat->tools, 0, sizeof(chat->tools));
+    turn->max_tokens = chat->max_tokens;
     return turn;
+}
+
+static int start_turn(ac_request_t *rq, chat_t *chat, ac_v1_view_t *view)
+{
+    ac_v1_thread_t thread;
+    apr_status_t status = ac_v1_thread_find(&thread, rq, &chat->messages);
+    if (status == APR_SUCCESS && thread.run_id) {
+        view->in_thread = true;
+        return ac_delivery_follow(rq, thread.run_id, 0, chat->stream);
+    }
+    ac_turn_t *turn = status == APR_SUCCESS ? make_turn(rq, chat) : NULL;
+    if (turn && thread.name) {
+        status = enter_thread(rq, turn, &thread, view);
+    } else if (turn) {
+        turn->stateless = true;
+        turn->history = json_incref(chat->messages.history);
+    }
+    if (!turn || status != APR_SUCCESS) {
+        ac_turn_free(turn);
+        return ac_reply_problem(rq, NULL);
+    }
+    return ac_chat_request_deliver(rq, turn, chat->stream);
 }
 
 int ac_v1_chat_send(ac_request_t *rq)
 {
-    const ac_agent_t *agent = NULL;
-    ac_v1_messages_t *messages = apr_pcalloc(rq->r->pool, sizeof(*messages));
+    chat_t *chat = apr_pcalloc(rq->r->pool, sizeof(*chat));
     ac_v1_view_t *view = ac_request_view_make(rq, sizeof(*view));
-    bool stream = false;
-    int max_tokens = 0;
     apr_status_t status = ac_request_body(rq, true);
+    apr_pool_cleanup_register(rq->r->pool, chat, chat_free, apr_pool_cleanup_null);
     if (status == APR_SUCCESS) {
-        status = v1_chat_read_agent(rq, &agent, view);
+        status = v1_chat_read_agent(rq, &chat->agent, view);
     }
     if (status == APR_SUCCESS) {
-        status = read_stream(rq, &stream, view);
+        status = read_stream(rq, &chat->stream, view);
     }
     if (status == APR_SUCCESS) {
         status = check_wishes(rq);
     }
     if (status == APR_SUCCESS) {
-        status = read_max_tokens(rq, &max_tokens);
+        status = read_max_tokens(rq, &chat->max_tokens);
     }
     if (status == APR_SUCCESS) {
-        apr_pool_cleanup_register(rq->r->pool, messages, free_messages, apr_pool_cleanup_null);
-        status = ac_v1_messages_read(messages, rq);
+        status = read_conversation(rq, chat);
     }
-    if (status == APR_SUCCESS) {
-        status = ac_chat_request_check(rq, messages->content, "messages", false);
-    }
-    rq->doing = "running the agent";
-    ac_turn_t *turn = status == APR_SUCCESS ? make_turn(rq, agent, messages) : NULL;
-    if (!turn) {
-        ac_err_set(&rq->err, AC_INTERNAL, "memory ran out"); /* kept where there is no earlier error */
-        return ac_reply_problem(rq, NULL);
-    }
-    turn->max_tokens = max_tokens;
-    return ac_delivery_run(rq, turn, stream);
+    return status == APR_SUCCESS ? start_turn(rq, chat, view) : ac_reply_problem(rq, NULL);
 }

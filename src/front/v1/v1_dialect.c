@@ -27,10 +27,25 @@ static void add_head(const ac_render_t *render, const char *object, ac_buf_t *ou
     LITERAL(out, ",\"system_fingerprint\":null,");
 }
 
+/* The thread, and the run whose events can be followed again. */
+static void add_thread(const ac_render_t *render, ac_buf_t *out)
+{
+    if (view_of(render)->in_thread) {
+        ac_buf_printf(out, "\"agentchat\":{\"thread_id\":\"%s\",\"run_id\":\"%s\"},", render->thread_id,
+                      render->run_id);
+    }
+}
+
 static const char *finish_of(const ac_event_t *event)
 {
     const char *reason = ac_json_peek_string(event->data, "finish_reason", "");
-    return strcmp(reason, "length") == 0 || strcmp(reason, "content_filter") == 0 ? reason : "stop";
+    static const char *const known[] = {"length", "content_filter", "tool_calls"};
+    for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
+        if (strcmp(reason, known[i]) == 0) {
+            return known[i];
+        }
+    }
+    return "stop";
 }
 
 /* The sum of all calls of the model. */
@@ -71,10 +86,12 @@ static void chunk_begin(const ac_render_t *render, ac_buf_t *out)
     add_head(render, "chat.completion.chunk", out);
 }
 
+#define CHOICE "\"choices\":[{\"index\":0,\"delta\":{"
+
 static void choice_begin(const ac_render_t *render, ac_buf_t *out)
 {
     chunk_begin(render, out);
-    LITERAL(out, "\"choices\":[{\"index\":0,\"delta\":{");
+    LITERAL(out, CHOICE);
 }
 
 /* finish: the reason, or NULL. */
@@ -137,8 +154,37 @@ static void add_activity(const ac_render_t *render, const ac_event_t *event, ac_
     LITERAL(out, "}\n\n");
 }
 
+/* The id comes with the first piece of a call, its arguments in the pieces after it. */
+static void add_client_call(const ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    const char *delta = ac_json_peek_string(event->data, "arguments_delta", NULL);
+    const char *name = ac_json_peek_string(event->data, "tool", ""),
+               *id = ac_json_peek_string(event->data, "call_id", "");
+    if (event->type == AC_EVENT_TRACE_END || (event->type == AC_EVENT_TRACE_UPDATE && !delta)) {
+        return;
+    }
+    choice_begin(render, out);
+    ac_buf_printf(out, "\"tool_calls\":[{\"index\":%d,", (int)ac_json_peek_int(event->data, "index", 0));
+    if (event->type == AC_EVENT_TRACE_START) {
+        LITERAL(out, "\"id\":");
+        ac_buf_json(out, id, strlen(id));
+        LITERAL(out, ",\"type\":\"function\",\"function\":{\"name\":");
+        ac_buf_json(out, name, strlen(name));
+        LITERAL(out, ",\"arguments\":\"\"}}]");
+    } else {
+        LITERAL(out, "\"function\":{\"arguments\":");
+        ac_buf_json(out, delta, strlen(delta));
+        LITERAL(out, "}}]");
+    }
+    choice_end(render, NULL, out);
+}
+
 static void add_trace(const ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
+    if (json_is_true(json_object_get(event->data, "client"))) {
+        add_client_call(render, event, out);
+        return;
+    }
     switch (view_of(render)->activity) {
     case AC_V1_ACTIVITY_REASONING:
         if (event->type != AC_EVENT_TRACE_UPDATE) {
@@ -187,8 +233,9 @@ static apr_status_t v1_chunk_event(ac_render_t *render, const ac_event_t *event,
     ac_dialect_keep_facts(render, event);
     switch (event->type) {
     case AC_EVENT_RUN:
-        choice_begin(render, out);
-        LITERAL(out, "\"role\":\"assistant\",\"content\":\"\"");
+        chunk_begin(render, out);
+        add_thread(render, out);
+        LITERAL(out, CHOICE "\"role\":\"assistant\",\"content\":\"\"");
         choice_end(render, NULL, out);
         break;
     case AC_EVENT_TOKEN: add_delta(render, "content", event->text, event->len, out); break;
@@ -204,6 +251,26 @@ static apr_status_t v1_chunk_event(ac_render_t *render, const ac_event_t *event,
 
 /* ---- one document ---- */
 
+static void add_client_calls(const json_t *calls, ac_buf_t *out)
+{
+    const json_t *call;
+    size_t i;
+    json_array_foreach((json_t *)calls, i, call)
+    {
+        char *arguments = ac_json_dump(json_object_get(call, "arguments"), NULL);
+        json_t *shown = json_pack("{s:O, s:s, s:{s:O, s:o}}", "id", json_object_get(call, "id"), "type", "function",
+                                  "function", "name", json_object_get(call, "tool"), "arguments",
+                                  ac_json_text(arguments ? arguments : "{}"));
+        free(arguments);
+        ac_buf_str(out, i ? "," : ",\"tool_calls\":[");
+        add_json(out, shown);
+        json_decref(shown);
+    }
+    if (json_array_size(calls)) {
+        LITERAL(out, "]");
+    }
+}
+
 static apr_status_t document_event(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
     size_t before = out->len;
@@ -212,11 +279,18 @@ static apr_status_t document_event(ac_render_t *render, const ac_event_t *event,
         return APR_SUCCESS;
     }
     add_head(render, "chat.completion", out);
+    add_thread(render, out);
     LITERAL(out,
             "\"service_tier\":\"default\",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":");
-    ac_buf_json(out, event->text, event->len);
-    ac_buf_printf(out, ",\"refusal\":null,\"annotations\":[]},\"logprobs\":null,\"finish_reason\":\"%s\"}],",
-                  finish_of(event));
+    const json_t *calls = json_object_get(event->data, "client_calls");
+    if (event->len || !calls) {
+        ac_buf_json(out, event->text, event->len);
+    } else {
+        LITERAL(out, "null");
+    }
+    LITERAL(out, ",\"refusal\":null,\"annotations\":[]");
+    add_client_calls(calls, out);
+    ac_buf_printf(out, "},\"logprobs\":null,\"finish_reason\":\"%s\"}],", finish_of(event));
     add_usage(event, out);
     LITERAL(out, "}");
     return whole_or_nothing(out, before);

@@ -18,6 +18,7 @@ typedef struct ac_v1_view_t {
     char model[AC_MAX_AGENT_ID + 1]; /* as the client named it */
     bool with_usage;                 /* stream_options.include_usage */
     ac_v1_activity_e activity;
+    bool in_thread; /* the answer is stored, and names its thread */
 } ac_v1_view_t;
 
 /* ---- v1_problem.c ---- */
@@ -28,11 +29,29 @@ json_t *ac_v1_problem_json(const ac_err_t *err, const char *request_id);
 typedef struct ac_v1_messages_t {
     json_t *history;     /* the messages before the last one, as a store has them; owned */
     ac_buf_t system;     /* the text of system and developer messages */
-    const char *content; /* the last message, which is the user's; in the pool */
+    const char *content; /* the last message, which is the user's; "": the results of calls alone; in the pool */
+    json_t *calls;       /* those of the last assistant message, without a result yet; owned; NULL: none */
+    json_t *answered;    /* the results since then; owned; NULL: none */
 } ac_v1_messages_t;
-/* Reads the member of rq->body. The caller frees the result, also after an error. errors: invalid_request,
- * message_empty. */
-apr_status_t ac_v1_messages_read(ac_v1_messages_t *messages, ac_request_t *rq);
+/* Reads the member of rq->body. tools gets the results of calls that follow the last answer; NULL: calls and results
+ * are left out. The caller frees the result, also after an error. errors: invalid_request. */
+apr_status_t ac_v1_messages_read(ac_v1_messages_t *messages, ac_request_t *rq, ac_client_tools_t *tools);
 void ac_v1_messages_free(ac_v1_messages_t *messages);
+
+/* ---- v1_thread.c: the thread that a request continues ---- */
+typedef struct ac_v1_thread_t {
+    const char *name;   /* as the client names the conversation; NULL: it names none, or asks beside it */
+    const char *parent; /* of the message; "": none; NULL: the current leaf */
+    const char *again;  /* the question that gets a further answer; NULL: none */
+    const char *run_id; /* the same request has started this run already; NULL: none */
+} ac_v1_thread_t;
+/* Where the messages belong in the thread that a header field or metadata.thread_id names. A request whose messages do
+ * not continue that thread, as those for titles and tags, belongs to none. errors: not_found, the store's. */
+apr_status_t ac_v1_thread_find(ac_v1_thread_t *thread, ac_request_t *rq, const ac_v1_messages_t *messages);
+
+/* ---- v1_tools.c: the members `tools`, `tool_choice` and `parallel_tool_calls` ---- */
+/* As AgentChatOpenAI client-tools= says; tools stays empty where it does not pass them. Tools that are no functions
+ * are left out. errors: invalid_request. */
+apr_status_t ac_v1_tools_read(ac_client_tools_t *tools, ac_request_t *rq);
 
 #endif
