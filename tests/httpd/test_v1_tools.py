@@ -89,7 +89,8 @@ def test_the_servers_tools_of_a_round_are_not_shown(site, model):
 
 def test_a_history_with_calls(site, model):
     messages = [{"role": "user", "content": "one"}, called(text="Looking."), result(), {"role": "assistant", "content": "It is there."},
-                {"role": "user", "content": "two"}, called("call_2", arguments="not json"), result("call_2", [{"type": "text", "text": "b"}]),
+                {"role": "user", "content": "two"}, called("call_2", arguments="not json"),
+                result("call_2", [{"type": "text", "text": "b"}]),
                 {"role": "user", "content": "and now?"}]
     assert site.client.post("/v1/chat/completions", ask(tools=[LOOK], messages=messages)).status == 200
     sent = [(m["role"], m.get("content")) for m in model.requests[-1].json["messages"] if m["role"] != "system"]

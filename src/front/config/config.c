@@ -86,8 +86,7 @@ const command_rec ac_directives[] = {
     ROW("AgentChatServerTiming", MOUNT, RANK, server_timing, "off", "off|on|admin", NULL, "off|on|admin",
         "Whether answers say how long the store, the model and the server itself took"),
     ROW_OF_KEYS("AgentChatOpenAI", MOUNT,
-                "on|off [client-tools=ignore|refuse|pass] [activity=none|reasoning|events] "
-                "[threads=off|HEADER]",
+                "on|off [client-tools=ignore|refuse|pass] [activity=none|reasoning|events] [threads=off|HEADER]",
                 "Whether clients of OpenAI's API may use the agents as models, below /v1",
                 KEY("", MOUNT, FLAG, openai.on, "off", NULL, NULL),
                 KEY("client-tools", MOUNT, RANK, openai.client_tools, "ignore", "ignore|refuse|pass", NULL),

@@ -143,7 +143,8 @@ static void add_assistant(ac_v1_messages_t *messages, const char *text, json_t *
     }
 }
 
-static apr_status_t add_result(ac_v1_messages_t *messages, ac_request_t *rq, const json_t *message, size_t i)
+static apr_status_t v1_messages_add_result(ac_v1_messages_t *messages, ac_request_t *rq, const json_t *message,
+                                           size_t i)
 {
     const char *id = ac_json_peek_string(message, "tool_call_id", ""), *text;
     apr_status_t status = content_text(&text, rq, json_object_get(message, "content"), i);
@@ -170,7 +171,7 @@ static apr_status_t add_result(ac_v1_messages_t *messages, ac_request_t *rq, con
 
 /* ---- the list ---- */
 
-static apr_status_t check_role(ac_request_t *rq, const char *role, size_t i)
+static apr_status_t v1_messages_check_role(ac_request_t *rq, const char *role, size_t i)
 {
     static const char *const roles[] = {"user", "assistant", "system", "developer", "tool", "function", NULL};
     for (const char *const *known = roles; *known; known++) {
@@ -189,9 +190,9 @@ static apr_status_t v1_messages_add(ac_v1_messages_t *messages, ac_request_t *rq
                                     bool pass)
 {
     const char *role = ac_json_peek_string(message, "role", ""), *text;
-    apr_status_t status = check_role(rq, role, i);
+    apr_status_t status = v1_messages_check_role(rq, role, i);
     if (status == APR_SUCCESS && (strcmp(role, "tool") == 0 || strcmp(role, "function") == 0)) {
-        return pass && *role == 't' ? add_result(messages, rq, message, i) : APR_SUCCESS;
+        return pass && *role == 't' ? v1_messages_add_result(messages, rq, message, i) : APR_SUCCESS;
     }
     if (status == APR_SUCCESS) {
         status = content_text(&text, rq, json_object_get(message, "content"), i);

@@ -75,7 +75,7 @@ static void place(ac_v1_thread_t *thread, ac_request_t *rq, const ac_v1_messages
 }
 
 /* The name that the client gives; NULL: none. */
-static const char *name_of(const ac_request_t *rq, const char **ppointer)
+static const char *v1_thread_name(const ac_request_t *rq, const char **ppointer)
 {
     const char *header = rq->mount->openai.threads, *name;
     *ppointer = "/metadata/thread_id";
@@ -96,7 +96,7 @@ apr_status_t ac_v1_thread_find(ac_v1_thread_t *thread, ac_request_t *rq, const a
     char id[AC_ID_SIZE];
     ac_store_op_t *op, *result = NULL;
     memset(thread, 0, sizeof(*thread));
-    thread->name = name_of(rq, &pointer);
+    thread->name = v1_thread_name(rq, &pointer);
     if (!thread->name) {
         return APR_SUCCESS;
     }

@@ -36,7 +36,7 @@ static apr_status_t read_list(ac_client_tools_t *tools, ac_request_t *rq, const 
     return APR_SUCCESS;
 }
 
-static apr_status_t read_choice(ac_client_tools_t *tools, ac_request_t *rq, const json_t *choice)
+static apr_status_t v1_tools_read_choice(ac_client_tools_t *tools, ac_request_t *rq, const json_t *choice)
 {
     const char *name = json_is_object(choice) ? ac_json_peek_string(function_of(choice), "name", "") : NULL;
     if (!choice || json_is_null(choice)) {
@@ -61,7 +61,7 @@ apr_status_t ac_v1_tools_read(ac_client_tools_t *tools, ac_request_t *rq)
     }
     status = read_list(tools, rq, list);
     if (status == APR_SUCCESS) {
-        status = read_choice(tools, rq, json_object_get(rq->body, "tool_choice"));
+        status = v1_tools_read_choice(tools, rq, json_object_get(rq->body, "tool_choice"));
     }
     tools->one_call = json_is_false(json_object_get(rq->body, "parallel_tool_calls"));
     return status;
