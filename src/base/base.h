@@ -300,6 +300,8 @@ json_t *ac_record_error(const ac_err_t *err); /* {code, message} */
 apr_status_t ac_record_check_metadata(const json_t *metadata, ac_err_t *err);
 /* The same for a thread's metadata, whose member "labels" may also be an array of strings. */
 apr_status_t ac_record_check_labels(const json_t *metadata, ac_err_t *err);
+/* The id of the run's answer, which clients of other protocols want to know before there is one. */
+void ac_record_answer_id(char id[AC_ID_SIZE], const char *run_id);
 bool ac_record_is_answer(const json_t *message); /* not a user's, and no results of tools. NULL: false */
 bool ac_record_is_active(const json_t *run);     /* whether the run is queued or in progress. NULL: false */
 /* The order of an answer's text and tool calls. A message's metadata stores it as `parts`: the number of bytes of each

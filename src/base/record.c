@@ -216,6 +216,12 @@ json_t *ac_record_title_cut(const char *text)
     return json_stringn(title.text, title.len);
 }
 
+void ac_record_answer_id(char id[AC_ID_SIZE], const char *run_id)
+{
+    const char *rest = strchr(run_id, '_');
+    snprintf(id, AC_ID_SIZE, "msg%s", rest ? rest : "_");
+}
+
 bool ac_record_is_answer(const json_t *message)
 {
     return strcmp(ac_json_peek_string(message, "role", ""), "assistant") == 0;

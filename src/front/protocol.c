@@ -4,6 +4,7 @@
 #include "front_internal.h"
 
 #include "front/request/request.h"
+#include "front/ui/ui.h"
 #include "front/v1/v1.h"
 
 #include <string.h>
@@ -19,7 +20,7 @@ static const ac_protocol_t native = {.title = "this API",
                                      .problem_type = "application/problem+json",
                                      .problem = ac_problem_json};
 
-static const ac_protocol_t *const protocols[] = {&ac_v1_protocol};
+static const ac_protocol_t *const protocols[] = {&ac_v1_protocol, &ac_ui_protocol};
 
 static bool has_prefix(const ac_protocol_t *protocol, const char *path)
 {
@@ -34,9 +35,7 @@ static bool has_prefix(const ac_protocol_t *protocol, const char *path)
 
 const ac_protocol_t *ac_protocol_of(const request_rec *r)
 {
-    const char *mount = ac_config_mount_prefix(r), *path = r->uri ? r->uri : "";
-    size_t len = mount ? strlen(mount) : 0;
-    path += strncmp(path, mount ? mount : "", len) == 0 ? len : 0;
+    const char *path = ac_route_path(r);
     for (size_t i = 0; i < sizeof(protocols) / sizeof(*protocols); i++) {
         if (has_prefix(protocols[i], path)) {
             return protocols[i];

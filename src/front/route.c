@@ -3,6 +3,7 @@
 #include "front_internal.h"
 
 #include "front/api/api.h"
+#include "front/ui/ui.h"
 #include "front/v1/v1.h"
 #include "front/stream/stream.h"
 
@@ -14,6 +15,7 @@
 #define ASK_AGAIN apr_time_from_sec(30) /* an administrator has to correct the configuration */
 #define STORED (AC_NEEDS_OWNER | AC_NEEDS_CHILD)
 #define AZURE "/openai"
+#define CHAT "/ui/chat"
 
 static const char *const q_threads[] = {"limit", "after", "status", "agent_id", "order", "pinned", "label", "q", NULL};
 static const char *const q_delete[] = {"hard_delete", NULL};
@@ -81,6 +83,10 @@ const ac_route_t ac_routes[] = {
      "Answer a conversation that the client keeps", NULL},
     {M_POST, "/openai/deployments/{agent}/chat/completions", STORED, ac_v1_chat_send, &ac_v1_dialect_chunk,
      "Answer a conversation (Azure's path)", NULL},
+    {M_POST, "/ui/chat", STORED, ac_ui_chat_send, &ac_ui_dialect, "Send a message of the AI SDK's useChat", NULL},
+    {M_GET, "/ui/chat/{id}", STORED, ac_ui_messages_list, NULL, "A conversation as messages of the AI SDK", NULL},
+    {M_GET, "/ui/chat/{id}/stream", STORED | AC_ALWAYS_STREAMS, ac_ui_chat_resume, &ac_ui_dialect,
+     "Follow a run of the AI SDK's useChat", NULL},
     {M_POST, "/files", STORED, ac_api_upload_create, NULL, "Upload a file", q_upload},
     {M_GET, "/files", STORED, ac_api_files_list, NULL, "List the caller's files", q_files},
     {M_GET, "/files/{id}", STORED, ac_api_files_get, NULL, "Show what is known about a file", NULL},
@@ -167,7 +173,18 @@ static const char *mount_as_path(const char *prefix)
     return "";
 }
 
-static const char *path_below_mount(const request_rec *r)
+/* AgentChatUI path= names another path for the chat, which pages have in their own code. */
+static const char *path_of_chat(const request_rec *r, const char *path)
+{
+    const ac_mount_conf_t *mount = ap_get_module_config(r->per_dir_config, &agentchat_module);
+    size_t len = mount->ui.on && mount->ui.path ? strlen(mount->ui.path) : 0;
+    if (!len || strncmp(path, mount->ui.path, len) != 0 || (path[len] && path[len] != '/')) {
+        return path;
+    }
+    return apr_pstrcat(r->pool, CHAT, path + len, NULL);
+}
+
+const char *ac_route_path(const request_rec *r)
 {
     const char *prefix = ac_config_mount_prefix(r), *uri = r->uri ? r->uri : "";
     size_t len = prefix ? strlen(prefix) : 0;
@@ -175,14 +192,15 @@ static const char *path_below_mount(const request_rec *r)
         uri = uri[len] ? uri + len : mount_as_path(prefix);
     }
     /* Clients for Azure OpenAI put this before the paths of OpenAI. */
-    return strncmp(uri, AZURE "/v1/", sizeof(AZURE "/v1/") - 1) == 0 ? uri + sizeof(AZURE) - 1 : uri;
+    uri = strncmp(uri, AZURE "/v1/", sizeof(AZURE "/v1/") - 1) == 0 ? uri + sizeof(AZURE) - 1 : uri;
+    return path_of_chat(r, uri);
 }
 
 /* The methods of the route at r's path, as in Allow; NULL: there is no route. */
 static const char *route_methods(request_rec *r)
 {
     const char *args[2];
-    return find_route(r, path_below_mount(r), args).allow;
+    return find_route(r, ac_route_path(r), args).allow;
 }
 
 int ac_route_header_parser(request_rec *r)
@@ -362,7 +380,7 @@ const ac_route_t *ac_route_of(request_rec *r)
 {
     const ac_request_t *rq = ac_request_get(r);
     const char *args[2];
-    return rq && rq->route ? rq->route : find_route(r, path_below_mount(r), args).route;
+    return rq && rq->route ? rq->route : find_route(r, ac_route_path(r), args).route;
 }
 
 int ac_route_handle(request_rec *r)
@@ -373,7 +391,7 @@ int ac_route_handle(request_rec *r)
     }
     ac_request_t *rq = ac_request_create(r);
     no_ranges(rq);
-    rq->path = path_below_mount(r);
+    rq->path = ac_route_path(r);
     match_t match = metrics ? find_metrics(r) : find_route(r, rq->path, rq->args);
     rq->route = match.route;
     ac_request_trace_begin(rq);

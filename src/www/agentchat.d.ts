@@ -268,6 +268,7 @@ export interface TraceUpdateEvent extends EventBase {
   arguments?: any;
   expires_at?: string;
   approved?: boolean;
+  more?: boolean;
   progress?: any;
   client?: true;
   index?: number;
@@ -276,6 +277,8 @@ export interface TraceUpdateEvent extends EventBase {
 export interface TraceEndEvent extends EventBase {
   type: 'trace_end';
   step_id: string;
+  call_id?: string | null;
+  approved?: boolean;
   tool: string;
   arguments?: any;
   result?: any;

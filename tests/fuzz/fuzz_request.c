@@ -36,10 +36,11 @@ const ac_mount_conf_t *ac_mount_conf(const request_rec *r)
     return &mount;
 }
 
-bool ac_problem_v1_is(const request_rec *r)
+const ac_protocol_t *ac_protocol_of(const request_rec *r)
 {
+    static const ac_protocol_t native = {.title = "this API"};
     (void)r;
-    return false;
+    return &native;
 }
 
 static char *take_line(const char **ptext, const char *end, apr_pool_t *p)

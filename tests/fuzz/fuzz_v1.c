@@ -6,7 +6,7 @@
 
 /* clang-format off: the code under test, with what it needs before it */
 #include "front/v1/v1_messages.c"
-#include "front/request/problem_v1.c"
+#include "front/v1/v1_problem.c"
 #include "fuzz_pool.h"
 /* clang-format on */
 
@@ -45,7 +45,7 @@ static void check_conversation(const ac_v1_messages_t *messages)
 
 static void check_error(const ac_err_t *err)
 {
-    json_t *error = ac_problem_v1_json(err);
+    json_t *error = ac_v1_problem_json(err, NULL);
     const json_t *inner = json_object_get(error, "error");
     must(err->kind == AC_INVALID_REQUEST && strncmp(err->pointer, "/messages", 9) == 0);
     must(json_object_size(inner) == 4 && strncmp(ac_json_peek_string(inner, "param", ""), "messages", 8) == 0);
@@ -58,15 +58,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     request_rec r = {.pool = p};
     ac_request_t rq = {.r = &r};
     ac_v1_messages_t messages;
+    ac_client_tools_t tools = {0};
     ac_err_t err;
     ac_err_init(&err);
     if (ac_json_parse(&rq.body, (const char *)data, size, &err) == APR_SUCCESS) {
-        if (ac_v1_messages_read(&messages, &rq) == APR_SUCCESS) {
+        if (ac_v1_messages_read(&messages, &rq, size % 2 ? &tools : NULL) == APR_SUCCESS) {
             check_conversation(&messages);
         } else {
             check_error(&rq.err);
         }
         ac_v1_messages_free(&messages);
+        ac_client_tools_free(&tools);
     }
     json_decref(rq.body);
     apr_pool_destroy(p);

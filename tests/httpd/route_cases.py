@@ -28,6 +28,7 @@ class Case:
 SAY = {"content": "x", "stream": False}, {"content": "x", "stream": True}
 MADE = {"name": "Made", "model": "scripted", "tools": [], "instructions": "x"}
 
+SAID = [{"role": "user", "parts": [{"type": "text", "text": "x"}]}]
 ASK = {"model": "assistant", "messages": [{"role": "user", "content": "x"}]}
 
 CASES = {
@@ -75,6 +76,9 @@ CASES = {
     "GET /v1/models/{id}": Case("/v1/models/assistant", THEIRS),
     "POST /v1/chat/completions": Case("/v1/chat/completions", THEIRS, ASK, {**ASK, "stream": True}),
     "POST /openai/deployments/{agent}/chat/completions": Case("/openai/deployments/assistant/chat/completions", THEIRS, ASK),
+    "POST /ui/chat": Case("/ui/chat", NOT_FOUND, {"id": "{thread}", "messages": SAID}, {"id": "{thread}", "trigger": "regenerate-message"}),
+    "GET /ui/chat/{id}": Case("/ui/chat/{thread}", NOT_FOUND),
+    "GET /ui/chat/{id}/stream": Case("/ui/chat/{thread}/stream", NOT_FOUND, good=(204,)),
     "POST /files": Case("/files?thread_id={thread}", NOT_FOUND, {"text": "of a file"}, good=(201,)),
     "GET /files": Case("/files?limit=100", THEIRS),
     "GET /files/{id}": Case("/files/{file}", NOT_FOUND),

@@ -117,7 +117,7 @@ def test_approved(make, model, mail):
         ("calculate", "completed", None), ("send_mail", "completed", "approved")]
     every = all_events(server, run)
     assert numbers(every) == list(range(1, len(every) + 1)) and every[-1].type == "done"
-    assert [e.json["approved"] for e in every if "approved" in e.json] == [True]
+    assert [(e.json["type"], e.json["approved"]) for e in every if "approved" in e.json] == [("trace_update", True), ("trace_end", True)]
     again = decide(server, run, True)
     assert (again.status, again.json["code"]) == (409, "run_ended")
 

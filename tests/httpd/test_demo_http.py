@@ -34,6 +34,7 @@ AgentChatFiles on reserve=0
     SetHandler agentchat
     AgentChatAnonymous on
     AgentChatOpenAI on
+    AgentChatUI on
 </Location>
 """
 

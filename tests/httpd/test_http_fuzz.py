@@ -33,6 +33,7 @@ MOUNTS = """
     SetHandler agentchat
     AgentChatAnonymous on
     AgentChatOpenAI on
+    AgentChatUI on
     AgentChatCORSOrigin https://app.example
 </Location>
 <Location "/limited">

@@ -27,6 +27,7 @@ ADMIN = """
     Require valid-user
     AgentChatRole admin ann
     AgentChatOpenAI on
+    AgentChatUI on
 </Location>
 """
 WORD = {"Authorization": "Basic YW5uOnNlY3JldA=="}         # ann:secret
@@ -72,7 +73,7 @@ class Contract:
         assert str(reply.status) in answers or reply.status >= 400, f"{what} is not described: {reply}"
         assert reply.headers["x-request-id"], what
         self.seen.add((operation, reply.status))
-        if reply.status >= 400 and operation != "ready" and not operation.startswith("v1"):
+        if reply.status >= 400 and operation != "ready" and not operation.startswith(("v1", "ui")):
             assert reply.headers["content-type"] == "application/problem+json", what
             assert reply.json["status"] == reply.status
         for name in ("Location", "ETag", "WWW-Authenticate"):
@@ -198,6 +199,13 @@ def test_every_example_is_taken_and_every_answer_is_as_described(contract, model
             plays()
             call(operation, body, **path, status=200)
         call(operation, {}, **path, status=400)
+    for body in examples("uiChat"):
+        plays()
+        call("uiChat", body, status=200)
+    call("uiChat", {}, status=400)
+    call("uiMessages", id="order-1234", status=200)
+    call("uiStream", id="order-1234", status=204)
+    call("uiStream", id="thread_" + "0" * 26, status=404)
     for body in examples("createAgent"):
         made = call("createAgent", body, status=201)
     call("createAgent", made.json, status=409)
@@ -286,7 +294,7 @@ def test_requests_against_the_schema_are_refused(contract, operation):
     schema = resolve(resolve(OPERATIONS[operation][2]["requestBody"])["content"]["application/json"]["schema"])
     thread = contract.call("createThread", status=201).json["id"]
     path = {"id": "assistant" if "/agents/" in OPERATIONS[operation][1] else thread, "agent": "assistant"}
-    further = [] if operation.startswith("v1") else [{**body, "surprise": 1}]
+    further = [] if operation.startswith(("v1", "ui")) else [{**body, "surprise": 1}]
     for wrong in (*further, [], 7, *({k: v for k, v in body.items() if k != name} for name in schema.get("required", []))):
         assert list(validator(schema).iter_errors(wrong)), wrong
         assert contract.call(operation, wrong, **path).status in (400, 409), (operation, wrong)

@@ -51,10 +51,11 @@ const char *ap_auth_type(request_rec *r)
     return NULL;
 }
 
-bool ac_problem_v1_is(const request_rec *r)
+const ac_protocol_t *ac_protocol_of(const request_rec *r)
 {
+    static const ac_protocol_t native = {.title = "this API"};
     (void)r;
-    return false;
+    return &native;
 }
 
 apr_status_t ac_sign_in_unasked(request_rec *r, ac_err_t *err)

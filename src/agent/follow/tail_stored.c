@@ -70,12 +70,13 @@ static void tail_stored_mark(ac_tail_t *tail, json_t *data)
 }
 
 /* The client that carries the call out knows its arguments from their parts. */
-static void add_arguments(ac_tail_t *tail, const json_t *step)
+static void add_arguments(ac_tail_t *tail, const json_t *step, const json_t *call)
 {
     const json_t *arguments = json_object_get(step, "arguments");
     char *text = json_is_string(arguments) ? strdup(json_string_value(arguments)) : ac_json_dump(arguments, NULL);
     json_t *data = json_object();
     tail_stored_copy(data, "step_id", step, "id");
+    tail_stored_copy(data, "call_id", call, "id");
     ac_json_put(data, "arguments_delta", ac_json_text(text ? text : "{}"));
     tail_stored_mark(tail, data);
     free(text);
@@ -98,7 +99,7 @@ static void add_tool(ac_tail_t *tail, const json_t *step, const json_t *call)
     tail_stored_add(tail, ac_event_create(AC_EVENT_TRACE_START, start, NULL, 0),
                     ac_stored_event_time(step, "started_at"));
     if (client) {
-        add_arguments(tail, step);
+        add_arguments(tail, step, call);
         tail->n_client++;
     }
     tail_stored_copy(end, "step_id", step, "id");
@@ -108,6 +109,10 @@ static void add_tool(ac_tail_t *tail, const json_t *step, const json_t *call)
         tail_stored_copy(end, failed ? "error" : "result", step, failed ? "error" : "result");
     }
     tail_stored_copy(end, "latency_ms", step, "latency_ms");
+    tail_stored_copy(end, "call_id", call, "id");
+    if (json_is_string(json_object_get(step, "approval"))) {
+        ac_json_put(end, "approved", json_boolean(strcmp(ac_json_peek_string(step, "approval", ""), "approved") == 0));
+    }
     tail_stored_add(tail, ac_event_create(AC_EVENT_TRACE_END, end, NULL, 0),
                     ac_stored_event_time(step, "completed_at"));
 }

@@ -14,7 +14,8 @@
 
 /* ---- suspending ---- */
 
-static ac_event_t *request_event(const ac_call_t *call, apr_time_t until)
+/* more: another request follows at once. */
+static ac_event_t *request_event(const ac_call_t *call, apr_time_t until, bool more)
 {
     json_t *data = json_object();
     ac_json_put(data, "step_id", ac_json_text(call->step_id));
@@ -23,6 +24,7 @@ static ac_event_t *request_event(const ac_call_t *call, apr_time_t until)
     ac_json_put(data, "arguments", json_incref(call->arguments));
     ac_json_put(data, "approval_required", json_true());
     ac_json_put(data, "expires_at", ac_time_json(until));
+    ac_json_put(data, "more", json_boolean(more));
     ac_event_t *event = ac_event_create(AC_EVENT_TRACE_UPDATE, data, NULL, 0);
     if (!event) {
         abort();
@@ -34,10 +36,14 @@ static ac_event_t *request_event(const ac_call_t *call, apr_time_t until)
  * the shown events. */
 static void hold_requests(ac_run_t *run, apr_time_t until)
 {
+    int n = 0;
     ac_run_event_drop_held(run);
     for (int i = 0; i < run->calls.n; i++) {
+        n += run->calls.list[i]->needs_approval;
+    }
+    for (int i = 0; i < run->calls.n; i++) {
         if (run->calls.list[i]->needs_approval) {
-            ac_run_event_hold(run, request_event(run->calls.list[i], until));
+            ac_run_event_hold(run, request_event(run->calls.list[i], until, --n > 0));
         }
     }
 }

@@ -155,7 +155,7 @@ json_t *ac_run_document_answer(const ac_run_t *run)
         run->ask.finish != AC_FINISH_CONTENT_FILTER) {
         return NULL;
     }
-    ac_id_make(id, "msg_");
+    ac_record_answer_id(id, run->turn->run_id);
     metadata = json_object();
     ac_json_put(metadata, "model", ac_json_text(ac_run_document_model(run)));
     ac_json_put(metadata, "finish_reason", json_string(ac_run_document_finish_reason(run)));

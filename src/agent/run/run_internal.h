@@ -159,7 +159,7 @@ void ac_run_call_drop_all(ac_run_t *run);                     /* cancels active 
 void ac_run_call_close_all(ac_run_t *run, const char *error); /* open calls end with this error, traced */
 
 /* ---- run_round.c: what events, message and conversation have of the calls of a round ---- */
-void ac_run_round_mark(const ac_call_t *call, json_t *data); /* the data of its event, if it is the client's */
+void ac_run_round_mark(const ac_call_t *call, json_t *data); /* the data of its events: which call it is */
 json_t *ac_run_round_ended(const ac_call_t *call);           /* the data of TRACE_END; a new reference */
 /* Adds the round's calls to the message, in the model's order, not in the order of their end. */
 void ac_run_round_keep_calls(ac_run_t *run);

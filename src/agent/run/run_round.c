@@ -7,6 +7,7 @@
 
 void ac_run_round_mark(const ac_call_t *call, json_t *data)
 {
+    ac_json_put(data, "call_id", ac_json_text(call->id));
     if (call->client) {
         ac_json_put(data, "client", json_true());
         ac_json_put(data, "index", json_integer(call->place));
@@ -35,6 +36,9 @@ json_t *ac_run_round_ended(const ac_call_t *call)
         ac_json_put(data, "result", call_result_json(call));
     }
     ac_json_put(data, "latency_ms", json_integer(apr_time_as_msec(call->took)));
+    if (call->refusal || call->approved) {
+        ac_json_put(data, "approved", json_boolean(call->approved));
+    }
     ac_run_round_mark(call, data);
     return data;
 }

@@ -39,4 +39,9 @@ ac_turn_t *ac_chat_request_turn(ac_request_t *rq, const ac_agent_t *agent, const
  * the handler returns. */
 int ac_chat_request_deliver(ac_request_t *rq, ac_turn_t *turn, bool stream);
 
+/* ---- api_runs.c ---- */
+/* Stores the decision {call_id, approve, reason?} about a call of the caller's run; borrowed. errors: those of
+ * ac_run_approval_decide(). */
+apr_status_t ac_api_runs_decide(ac_request_t *rq, const char *run_id, json_t *decision);
+
 #endif

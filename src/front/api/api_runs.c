@@ -216,7 +216,8 @@ static apr_status_t read_decision(ac_request_t *rq, json_t **pword)
             ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/reason", "reason may have at most %d bytes", AC_MAX_REASON);
     }
     if (status == APR_SUCCESS) {
-        rq->audit = (ac_audit_t){approve ? AC_AUDIT_APPROVAL_GIVEN : AC_AUDIT_APPROVAL_REFUSED, NULL, call_id};
+        rq->audit.event = approve ? AC_AUDIT_APPROVAL_GIVEN : AC_AUDIT_APPROVAL_REFUSED;
+        rq->audit.call = call_id;
         *pword = json_pack("{s:s, s:b, s:s?}", "call_id", call_id, "approve", approve, "reason", reason);
     }
     return status;
@@ -234,12 +235,23 @@ static apr_status_t check_open(ac_request_t *rq, const json_t *run)
     return APR_SUCCESS;
 }
 
+apr_status_t ac_api_runs_decide(ac_request_t *rq, const char *run_id, json_t *decision)
+{
+    ac_approval_t approval = {run_id, rq->owner, decision, ac_limits_quota(rq), &rq->trace};
+    const char *call_id = apr_pstrdup(rq->r->pool, ac_json_peek_string(decision, "call_id", ""));
+    bool approves = json_is_true(json_object_get(decision, "approve"));
+    rq->doing = "deciding about a call";
+    rq->audit = (ac_audit_t){approves ? AC_AUDIT_APPROVAL_GIVEN : AC_AUDIT_APPROVAL_REFUSED,
+                             apr_pstrdup(rq->r->pool, run_id), call_id};
+    return ac_run_approval_decide(ac_child()->engine, &approval, &rq->err);
+}
+
 int ac_api_runs_approve(ac_request_t *rq)
 {
-    ac_approval_t approval = {rq->args[0], rq->owner, NULL, NULL, &rq->trace};
+    json_t *decision = NULL;
     ac_store_op_t *result;
     rq->doing = "deciding about a call";
-    apr_status_t status = read_decision(rq, &approval.decision);
+    apr_status_t status = read_decision(rq, &decision);
     if (status == APR_SUCCESS) {
         status = check_run_id(rq);
     }
@@ -250,10 +262,9 @@ int ac_api_runs_approve(ac_request_t *rq)
         status = check_open(rq, result->out);
     }
     if (status == APR_SUCCESS) {
-        approval.quota = ac_limits_quota(rq);
-        status = ac_run_approval_decide(ac_child()->engine, &approval, &rq->err);
+        status = ac_api_runs_decide(rq, rq->args[0], decision);
     }
-    json_decref(approval.decision);
+    json_decref(decision);
     return status == APR_SUCCESS ? ac_reply_json(rq, HTTP_ACCEPTED, json_incref(result->out))
                                  : ac_reply_problem(rq, NULL);
 }

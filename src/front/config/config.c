@@ -92,6 +92,11 @@ const command_rec ac_directives[] = {
                 KEY("client-tools", MOUNT, RANK, openai.client_tools, "ignore", "ignore|refuse|pass", NULL),
                 KEY("activity", MOUNT, RANK, openai.activity, "none", "none|reasoning|events", NULL),
                 KEY("threads", MOUNT, WORD, openai.threads, "off", NULL, NULL)),
+    ROW_OF_KEYS("AgentChatUI", MOUNT, "on|off [path=PATH] [approvals=parts|data]",
+                "Whether the AI SDK's useChat may talk with the agents, at /ui/chat",
+                KEY("", MOUNT, FLAG, ui.on, "off", NULL, NULL),
+                KEY("path", MOUNT, WORD, ui.path, "/ui/chat", NULL, NULL),
+                KEY("approvals", MOUNT, RANK, ui.approvals, "parts", "parts|data", NULL)),
 
     ROW_OF_KEYS("AgentChatStore", SERVER, "PROVIDER:WHERE [key=value ...]", "Store of threads, messages and runs",
                 KEY("", SERVER, WORD, store_spec, NULL, NULL, NULL),

@@ -103,6 +103,8 @@ typedef struct ac_role_t { /* AgentChatRole: one owner's role */
     const char *role, *owner;
 } ac_role_t;
 
+#define AC_UI_APPROVALS_PARTS 0 /* in the order of the directive's words */
+#define AC_UI_APPROVALS_DATA 1
 #define AC_V1_TOOLS_IGNORE 0 /* in the order of the directive's words */
 #define AC_V1_TOOLS_REFUSE 1
 #define AC_V1_TOOLS_PASS 2
@@ -131,6 +133,10 @@ struct ac_mount_conf_t {                /* per directory: the settings that a <L
         int on, client_tools, activity; /* AC_V1_TOOLS_…; ac_v1_activity_e */
         const char *threads;            /* a header field that names the conversation; NULL, "off": none */
     } openai;
+    struct {               /* AgentChatUI */
+        int on, approvals; /* AC_UI_APPROVALS_… */
+        const char *path;  /* of the chat, below the mount */
+    } ui;
     /* … the setter writes through the directive table's offsets; a bit in `set` says that a directive was given */
     uint64_t set;
     const char *default_agent_id;

@@ -4,6 +4,7 @@
 #include "request.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "apr_strings.h"
 
@@ -32,6 +33,16 @@ json_t *ac_problem_json(const ac_err_t *err, const char *request_id)
         ac_json_put(problem, "errors", errors);
     }
     return problem;
+}
+
+char *ac_problem_text(json_t *problem, size_t *plen)
+{
+    char *text = json_is_string(problem) ? strdup(json_string_value(problem)) : ac_json_dump(problem, plen);
+    if (text && json_is_string(problem)) {
+        *plen = strlen(text);
+    }
+    json_decref(problem);
+    return text;
 }
 
 void ac_problem_headers(request_rec *r, const ac_err_t *err, bool started)
@@ -104,9 +115,7 @@ static char *problem_text(request_rec *r, size_t *plen)
         ac_json_put(problem, "status", json_integer(r->status));
         ac_json_put(problem, "title", ac_json_text(reason));
     }
-    char *text = ac_json_dump(problem, plen);
-    json_decref(problem);
-    return text;
+    return ac_problem_text(problem, plen);
 }
 
 /* Drops httpd's page and sends the problem document at its end, before any header is sent. */

@@ -135,10 +135,8 @@ int ac_reply_problem(ac_request_t *rq, const ac_err_t *err)
         ac_err_while(&shown, rq->doing);
     }
     log_problem(rq, &shown);
-    json_t *problem = ac_protocol_of(rq->r)->problem(&shown, rq->request_id);
-    size_t len;
-    char *text = ac_json_dump(problem, &len);
-    json_decref(problem);
+    size_t len = 0;
+    char *text = ac_problem_text(ac_protocol_of(rq->r)->problem(&shown, rq->request_id), &len);
     if (!text) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }

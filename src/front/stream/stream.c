@@ -151,10 +151,8 @@ static void render_problem(ac_stream_t *stream, const ac_event_t *event)
     ac_err_set_at(err, event->kind, ac_json_peek_string(event->data, "pointer", ""), "%s",
                   ac_json_peek_string(event->data, "message", ""));
     err->retry_after = event->retry_after;
-    json_t *problem = stream->protocol->problem(err, stream->request_id);
     size_t len = 0;
-    char *text = ac_json_dump(problem, &len);
-    json_decref(problem);
+    char *text = ac_problem_text(stream->protocol->problem(err, stream->request_id), &len);
     ac_buf_clear(&stream->out);
     if (text) {
         ac_buf_add(&stream->out, text, len);
@@ -222,6 +220,21 @@ static void show_activity(ac_stream_t *stream, const ac_event_t *event)
     ac_activity_set_state(stream->activity, stream->shown);
 }
 
+/* The client has all that is stored. What the dialect adds is in no log. */
+static void report_live(ac_stream_t *stream)
+{
+    const ac_dialect_t *dialect = stream->render.dialect;
+    size_t before = stream->out.len;
+    if (!dialect->live || stream->bytes_to_skip) {
+        return;
+    }
+    if (dialect->live(&stream->render, &stream->out) != APR_SUCCESS || stream->out.failed) {
+        stream->overflow = true;
+    }
+    note_unlogged(stream, before);
+    stream->ended = stream->render.ended;
+}
+
 void ac_stream_render(ac_stream_t *stream, const ac_event_t *event)
 {
     if (event->type != AC_EVENT_TOKEN || stream->shown != AC_ACTIVITY_ANSWERING) {
@@ -244,6 +257,7 @@ void ac_stream_render(ac_stream_t *stream, const ac_event_t *event)
         if (stream->response == AC_RESPONSE_OPEN && stream->render.dialect->stream) {
             open_stream(stream);
         }
+        report_live(stream);
         return;
     }
     /* If the run had begun, the error is an event, also for a client that comes later. Its number is above 1 then. */
@@ -256,7 +270,7 @@ void ac_stream_render(ac_stream_t *stream, const ac_event_t *event)
             stream->response = AC_RESPONSE_DOCUMENT;
         }
     }
-    stream->ended = terminal;
+    stream->ended = terminal || stream->render.ended;
 }
 
 bool ac_stream_has_room(const ac_stream_t *stream)

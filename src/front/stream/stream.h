@@ -17,7 +17,7 @@ typedef struct ac_render_t { /* one client's view of one run */
     char thread_id[AC_ID_SIZE], run_id[AC_ID_SIZE]; /* "": the run has not begun */
     apr_time_t began;                               /* when the run did */
     int status;                                     /* of a JSON document: 200 */
-    bool ended;                                     /* the terminal event was rendered */
+    bool ended;                                     /* nothing follows what was rendered */
     ac_render_place_t place;                        /* set back when events are rendered again */
     const void *view;                               /* the request's, see ac_request_view_make(); NULL: none */
 } ac_render_t;
@@ -32,6 +32,9 @@ struct ac_dialect_t {
     /* Appends the bytes of this event to out, whole or not at all; may append nothing. errors: APR_ENOSPC. */
     apr_status_t (*event)(ac_render_t *render, const ac_event_t *event, ac_buf_t *out);
     apr_status_t (*heartbeat)(ac_render_t *render, ac_buf_t *out);
+    /* After the last stored event of a run that is followed: the next ones happen from now on. May end the stream. NULL:
+     * nothing happens. errors: APR_ENOSPC. */
+    apr_status_t (*live)(ac_render_t *render, ac_buf_t *out);
 };
 extern const ac_dialect_t ac_dialect_native, ac_dialect_chunk, ac_dialect_text, ac_dialect_message, ac_dialect_chat,
     ac_dialect_selftest; /* api_selftest.c */

@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The events of a run as parts of a UI message stream. Clients end a stream at a part that they do not know, at a null
+ * and at a delta whose part has not begun; those of versions 5 and 6 also at a text that is left open at the end of its
+ * step. A stream ends where calls await approval, as the clients expect; the run does not. */
+#include "ui_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LITERAL(out, text) ac_buf_add(out, text, sizeof(text) - 1)
+
+/* ---- where the stream is: render->place ---- */
+
+enum {
+    IN_STREAM = 1, /* `start` was sent */
+    IN_STEP = 2,
+    HAS_RESULTS = 4, /* calls of this step have ended: what follows is another step */
+    WAITS = 8,       /* calls await approval */
+    IS_LIVE = 16     /* the stored events were sent */
+};
+
+static const ac_ui_view_t *view_of(const ac_render_t *render)
+{
+    return render->view;
+}
+
+static bool has(const ac_render_t *render, unsigned flag)
+{
+    return (render->place.flags & flag) != 0;
+}
+
+/* ---- parts ---- */
+
+static void part_begin(ac_buf_t *out, const char *type)
+{
+    ac_buf_printf(out, "data: {\"type\":\"%s\"", type);
+}
+
+static void part_end(ac_buf_t *out)
+{
+    LITERAL(out, "}\n\n");
+}
+
+static void part_add_text(ac_buf_t *out, const char *name, const char *text)
+{
+    ac_buf_printf(out, ",\"%s\":", name);
+    ac_buf_json(out, text, strlen(text));
+}
+
+static void part_add_json(ac_buf_t *out, const char *name, const json_t *value)
+{
+    size_t len = 0;
+    char *text = ac_json_dump(value ? value : json_null(), &len);
+    ac_buf_printf(out, ",\"%s\":", name);
+    if (!text || ac_buf_add(out, text, len) != APR_SUCCESS) {
+        out->failed = true;
+    }
+    free(text);
+}
+
+static void part_alone(ac_buf_t *out, const char *type)
+{
+    part_begin(out, type);
+    part_end(out);
+}
+
+/* ---- the frame: stream, steps, texts ---- */
+
+static void begin_stream(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    char id[AC_ID_SIZE];
+    const char *agent = event ? ac_json_peek_string(event->data, "agent_id", NULL) : NULL;
+    if (has(render, IN_STREAM)) {
+        return;
+    }
+    render->place.flags |= IN_STREAM;
+    ac_record_answer_id(id, render->run_id);
+    part_begin(out, "start");
+    part_add_text(out, "messageId", id);
+    LITERAL(out, ",\"messageMetadata\":{\"run_id\":");
+    ac_buf_json(out, render->run_id, strlen(render->run_id));
+    part_add_text(out, "thread_id", render->thread_id);
+    if (agent) {
+        part_add_text(out, "agent_id", agent);
+    }
+    LITERAL(out, "}");
+    part_end(out);
+}
+
+static void end_text(ac_render_t *render, ac_buf_t *out)
+{
+    if (render->place.open) {
+        render->place.open = 0;
+        part_begin(out, "text-end");
+        ac_buf_printf(out, ",\"id\":\"text-%u\"", render->place.n_items);
+        part_end(out);
+    }
+}
+
+static void end_step(ac_render_t *render, ac_buf_t *out)
+{
+    end_text(render, out);
+    if (has(render, IN_STEP)) {
+        part_alone(out, "finish-step");
+    }
+    render->place.flags &= ~(unsigned)(IN_STEP | HAS_RESULTS);
+}
+
+/* The step that a text or a new call belongs to. */
+static void enter_step(ac_render_t *render, ac_buf_t *out)
+{
+    if (has(render, HAS_RESULTS)) {
+        end_step(render, out);
+    }
+    if (!has(render, IN_STEP)) {
+        part_alone(out, "start-step");
+        render->place.flags |= IN_STEP;
+    }
+}
+
+static void add_token(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    enter_step(render, out);
+    if (!render->place.open) {
+        render->place.open = 1;
+        render->place.n_items++;
+        part_begin(out, "text-start");
+        ac_buf_printf(out, ",\"id\":\"text-%u\"", render->place.n_items);
+        part_end(out);
+    }
+    ac_buf_printf(out, "data: {\"type\":\"text-delta\",\"id\":\"text-%u\",\"delta\":", render->place.n_items);
+    ac_buf_json(out, event->text, event->len);
+    part_end(out);
+}
+
+/* ---- tool calls ---- */
+
+static bool is_client(const ac_event_t *event)
+{
+    return json_is_true(json_object_get(event->data, "client"));
+}
+
+/* Tools of the server are unknown to the page. Its own ones are typed parts. */
+static void add_kind(const ac_event_t *event, ac_buf_t *out)
+{
+    if (!is_client(event)) {
+        LITERAL(out, ",\"dynamic\":true");
+    }
+}
+
+static void call_begin(ac_buf_t *out, const char *type, const ac_event_t *event)
+{
+    part_begin(out, type);
+    part_add_text(out, "toolCallId", ac_json_peek_string(event->data, "call_id", ""));
+}
+
+static void add_input(const ac_event_t *event, bool provider, ac_buf_t *out)
+{
+    call_begin(out, "tool-input-available", event);
+    part_add_text(out, "toolName", ac_json_peek_string(event->data, "tool", ""));
+    part_add_json(out, "input", json_object_get(event->data, "arguments"));
+    add_kind(event, out);
+    if (provider) {
+        LITERAL(out, ",\"providerExecuted\":true");
+    }
+    part_end(out);
+}
+
+static void add_start(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    enter_step(render, out);
+    end_text(render, out);
+    call_begin(out, "tool-input-start", event);
+    part_add_text(out, "toolName", ac_json_peek_string(event->data, "tool", ""));
+    add_kind(event, out);
+    part_end(out);
+}
+
+static void add_finish(ac_render_t *render, const char *reason, const json_t *data, ac_buf_t *out);
+
+/* Versions 6 and 7 answer in another request, version 5 by the native API, so that its stream waits. */
+static void add_request(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    const char *id = ac_json_peek_string(event->data, "call_id", "");
+    add_input(event, false, out);
+    if (view_of(render)->approvals_as_data) {
+        part_begin(out, "data-approval");
+        part_add_text(out, "id", id);
+        part_add_json(out, "data", event->data);
+        part_end(out);
+        return;
+    }
+    call_begin(out, "tool-approval-request", event);
+    part_add_text(out, "approvalId", id);
+    part_end(out);
+    if (json_is_true(json_object_get(event->data, "more"))) {
+        return;
+    }
+    if (view_of(render)->replays && !has(render, IS_LIVE)) {
+        render->place.flags |= WAITS; /* a stored event may say that the decision was made */
+    } else {
+        add_finish(render, "tool-calls", NULL, out);
+    }
+}
+
+static void add_update(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    const char *delta = ac_json_peek_string(event->data, "arguments_delta", NULL);
+    if (delta) {
+        call_begin(out, "tool-input-delta", event);
+        part_add_text(out, "inputTextDelta", delta);
+        part_end(out);
+    } else if (json_is_true(json_object_get(event->data, "approval_required"))) {
+        add_request(render, event, out);
+    } else if (json_object_get(event->data, "approved")) {
+        render->place.flags &= ~(unsigned)WAITS;
+    }
+}
+
+static void add_result(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    const json_t *error = json_object_get(event->data, "error"), *approved = json_object_get(event->data, "approved");
+    bool provider = !approved && !is_client(event);
+    if (!approved) {
+        add_input(event, provider, out);
+    }
+    if (is_client(event)) {
+        return;
+    }
+    render->place.flags |= HAS_RESULTS;
+    if (json_is_false(approved)) {
+        call_begin(out, "tool-output-denied", event);
+        part_end(out);
+        return;
+    }
+    call_begin(out, json_is_string(error) ? "tool-output-error" : "tool-output-available", event);
+    if (json_is_string(error)) {
+        part_add_text(out, "errorText", json_string_value(error));
+    } else {
+        part_add_json(out, "output", json_object_get(event->data, "result"));
+    }
+    LITERAL(out, ",\"dynamic\":true");
+    if (provider) {
+        LITERAL(out, ",\"providerExecuted\":true");
+    }
+    part_end(out);
+}
+
+/* ---- the end ---- */
+
+static const char *reason_of(const ac_event_t *event)
+{
+    static const char *const words[][2] = {{"stop", "stop"},
+                                           {"length", "length"},
+                                           {"content_filter", "content-filter"},
+                                           {"tool_calls", "tool-calls"}};
+    const char *reason = ac_json_peek_string(event->data, "finish_reason", "");
+    for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+        if (strcmp(reason, words[i][0]) == 0) {
+            return words[i][1];
+        }
+    }
+    return "other";
+}
+
+static void add_finish(ac_render_t *render, const char *reason, const json_t *data, ac_buf_t *out)
+{
+    static const char *const members[] = {"status", "usage", "cost", "message_id"};
+    const char *before = "";
+    end_step(render, out);
+    part_begin(out, "finish");
+    part_add_text(out, "finishReason", reason);
+    LITERAL(out, ",\"messageMetadata\":{");
+    for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++) {
+        const json_t *value = json_object_get(data, members[i]);
+        char *text = value && !json_is_null(value) ? ac_json_dump(value, NULL) : NULL;
+        if (text) {
+            ac_buf_printf(out, "%s\"%s\":", before, members[i]);
+            ac_buf_str(out, text);
+            before = ",";
+        }
+        free(text);
+    }
+    LITERAL(out, "}");
+    part_end(out);
+    LITERAL(out, "data: [DONE]\n\n");
+    render->ended = true;
+}
+
+static void add_done(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    bool cancelled = strcmp(ac_json_peek_string(event->data, "status", ""), "cancelled") == 0;
+    end_step(render, out);
+    if (cancelled) {
+        LITERAL(out, "data: {\"type\":\"abort\",\"reason\":\"cancelled\"}\n\n");
+    }
+    add_finish(render, cancelled ? "other" : reason_of(event), event->data, out);
+}
+
+static void add_error(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    const ac_err_row_t *row = ac_err_row(event->kind);
+    char text[sizeof(((ac_err_t *)0)->detail) + 64];
+    snprintf(text, sizeof(text), "%s (%s)", ac_json_peek_string(event->data, "message", row->title), row->code);
+    end_step(render, out);
+    part_begin(out, "error");
+    part_add_text(out, "errorText", text);
+    part_end(out);
+    LITERAL(out, "data: [DONE]\n\n");
+}
+
+/* ---- events ---- */
+
+/* A stream after a decision continues the client's message: the client has what came before. */
+static bool is_before_decision(const ac_render_t *render, const ac_event_t *event)
+{
+    const char *decided = view_of(render)->decided;
+    if (!*decided || has(render, IN_STREAM) || event->type == AC_EVENT_ERROR || event->type == AC_EVENT_DONE) {
+        return false;
+    }
+    bool outcome = event->type == AC_EVENT_TRACE_END ||
+        (event->type == AC_EVENT_TRACE_UPDATE && json_object_get(event->data, "approved"));
+    return !outcome || strncmp(ac_json_peek_string(event->data, "call_id", ""), decided, AC_UI_CALL_SIZE - 1) != 0;
+}
+
+static void ui_dialect_add(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    if (event->type != AC_EVENT_ERROR || has(render, IN_STREAM)) {
+        begin_stream(render, event->type == AC_EVENT_RUN ? event : NULL, out);
+    }
+    switch (event->type) {
+    case AC_EVENT_TOKEN: add_token(render, event, out); break;
+    case AC_EVENT_TRACE_START: add_start(render, event, out); break;
+    case AC_EVENT_TRACE_UPDATE: add_update(render, event, out); break;
+    case AC_EVENT_TRACE_END: add_result(render, event, out); break;
+    case AC_EVENT_DONE: add_done(render, event, out); break;
+    case AC_EVENT_ERROR: add_error(render, event, out); break;
+    default: break;
+    }
+}
+
+/* An event is appended whole or not at all. */
+static apr_status_t ui_dialect_whole(ac_render_t *render, const ac_render_place_t *place, ac_buf_t *out, size_t before)
+{
+    if (!out->failed) {
+        return APR_SUCCESS;
+    }
+    render->place = *place;
+    out->len = before;
+    if (out->data) {
+        out->data[before] = '\0';
+    }
+    return APR_ENOSPC;
+}
+
+static apr_status_t ui_dialect_event(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    ac_render_place_t place = render->place;
+    size_t before = out->len;
+    ac_dialect_keep_facts(render, event);
+    if (!is_before_decision(render, event)) {
+        ui_dialect_add(render, event, out);
+    } else if (json_is_true(json_object_get(event->data, "approval_required"))) {
+        render->place.flags |= WAITS;
+    } else if (json_object_get(event->data, "approved")) {
+        render->place.flags &= ~(unsigned)WAITS;
+    }
+    return ui_dialect_whole(render, &place, out, before);
+}
+
+static apr_status_t ui_dialect_live(ac_render_t *render, ac_buf_t *out)
+{
+    ac_render_place_t place = render->place;
+    size_t before = out->len;
+    render->place.flags |= IS_LIVE;
+    if (has(render, WAITS) && (has(render, IN_STREAM) || view_of(render)->repeats)) {
+        begin_stream(render, NULL, out);
+        add_finish(render, "tool-calls", NULL, out);
+    }
+    return ui_dialect_whole(render, &place, out, before);
+}
+
+const ac_dialect_t ac_ui_dialect = {.name = "ui-message",
+                                    .media_type = "text/event-stream",
+                                    .stream = true,
+                                    .event = ui_dialect_event,
+                                    .heartbeat = ac_dialect_comment_heartbeat,
+                                    .live = ui_dialect_live};
