@@ -108,19 +108,17 @@ typedef struct ac_route_t {
     const char *doc;             /* one line */
     const char *const *query;    /* the query parameters, NULL-terminated; NULL: none */
 } ac_route_t;
-#define AC_NEEDS_OWNER 1             /* 401 without a signed-in user or AgentChatAnonymous on */
-#define AC_NEEDS_ADMIN 2             /* 403 without the role AC_ROLE_ADMIN; with AC_NEEDS_OWNER */
-#define AC_NEEDS_CHILD 4             /* 503 where this process has no engine */
-#define AC_MAY_BE_MOUNT 8            /* <Location "/health"> alone is this route */
-#define AC_ALWAYS_STREAMS 16         /* HEAD is answered without a call of fn */
-#define AC_IS_METRICS 32             /* no limit counts it, nor a metric; AgentChatMetrics says who may */
-#define AC_ALSO_CSV 64               /* Accept may name text/csv */
-#define AC_IS_LINES 128              /* sent while it is made; Accept may name x-ndjson and markdown */
-#define AC_IS_FILE 512               /* the answer is a file of any type; Range is read */
-#define AC_TAKES_BODY 1024           /* a DELETE with a body */
-extern const ac_route_t ac_routes[]; /* ends with pattern NULL; docs are checked against it */
-/* The path below the mount, as the table of routes has it: "/threads/thread_…". In r->pool or borrowed. */
-const char *ac_route_path(const request_rec *r);
+#define AC_NEEDS_OWNER 1                    /* 401 without a signed-in user or AgentChatAnonymous on */
+#define AC_NEEDS_ADMIN 2                    /* 403 without the role AC_ROLE_ADMIN; with AC_NEEDS_OWNER */
+#define AC_NEEDS_CHILD 4                    /* 503 where this process has no engine */
+#define AC_MAY_BE_MOUNT 8                   /* <Location "/health"> alone is this route */
+#define AC_ALWAYS_STREAMS 16                /* HEAD is answered without a call of fn */
+#define AC_IS_METRICS 32                    /* no limit counts it, nor a metric; AgentChatMetrics says who may */
+#define AC_ALSO_CSV 64                      /* Accept may name text/csv */
+#define AC_IS_LINES 128                     /* sent while it is made; Accept may name x-ndjson and markdown */
+#define AC_IS_FILE 512                      /* the answer is a file of any type; Range is read */
+#define AC_TAKES_BODY 1024                  /* a DELETE with a body */
+extern const ac_route_t ac_routes[];        /* ends with pattern NULL; docs are checked against it */
 int ac_route_header_parser(request_rec *r); /* the hooks of these names */
 int ac_route_handle(request_rec *r);        /* the hook handler */
 int ac_route_translate_name(request_rec *r);
@@ -139,6 +137,9 @@ typedef struct ac_protocol_t {                   /* how the clients of one API t
     /* Adds header fields to those of every error. started: the run had begun. NULL: none. The owner of r. */
     void (*problem_headers)(request_rec *r, const ac_err_t *err, bool started);
 } ac_protocol_t;
+/* A path below the mount as the table of routes has it, for a path that clients or the configuration spell otherwise. In
+ * r->pool or borrowed. */
+const char *ac_protocol_path(const request_rec *r, const char *path);
 /* The protocol of the request's path, also where no route has the path. Never NULL. Any thread that may read r. */
 const ac_protocol_t *ac_protocol_of(const request_rec *r);
 

@@ -9,6 +9,11 @@
 
 #include <string.h>
 
+#include "apr_strings.h"
+
+#define AZURE "/openai"
+#define CHAT "/ui/chat"
+
 static bool native_is_on(const ac_mount_conf_t *mount)
 {
     (void)mount;
@@ -33,9 +38,26 @@ static bool has_prefix(const ac_protocol_t *protocol, const char *path)
     return false;
 }
 
+const char *ac_protocol_path(const request_rec *r, const char *path)
+{
+    const ac_mount_conf_t *mount = ap_get_module_config(r->per_dir_config, &agentchat_module);
+    size_t len = mount->ui.on && mount->ui.path ? strlen(mount->ui.path) : 0;
+    /* Clients for Azure OpenAI put this before the paths of OpenAI. */
+    if (strncmp(path, AZURE "/v1/", sizeof(AZURE "/v1/") - 1) == 0) {
+        return path + sizeof(AZURE) - 1;
+    }
+    if (!len || strncmp(path, mount->ui.path, len) != 0 || (path[len] && path[len] != '/')) {
+        return path;
+    }
+    return apr_pstrcat(r->pool, CHAT, path + len, NULL);
+}
+
 const ac_protocol_t *ac_protocol_of(const request_rec *r)
 {
-    const char *path = ac_route_path(r);
+    const char *mount = ac_config_mount_prefix(r), *path = r->uri ? r->uri : "";
+    size_t len = mount ? strlen(mount) : 0;
+    path += strncmp(path, mount ? mount : "", len) == 0 ? len : 0;
+    path = ac_protocol_path(r, path);
     for (size_t i = 0; i < sizeof(protocols) / sizeof(*protocols); i++) {
         if (has_prefix(protocols[i], path)) {
             return protocols[i];

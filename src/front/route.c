@@ -14,8 +14,6 @@
 #define NOTE_ROUTE "agentchat-route"
 #define ASK_AGAIN apr_time_from_sec(30) /* an administrator has to correct the configuration */
 #define STORED (AC_NEEDS_OWNER | AC_NEEDS_CHILD)
-#define AZURE "/openai"
-#define CHAT "/ui/chat"
 
 static const char *const q_threads[] = {"limit", "after", "status", "agent_id", "order", "pinned", "label", "q", NULL};
 static const char *const q_delete[] = {"hard_delete", NULL};
@@ -173,34 +171,21 @@ static const char *mount_as_path(const char *prefix)
     return "";
 }
 
-/* AgentChatUI path= names another path for the chat, which pages have in their own code. */
-static const char *path_of_chat(const request_rec *r, const char *path)
-{
-    const ac_mount_conf_t *mount = ap_get_module_config(r->per_dir_config, &agentchat_module);
-    size_t len = mount->ui.on && mount->ui.path ? strlen(mount->ui.path) : 0;
-    if (!len || strncmp(path, mount->ui.path, len) != 0 || (path[len] && path[len] != '/')) {
-        return path;
-    }
-    return apr_pstrcat(r->pool, CHAT, path + len, NULL);
-}
-
-const char *ac_route_path(const request_rec *r)
+static const char *path_below_mount(const request_rec *r)
 {
     const char *prefix = ac_config_mount_prefix(r), *uri = r->uri ? r->uri : "";
     size_t len = prefix ? strlen(prefix) : 0;
     if (len && strncmp(uri, prefix, len) == 0 && (!uri[len] || uri[len] == '/')) {
         uri = uri[len] ? uri + len : mount_as_path(prefix);
     }
-    /* Clients for Azure OpenAI put this before the paths of OpenAI. */
-    uri = strncmp(uri, AZURE "/v1/", sizeof(AZURE "/v1/") - 1) == 0 ? uri + sizeof(AZURE) - 1 : uri;
-    return path_of_chat(r, uri);
+    return ac_protocol_path(r, uri);
 }
 
 /* The methods of the route at r's path, as in Allow; NULL: there is no route. */
 static const char *route_methods(request_rec *r)
 {
     const char *args[2];
-    return find_route(r, ac_route_path(r), args).allow;
+    return find_route(r, path_below_mount(r), args).allow;
 }
 
 int ac_route_header_parser(request_rec *r)
@@ -380,7 +365,7 @@ const ac_route_t *ac_route_of(request_rec *r)
 {
     const ac_request_t *rq = ac_request_get(r);
     const char *args[2];
-    return rq && rq->route ? rq->route : find_route(r, ac_route_path(r), args).route;
+    return rq && rq->route ? rq->route : find_route(r, path_below_mount(r), args).route;
 }
 
 int ac_route_handle(request_rec *r)
@@ -391,7 +376,7 @@ int ac_route_handle(request_rec *r)
     }
     ac_request_t *rq = ac_request_create(r);
     no_ranges(rq);
-    rq->path = ac_route_path(r);
+    rq->path = path_below_mount(r);
     match_t match = metrics ? find_metrics(r) : find_route(r, rq->path, rq->args);
     rq->route = match.route;
     ac_request_trace_begin(rq);

@@ -48,6 +48,10 @@ def thread_of(result):
     return result["messages"][-1]["metadata"]["thread_id"]
 
 
+def asked(text):
+    return {"id": "u1", "role": "user", "parts": [{"type": "text", "text": text}]}
+
+
 @pytest.fixture
 def site(make_server, model):
     return make_server(ON)
@@ -65,7 +69,7 @@ def test_a_conversation(site, model, client):
     assert [m["id"] for m in answers] == [m["id"] for m in result["messages"] if m["role"] == "assistant"]
     last = result["messages"][-1]
     assert last["metadata"]["status"] == "completed" and last["metadata"]["usage"]["total_tokens"] == 15
-    assert all(part["state"] == "done" for m in result["messages"] for part in m["parts"] if part["type"] == "text" and m["role"] == "assistant")
+    assert all(p["state"] == "done" for m in result["messages"] for p in m["parts"] if p["type"] == "text" and m["role"] == "assistant")
 
 
 @pytest.mark.parametrize("client", ALL)
@@ -224,12 +228,13 @@ def test_tools_of_the_page(site, model, client):
 
 def test_the_bytes(site, model):
     model.play(answer("Hel", "lo"))
-    stream = site.client.stream("/ui/chat", {"id": "c", "messages": [{"id": "u1", "role": "user", "parts": [{"type": "text", "text": "hi"}]}]})
+    stream = site.client.stream("/ui/chat", {"id": "c", "messages": [asked("hi")]})
     assert stream.headers["x-vercel-ai-ui-message-stream"] == "v1" and stream.headers["content-type"] == "text/event-stream"
     events = [event.fields["data"] for event in stream.rest()]
     assert events[-1] == "[DONE]" and b"event:" not in stream.raw and b"id: " not in stream.raw and b"null" not in stream.raw
     parts = [json.loads(event) for event in events[:-1]]
-    assert [p["type"] for p in parts] == ["start", "start-step", "text-start", "text-delta", "text-delta", "text-end", "finish-step", "finish"]
+    assert [p["type"] for p in parts] == ["start", "start-step", "text-start", "text-delta", "text-delta", "text-end", "finish-step",
+                                          "finish"]
     assert parts[0]["messageId"].startswith("msg_") and parts[-1]["finishReason"] == "stop"
 
 
@@ -252,7 +257,8 @@ def test_a_message_that_is_sent_twice_runs_once(site, model):
 ])
 def test_bodies_that_are_wrong(site, model, body, text):
     refused = site.client.post("/ui/chat", body)
-    assert refused.status in (400, 404) and text in refused.body.decode() and refused.headers["content-type"].startswith("text/plain"), refused
+    assert refused.status in (400, 404) and text in refused.body.decode(), refused
+    assert refused.headers["content-type"].startswith("text/plain")
     assert model.requests == []
 
 

@@ -125,7 +125,8 @@ def test_version_5_decides_by_the_native_api(make_server, model, mail):
 
     def waiting():
         runs = [r for t in site.client.get("/threads").json["data"] for r in site.client.get(f"/threads/{t['id']}/runs").json["data"]]
-        return [r["id"] for r in runs if site.client.post(f"/runs/{r['id']}/approvals", {"call_id": "call_1", "approve": True}).status == 202]
+        word = {"call_id": "call_1", "approve": True}
+        return [r["id"] for r in runs if site.client.post(f"/runs/{r['id']}/approvals", word).status == 202]
     wait_until(waiting, "the run does not wait")
     result = end(process)
     assert result["error"] is None and said(result)[-1] == ("assistant", "Sent."), result

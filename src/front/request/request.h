@@ -163,8 +163,8 @@ void ac_request_store_free(ac_request_t *rq, ac_store_op_t *result);
 /* ---- problem.c ---- */
 /* The problem document of an error, for streams too. New reference. Any thread. */
 json_t *ac_problem_json(const ac_err_t *err, const char *request_id);
-/* The bytes of a problem: a document, or the text alone if it is a string. Consumes it; the caller frees the bytes. NULL:
- * out of memory. Any thread. */
+/* The bytes of a problem: a document, or the text alone if it is a string. Consumes it; the caller frees the bytes.
+ * NULL: out of memory. Any thread. */
 char *ac_problem_text(json_t *problem, size_t *plen);
 /* Sets r's status, content type, Cache-Control, Retry-After and WWW-Authenticate for this problem, and the fields of
  * the request's protocol. started: a run had begun. The owner of r. */

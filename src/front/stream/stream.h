@@ -32,8 +32,8 @@ struct ac_dialect_t {
     /* Appends the bytes of this event to out, whole or not at all; may append nothing. errors: APR_ENOSPC. */
     apr_status_t (*event)(ac_render_t *render, const ac_event_t *event, ac_buf_t *out);
     apr_status_t (*heartbeat)(ac_render_t *render, ac_buf_t *out);
-    /* After the last stored event of a run that is followed: the next ones happen from now on. May end the stream. NULL:
-     * nothing happens. errors: APR_ENOSPC. */
+    /* After the last stored event of a run that is followed: the next ones happen from now on. May end the stream.
+     * NULL: nothing happens. errors: APR_ENOSPC. */
     apr_status_t (*live)(ac_render_t *render, ac_buf_t *out);
 };
 extern const ac_dialect_t ac_dialect_native, ac_dialect_chunk, ac_dialect_text, ac_dialect_message, ac_dialect_chat,

@@ -44,13 +44,13 @@ static apr_status_t load_thread(chat_t *chat, ac_request_t *rq, const char *name
     return status;
 }
 
-static const json_t *last_of(const json_t *loaded)
+static const json_t *ui_chat_last_of(const json_t *loaded)
 {
     const json_t *list = json_object_get(loaded, "messages");
     return json_array_get(list, json_array_size(list) - 1);
 }
 
-static int follow(ac_request_t *rq, chat_t *chat, const char *run_id)
+static int ui_chat_follow(ac_request_t *rq, chat_t *chat, const char *run_id)
 {
     chat->view->replays = true;
     return ac_delivery_follow(rq, run_id, 0, true);
@@ -58,7 +58,7 @@ static int follow(ac_request_t *rq, chat_t *chat, const char *run_id)
 
 /* ---- a turn ---- */
 
-static int start_turn(ac_request_t *rq, chat_t *chat)
+static int ui_chat_start_turn(ac_request_t *rq, chat_t *chat)
 {
     ac_ui_request_t *request = &chat->request;
     const ac_ui_place_t *place = &chat->place;
@@ -86,7 +86,7 @@ static int start_turn(ac_request_t *rq, chat_t *chat)
 
 /* ---- the assistant's message comes back ---- */
 
-/* A part of a call in the state that the client has brought it to; NULL: it is none. */
+/* A part of a call in the state that the client has brought it to; NULL: another part. */
 static const char *state_of(const json_t *part)
 {
     const char *type = ac_json_peek_string(part, "type", "");
@@ -139,7 +139,7 @@ static apr_status_t decide(ac_request_t *rq, const chat_t *chat, const char *run
 /* The results of those calls that the stored message leaves to the client; what the parts say of others is not used. */
 static apr_status_t read_results(ac_request_t *rq, chat_t *chat)
 {
-    json_t *calls = ac_client_tools_calls(last_of(chat->loaded)), *call;
+    json_t *calls = ac_client_tools_calls(ui_chat_last_of(chat->loaded)), *call;
     apr_status_t status = APR_SUCCESS;
     size_t i, k;
     json_array_foreach(calls, i, call)
@@ -169,17 +169,17 @@ static apr_status_t read_results(ac_request_t *rq, chat_t *chat)
 static int continue_message(ac_request_t *rq, chat_t *chat)
 {
     const char *active = ac_json_peek_string(chat->loaded, "active_run", NULL), *call = NULL;
-    const char *run_id = active ? active : ac_json_peek_string(last_of(chat->loaded), "run_id", NULL);
+    const char *run_id = active ? active : ac_json_peek_string(ui_chat_last_of(chat->loaded), "run_id", NULL);
     apr_status_t status = decide(rq, chat, active, &call);
     if (status == APR_SUCCESS && call && run_id) {
         apr_cpystrn(chat->view->decided, call, sizeof(chat->view->decided));
-        return follow(rq, chat, run_id);
+        return ui_chat_follow(rq, chat, run_id);
     }
     if (status == APR_SUCCESS) {
         status = read_results(rq, chat);
     }
     if (status == APR_SUCCESS && chat->request.tools.results) {
-        return start_turn(rq, chat);
+        return ui_chat_start_turn(rq, chat);
     }
     if (status == APR_SUCCESS) {
         ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/messages",
@@ -217,9 +217,10 @@ int ac_ui_chat_send(ac_request_t *rq)
         return ac_reply_problem(rq, NULL);
     }
     if (chat->place.run_id) {
-        return follow(rq, chat, chat->place.run_id);
+        return ui_chat_follow(rq, chat, chat->place.run_id);
     }
-    return chat->request.is_user || chat->request.regenerates ? start_turn(rq, chat) : continue_message(rq, chat);
+    return chat->request.is_user || chat->request.regenerates ? ui_chat_start_turn(rq, chat)
+                                                              : continue_message(rq, chat);
 }
 
 int ac_ui_chat_resume(ac_request_t *rq)
@@ -229,5 +230,5 @@ int ac_ui_chat_resume(ac_request_t *rq)
         return ac_reply_problem(rq, NULL);
     }
     const char *run_id = ac_json_peek_string(chat->loaded, "active_run", NULL);
-    return run_id ? follow(rq, chat, run_id) : ac_reply_empty(rq, HTTP_NO_CONTENT);
+    return run_id ? ui_chat_follow(rq, chat, run_id) : ac_reply_empty(rq, HTTP_NO_CONTENT);
 }

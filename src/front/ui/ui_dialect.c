@@ -20,12 +20,12 @@ enum {
     IS_LIVE = 16     /* the stored events were sent */
 };
 
-static const ac_ui_view_t *view_of(const ac_render_t *render)
+static const ac_ui_view_t *ui_view_of(const ac_render_t *render)
 {
     return render->view;
 }
 
-static bool has(const ac_render_t *render, unsigned flag)
+static bool ui_dialect_has(const ac_render_t *render, unsigned flag)
 {
     return (render->place.flags & flag) != 0;
 }
@@ -71,7 +71,7 @@ static void begin_stream(ac_render_t *render, const ac_event_t *event, ac_buf_t 
 {
     char id[AC_ID_SIZE];
     const char *agent = event ? ac_json_peek_string(event->data, "agent_id", NULL) : NULL;
-    if (has(render, IN_STREAM)) {
+    if (ui_dialect_has(render, IN_STREAM)) {
         return;
     }
     render->place.flags |= IN_STREAM;
@@ -101,7 +101,7 @@ static void end_text(ac_render_t *render, ac_buf_t *out)
 static void end_step(ac_render_t *render, ac_buf_t *out)
 {
     end_text(render, out);
-    if (has(render, IN_STEP)) {
+    if (ui_dialect_has(render, IN_STEP)) {
         part_alone(out, "finish-step");
     }
     render->place.flags &= ~(unsigned)(IN_STEP | HAS_RESULTS);
@@ -110,16 +110,16 @@ static void end_step(ac_render_t *render, ac_buf_t *out)
 /* The step that a text or a new call belongs to. */
 static void enter_step(ac_render_t *render, ac_buf_t *out)
 {
-    if (has(render, HAS_RESULTS)) {
+    if (ui_dialect_has(render, HAS_RESULTS)) {
         end_step(render, out);
     }
-    if (!has(render, IN_STEP)) {
+    if (!ui_dialect_has(render, IN_STEP)) {
         part_alone(out, "start-step");
         render->place.flags |= IN_STEP;
     }
 }
 
-static void add_token(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+static void ui_dialect_add_token(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
     enter_step(render, out);
     if (!render->place.open) {
@@ -149,7 +149,7 @@ static void add_kind(const ac_event_t *event, ac_buf_t *out)
     }
 }
 
-static void call_begin(ac_buf_t *out, const char *type, const ac_event_t *event)
+static void ui_dialect_call_begin(ac_buf_t *out, const char *type, const ac_event_t *event)
 {
     part_begin(out, type);
     part_add_text(out, "toolCallId", ac_json_peek_string(event->data, "call_id", ""));
@@ -157,7 +157,7 @@ static void call_begin(ac_buf_t *out, const char *type, const ac_event_t *event)
 
 static void add_input(const ac_event_t *event, bool provider, ac_buf_t *out)
 {
-    call_begin(out, "tool-input-available", event);
+    ui_dialect_call_begin(out, "tool-input-available", event);
     part_add_text(out, "toolName", ac_json_peek_string(event->data, "tool", ""));
     part_add_json(out, "input", json_object_get(event->data, "arguments"));
     add_kind(event, out);
@@ -171,7 +171,7 @@ static void add_start(ac_render_t *render, const ac_event_t *event, ac_buf_t *ou
 {
     enter_step(render, out);
     end_text(render, out);
-    call_begin(out, "tool-input-start", event);
+    ui_dialect_call_begin(out, "tool-input-start", event);
     part_add_text(out, "toolName", ac_json_peek_string(event->data, "tool", ""));
     add_kind(event, out);
     part_end(out);
@@ -180,24 +180,24 @@ static void add_start(ac_render_t *render, const ac_event_t *event, ac_buf_t *ou
 static void add_finish(ac_render_t *render, const char *reason, const json_t *data, ac_buf_t *out);
 
 /* Versions 6 and 7 answer in another request, version 5 by the native API, so that its stream waits. */
-static void add_request(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+static void ui_dialect_add_request(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
     const char *id = ac_json_peek_string(event->data, "call_id", "");
     add_input(event, false, out);
-    if (view_of(render)->approvals_as_data) {
+    if (ui_view_of(render)->approvals_as_data) {
         part_begin(out, "data-approval");
         part_add_text(out, "id", id);
         part_add_json(out, "data", event->data);
         part_end(out);
         return;
     }
-    call_begin(out, "tool-approval-request", event);
+    ui_dialect_call_begin(out, "tool-approval-request", event);
     part_add_text(out, "approvalId", id);
     part_end(out);
     if (json_is_true(json_object_get(event->data, "more"))) {
         return;
     }
-    if (view_of(render)->replays && !has(render, IS_LIVE)) {
+    if (ui_view_of(render)->replays && !ui_dialect_has(render, IS_LIVE)) {
         render->place.flags |= WAITS; /* a stored event may say that the decision was made */
     } else {
         add_finish(render, "tool-calls", NULL, out);
@@ -208,17 +208,17 @@ static void add_update(ac_render_t *render, const ac_event_t *event, ac_buf_t *o
 {
     const char *delta = ac_json_peek_string(event->data, "arguments_delta", NULL);
     if (delta) {
-        call_begin(out, "tool-input-delta", event);
+        ui_dialect_call_begin(out, "tool-input-delta", event);
         part_add_text(out, "inputTextDelta", delta);
         part_end(out);
     } else if (json_is_true(json_object_get(event->data, "approval_required"))) {
-        add_request(render, event, out);
+        ui_dialect_add_request(render, event, out);
     } else if (json_object_get(event->data, "approved")) {
         render->place.flags &= ~(unsigned)WAITS;
     }
 }
 
-static void add_result(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+static void ui_dialect_add_result(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
     const json_t *error = json_object_get(event->data, "error"), *approved = json_object_get(event->data, "approved");
     bool provider = !approved && !is_client(event);
@@ -230,11 +230,11 @@ static void add_result(ac_render_t *render, const ac_event_t *event, ac_buf_t *o
     }
     render->place.flags |= HAS_RESULTS;
     if (json_is_false(approved)) {
-        call_begin(out, "tool-output-denied", event);
+        ui_dialect_call_begin(out, "tool-output-denied", event);
         part_end(out);
         return;
     }
-    call_begin(out, json_is_string(error) ? "tool-output-error" : "tool-output-available", event);
+    ui_dialect_call_begin(out, json_is_string(error) ? "tool-output-error" : "tool-output-available", event);
     if (json_is_string(error)) {
         part_add_text(out, "errorText", json_string_value(error));
     } else {
@@ -298,7 +298,7 @@ static void add_done(ac_render_t *render, const ac_event_t *event, ac_buf_t *out
     add_finish(render, cancelled ? "other" : reason_of(event), event->data, out);
 }
 
-static void add_error(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+static void ui_dialect_add_error(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
     const ac_err_row_t *row = ac_err_row(event->kind);
     char text[sizeof(((ac_err_t *)0)->detail) + 64];
@@ -315,8 +315,9 @@ static void add_error(ac_render_t *render, const ac_event_t *event, ac_buf_t *ou
 /* A stream after a decision continues the client's message: the client has what came before. */
 static bool is_before_decision(const ac_render_t *render, const ac_event_t *event)
 {
-    const char *decided = view_of(render)->decided;
-    if (!*decided || has(render, IN_STREAM) || event->type == AC_EVENT_ERROR || event->type == AC_EVENT_DONE) {
+    const char *decided = ui_view_of(render)->decided;
+    if (!*decided || ui_dialect_has(render, IN_STREAM) || event->type == AC_EVENT_ERROR ||
+        event->type == AC_EVENT_DONE) {
         return false;
     }
     bool outcome = event->type == AC_EVENT_TRACE_END ||
@@ -326,16 +327,16 @@ static bool is_before_decision(const ac_render_t *render, const ac_event_t *even
 
 static void ui_dialect_add(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
-    if (event->type != AC_EVENT_ERROR || has(render, IN_STREAM)) {
+    if (event->type != AC_EVENT_ERROR || ui_dialect_has(render, IN_STREAM)) {
         begin_stream(render, event->type == AC_EVENT_RUN ? event : NULL, out);
     }
     switch (event->type) {
-    case AC_EVENT_TOKEN: add_token(render, event, out); break;
+    case AC_EVENT_TOKEN: ui_dialect_add_token(render, event, out); break;
     case AC_EVENT_TRACE_START: add_start(render, event, out); break;
     case AC_EVENT_TRACE_UPDATE: add_update(render, event, out); break;
-    case AC_EVENT_TRACE_END: add_result(render, event, out); break;
+    case AC_EVENT_TRACE_END: ui_dialect_add_result(render, event, out); break;
     case AC_EVENT_DONE: add_done(render, event, out); break;
-    case AC_EVENT_ERROR: add_error(render, event, out); break;
+    case AC_EVENT_ERROR: ui_dialect_add_error(render, event, out); break;
     default: break;
     }
 }
@@ -374,7 +375,7 @@ static apr_status_t ui_dialect_live(ac_render_t *render, ac_buf_t *out)
     ac_render_place_t place = render->place;
     size_t before = out->len;
     render->place.flags |= IS_LIVE;
-    if (has(render, WAITS) && (has(render, IN_STREAM) || view_of(render)->repeats)) {
+    if (ui_dialect_has(render, WAITS) && (ui_dialect_has(render, IN_STREAM) || ui_view_of(render)->repeats)) {
         begin_stream(render, NULL, out);
         add_finish(render, "tool-calls", NULL, out);
     }

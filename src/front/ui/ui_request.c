@@ -14,7 +14,7 @@ static apr_status_t ui_request_refuse(ac_request_t *rq, const char *pointer, con
 }
 
 /* The texts of the user's message, as one. Other parts than text and files are the page's own. */
-static apr_status_t read_text(ac_ui_request_t *request, ac_request_t *rq)
+static apr_status_t ui_request_read_text(ac_ui_request_t *request, ac_request_t *rq)
 {
     apr_array_header_t *texts = apr_array_make(rq->r->pool, 2, sizeof(const char *));
     const json_t *part;
@@ -36,7 +36,7 @@ static apr_status_t read_text(ac_ui_request_t *request, ac_request_t *rq)
     return request->regenerates ? APR_SUCCESS : ac_chat_request_check(rq, request->text, "message", false);
 }
 
-static apr_status_t read_message(ac_ui_request_t *request, ac_request_t *rq)
+static apr_status_t ui_request_read_message(ac_ui_request_t *request, ac_request_t *rq)
 {
     const json_t *list = json_object_get(rq->body, "messages"), *message = json_object_get(rq->body, "message");
     message = json_is_array(list) ? json_array_get(list, json_array_size(list) - 1) : message;
@@ -54,7 +54,7 @@ static apr_status_t read_message(ac_ui_request_t *request, ac_request_t *rq)
     if (strlen(request->id) > AC_MAX_KEY) {
         return ui_request_refuse(rq, "/messages", "the id of a message has at most 255 bytes");
     }
-    return request->is_user ? read_text(request, rq) : APR_SUCCESS;
+    return request->is_user ? ui_request_read_text(request, rq) : APR_SUCCESS;
 }
 
 /* Tools that the page carries out: [{name, description?, parameters? or inputSchema?}]. */
@@ -91,7 +91,7 @@ apr_status_t ac_ui_request_read(ac_ui_request_t *request, ac_request_t *rq)
     }
     if (status == APR_SUCCESS) {
         request->regenerates = trigger && strcmp(trigger, "regenerate-message") == 0;
-        status = read_message(request, rq);
+        status = ui_request_read_message(request, rq);
     }
     if (status == APR_SUCCESS) {
         status = ui_request_read_tools(request, rq);
