@@ -137,9 +137,6 @@ typedef struct ac_protocol_t {                   /* how the clients of one API t
     /* Adds header fields to those of every error. started: the run had begun. NULL: none. The owner of r. */
     void (*problem_headers)(request_rec *r, const ac_err_t *err, bool started);
 } ac_protocol_t;
-/* A path below the mount as the table of routes has it, for a path that clients or the configuration spell otherwise. In
- * r->pool or borrowed. */
-const char *ac_protocol_path(const request_rec *r, const char *path);
 /* The protocol of the request's path, also where no route has the path. Never NULL. Any thread that may read r. */
 const ac_protocol_t *ac_protocol_of(const request_rec *r);
 

@@ -6,6 +6,11 @@
 
 #include "front/request/request.h"
 
+/* ---- protocol.c ---- */
+/* A path below the mount as the table of routes has it, for one that clients or the configuration spell otherwise. In
+ * r->pool or borrowed. */
+const char *ac_protocol_path(const request_rec *r, const char *path);
+
 /* ---- what startup.c makes, and what a child opens of it ---- */
 /* Puts the cache before the store of the configuration, where AgentChatCache wants one. Problems are reported. */
 void ac_caching_prepare(ac_config_check_t *check);
