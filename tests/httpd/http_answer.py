@@ -13,7 +13,7 @@ FIELDS = {"date", "server", "connection", "keep-alive", "content-type", "content
           "x-request-id", "x-content-type-options", "etag", "location", "allow", "vary", "retry-after", "ratelimit", "ratelimit-policy",
           "www-authenticate", "access-control-allow-origin", "access-control-allow-methods", "access-control-allow-headers",
           "access-control-allow-credentials", "access-control-expose-headers", "access-control-max-age", "last-modified",
-          "content-security-policy",
+          "content-security-policy", "x-vercel-ai-ui-message-stream",
           "referrer-policy", "content-disposition", "x-should-retry"}
 CODES = {code: int(status) for code, status in re.findall(r"^\| `(\w+)` \| (\d+) \|", (TOP / "docs/errors.md").read_text(), re.M)}
 GOOD = {200, 201, 202, 204, 304}
