@@ -132,14 +132,25 @@ def within_mount(target):
     return path.split("/")[1] in MOUNTS
 
 
-def check_openai_error(problem):
+def check_openai_error(body):
+    problem = strict_json(body)
     need(set(problem) == {"error"} and set(problem["error"]) == {"message", "type", "param", "code"}, f"the error is {problem}")
     need(problem["error"]["message"] and not re.search(r"[\x00-\x1f\x7f]", problem["error"]["message"]), f"the error is {problem}")
 
 
+def check_line_error(body):
+    code = re.fullmatch(r"[^\x00-\x1f\x7f]+ \((\w+)\)", body.decode("utf-8"))
+    need(code and code[1] in CODES, f"the error is {body[:300]!r}")
+
+
+# Protocols whose errors have their own form: a part of their paths, the media type, the check.
+PROTOCOLS = (("v1|openai", "application/json", check_openai_error), ("ui", "text/plain; charset=utf-8", check_line_error))
+
+
 def check_problem(status, fields, body, target):
-    if fields.get("content-type") == "application/json" and re.search("v1|openai", unquote(target, "latin-1")):
-        return check_openai_error(strict_json(body))
+    for path, media_type, check_error in PROTOCOLS:
+        if fields.get("content-type") == media_type and re.search(path, unquote(target, "latin-1")):
+            return check_error(body)
     need(fields.get("content-type") == "application/problem+json", f"{status} as {fields.get('content-type')}")
     problem = strict_json(body)
     need(set(problem) >= {"type", "title", "status", "detail", "code", "request_id"}, f"the problem has {sorted(problem)}")
@@ -157,6 +168,8 @@ def check_events(body):
         need(re.match(r"(id: \d+|event: (done|error)|retry: \d+|data: .*|: ?.*|)$", line), f"the line {line[:200]!r}")
         if line.startswith("event: "):
             name = line[7:]
+        if line == "data: [DONE]" and last == "error":
+            continue
         if line.startswith("data: "):
             need(last not in TERMINAL, "something comes behind the end")
             if line == "data: [DONE]":
