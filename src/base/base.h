@@ -91,6 +91,19 @@
 #define AC_MAX_HELD_IMAGES (256 * 1024 * 1024) /* bytes of the images of all runs of a child */
 #define AC_IMAGE_TOKENS 1000                   /* of an image, as an estimate */
 
+/* MCP servers */
+#define AC_MAX_MCP_TOOLS 128                    /* of a server */
+#define AC_MAX_RUN_TOOLS 128                    /* of a run, with those of MCP servers: models refuse more */
+#define AC_MAX_MCP_PAGES 64                     /* of a list of tools */
+#define AC_MAX_MCP_LIST_BYTES (2 * 1024 * 1024) /* of all pages of such a list */
+#define AC_MAX_MCP_STREAM \
+    (8 * 1024 * 1024)                 /* of the answer to one call, with progress and all that the model gets not */
+#define AC_MAX_MCP_DEPTH 64           /* of a message */
+#define AC_MAX_MCP_DESCRIPTION 4096   /* bytes of a tool's description that the model is shown */
+#define AC_MAX_MCP_SCHEMA (32 * 1024) /* bytes of a tool's schema as the model gets it */
+#define AC_MAX_MCP_PROGRESS 1000      /* events of one call's progress */
+#define AC_MAX_MCP_QUESTIONS 4        /* of a server, during one call */
+
 #define AC_ANONYMOUS "anonymous" /* the owner of all requests without authentication; it has no role */
 
 /* ---- err.c: the table of error kinds ---- */
@@ -146,6 +159,8 @@ bool ac_json_put(json_t *object, const char *name, json_t *value);
 json_t *ac_json_text(const char *text);
 /* Compact JSON text on the heap; the caller frees it with free(). Returns NULL if memory ran out. plen may be NULL. */
 char *ac_json_dump(const json_t *value, size_t *plen);
+/* Whether arrays and objects are nested in value more than depth times. */
+bool ac_json_is_deeper(const json_t *value, int depth);
 bool ac_utf8_valid(const char *text, size_t len);
 /* The number of bytes, of the first len, that are whole characters: less than len if the end cuts a character. */
 size_t ac_utf8_whole(const char *text, size_t len);

@@ -246,6 +246,32 @@ int64_t ac_json_whole_part(const json_t *value, int64_t fallback)
                                                                                        : fallback;
 }
 
+bool ac_json_is_deeper(const json_t *value, int depth)
+{
+    size_t i;
+    json_t *item;
+    const char *name;
+    if (!json_is_object(value) && !json_is_array(value)) {
+        return false;
+    }
+    if (depth <= 0) {
+        return true;
+    }
+    json_array_foreach(value, i, item)
+    {
+        if (ac_json_is_deeper(item, depth - 1)) {
+            return true;
+        }
+    }
+    json_object_foreach((json_t *)value, name, item)
+    {
+        if (ac_json_is_deeper(item, depth - 1)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- writing ---- */
 
 bool ac_json_put(json_t *object, const char *name, json_t *value)

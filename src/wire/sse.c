@@ -3,7 +3,11 @@
  * bytes is passed on without a copy. */
 #include "wire.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+#define MAX_ID 1024
+#define MAX_RETRY_DIGITS 9
 
 /* The next line ends in the given bytes. Each kind is searched for once, whatever the lines look like. */
 typedef struct feed_t {
@@ -16,18 +20,23 @@ void ac_sse_reader_init(ac_sse_reader_t *reader)
     memset(reader, 0, sizeof(*reader));
     ac_buf_init(&reader->line, AC_MAX_SSE_LINE);
     ac_buf_init(&reader->data, AC_MAX_SSE_LINE);
+    reader->retry = -1;
 }
 
 void ac_sse_reader_free(ac_sse_reader_t *reader)
 {
     ac_buf_free(&reader->line);
     ac_buf_free(&reader->data);
+    free(reader->id);
+    free(reader->last_id);
+    reader->id = reader->last_id = NULL;
 }
 
 static apr_status_t sse_too_long(ac_sse_reader_t *reader, ac_err_t *err)
 {
     reader->stopped = true;
-    return ac_err_set(err, AC_MODEL_ERROR, "an event of the stream is longer than %d bytes", AC_MAX_SSE_LINE);
+    return ac_err_set(err, AC_MODEL_ERROR, "an event of the stream is longer than %" APR_SIZE_T_FMT " bytes",
+                      reader->line.max);
 }
 
 static const char *sse_find(const char *at, const char *end, char c)
@@ -69,6 +78,11 @@ static void step_over(ac_sse_reader_t *reader, feed_t *feed, const char *stop)
 
 static void sse_dispatch(ac_sse_reader_t *reader, ac_sse_event_fn *fn, void *baton)
 {
+    if (reader->id) {
+        free(reader->last_id);
+        reader->last_id = reader->id;
+        reader->id = NULL;
+    }
     if (reader->has_data && !fn(baton, reader->event, reader->data.data ? reader->data.data : "", reader->data.len)) {
         reader->stopped = true;
     }
@@ -90,6 +104,29 @@ static const char *field(const char *line, size_t len, const char *name, size_t 
     return line + n;
 }
 
+/* An id that is too long for a header, or has a NUL, is ignored, as is a time that is no number. */
+static void sse_take_id(ac_sse_reader_t *reader, const char *line, size_t len)
+{
+    size_t value_len;
+    const char *value = field(line, len, "id", &value_len);
+    if (value && value_len <= MAX_ID && !memchr(value, '\0', value_len)) {
+        free(reader->id);
+        reader->id = memcpy(ac_alloc(value_len + 1), value, value_len);
+    }
+    value = field(line, len, "retry", &value_len);
+    if (!value || !value_len || value_len > MAX_RETRY_DIGITS) {
+        return;
+    }
+    int64_t retry = 0;
+    for (size_t i = 0; i < value_len; i++) {
+        if (value[i] < '0' || value[i] > '9') {
+            return;
+        }
+        retry = retry * 10 + (value[i] - '0');
+    }
+    reader->retry = retry;
+}
+
 static apr_status_t sse_take_line(ac_sse_reader_t *reader, const char *line, size_t len, ac_err_t *err)
 {
     size_t value_len;
@@ -108,6 +145,9 @@ static apr_status_t sse_take_line(ac_sse_reader_t *reader, const char *line, siz
         memcpy(reader->event, value, n);
         reader->event[n] = '\0';
     }
+    if (reader->keeps_ids) {
+        sse_take_id(reader, line, len);
+    }
     return APR_SUCCESS;
 }
 
@@ -122,7 +162,7 @@ static apr_status_t end_line(ac_sse_reader_t *reader, const char *line, size_t l
             len -= 3;
         }
     }
-    if (len > AC_MAX_SSE_LINE) {
+    if (len > reader->line.max) {
         return sse_too_long(reader, err);
     }
     if (!len) {
@@ -146,11 +186,11 @@ static bool closes_event(ac_sse_reader_t *reader, feed_t *feed, const char *stop
 /* Passes on the event at feed->at without a copy if it is complete there. Returns false if it is not. */
 static bool take_whole(ac_sse_reader_t *reader, feed_t *feed, const char *stop, ac_sse_event_fn *fn, void *baton)
 {
-    if (!reader->started || reader->has_data || reader->event[0] || reader->line.len) {
+    if (!reader->started || reader->has_data || reader->event[0] || reader->line.len || reader->id) {
         return false;
     }
     size_t value_len, len = (size_t)(stop - feed->at);
-    const char *value = len > AC_MAX_SSE_LINE ? NULL : field(feed->at, len, "data", &value_len);
+    const char *value = len > reader->line.max ? NULL : field(feed->at, len, "data", &value_len);
     if (!value || !closes_event(reader, feed, stop)) {
         return false;
     }

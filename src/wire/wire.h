@@ -13,7 +13,10 @@ typedef struct ac_sse_reader_t {
     ac_buf_t data; /* data: lines of the event so far */
     char event[32];
     bool has_data, skip_lf, started;
-    bool stopped; /* the callback or an error stopped it: further bytes are dropped */
+    bool stopped;       /* the callback or an error stopped it: further bytes are dropped */
+    bool keeps_ids;     /* of the caller, after init: sets the two members below */
+    char *id, *last_id; /* id: of the unfinished event. last_id: of the last event that ended; NULL: none */
+    int64_t retry;      /* milliseconds, as the server wants it; -1: it has not said so */
 } ac_sse_reader_t;
 
 /* Receives one whole event. event is "" if the event has no name; data has len bytes, lines joined by
@@ -24,7 +27,8 @@ typedef bool ac_sse_event_fn(void *baton, const char *event, const char *data, s
 void ac_sse_reader_init(ac_sse_reader_t *reader);
 void ac_sse_reader_free(ac_sse_reader_t *reader);
 /* Reads bytes in pieces of any size. CR, LF and CRLF end lines; a leading BOM, comments and unknown fields are skipped.
- * errors: model_error for a line or event longer than AC_MAX_SSE_LINE. source: WHATWG HTML, 9.2.6. */
+ * errors: model_error for a line or event longer than line.max, AC_MAX_SSE_LINE unless the caller changes it.
+ * source: WHATWG HTML, 9.2.6. */
 apr_status_t ac_sse_read(ac_sse_reader_t *reader, const char *bytes, size_t len, ac_sse_event_fn *fn, void *baton,
                          ac_err_t *err);
 /* Ends the body. Also reports an event that no empty line has ended: compatible servers omit the last one. */

@@ -179,6 +179,36 @@ static void test_write(void **state)
     expect_written(0, NULL, "a\nb\r\nc\rd\n", "data: a\ndata: b\ndata: c\ndata: d\ndata: \n\n");
 }
 
+/* Of an event that is whole: a connection that breaks inside of an event is resumed before it. */
+static void test_ids_are_kept_on_request(void **state)
+{
+    (void)state;
+    static const char stream[] =
+        "id: 1\nretry: 500\ndata: a\n\nid: x\0y\ndata: b\n\nid: 2\ndata: \n\nid: 3\nretry: 5x\ndata: c";
+    static const struct {
+        size_t len;
+        const char *last_id;
+        int64_t retry;
+    } cases[] = {{5, NULL, -1},  {24, NULL, 500}, {26, "1", 500},
+                 {47, "1", 500}, {62, "2", 500},  {sizeof stream - 1, "2", 500}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        heard_t heard = {.from = NULL};
+        ac_sse_reader_t reader;
+        ac_sse_reader_init(&reader);
+        reader.keeps_ids = true;
+        ac_sse_read(&reader, stream, cases[i].len, on_event, &heard, NULL);
+        assert_string_equal(reader.last_id ? reader.last_id : "none", cases[i].last_id ? cases[i].last_id : "none");
+        assert_int_equal(reader.retry, cases[i].retry);
+        ac_sse_reader_free(&reader);
+    }
+    heard_t heard = {.from = NULL};
+    ac_sse_reader_t reader;
+    ac_sse_reader_init(&reader);
+    ac_sse_read(&reader, stream, sizeof stream - 1, on_event, &heard, NULL);
+    assert_null(reader.last_id);
+    ac_sse_reader_free(&reader);
+}
+
 static void test_write_refused(void **state)
 {
     ac_buf_t buf;
@@ -195,9 +225,11 @@ static void test_write_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_line_ends), cmocka_unit_test(test_fields),     cmocka_unit_test(test_byte_order_mark),
-        cmocka_unit_test(test_open_end),  cmocka_unit_test(test_not_copied), cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_limits),    cmocka_unit_test(test_write),      cmocka_unit_test(test_write_refused),
+        cmocka_unit_test(test_line_ends),       cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_byte_order_mark), cmocka_unit_test(test_open_end),
+        cmocka_unit_test(test_not_copied),      cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_limits),          cmocka_unit_test(test_write),
+        cmocka_unit_test(test_write_refused),   cmocka_unit_test(test_ids_are_kept_on_request),
     };
     return cmocka_run_group_tests_name("sse", tests, NULL, NULL);
 }

@@ -149,32 +149,6 @@ bool ac_tool_support_is_text(const char *type)
 
 /* ---- JSON of services ---- */
 
-static bool is_deeper(const json_t *value, int depth)
-{
-    size_t i;
-    json_t *item;
-    const char *name;
-    if (!json_is_object(value) && !json_is_array(value)) {
-        return false;
-    }
-    if (depth <= 0) {
-        return true;
-    }
-    json_array_foreach(value, i, item)
-    {
-        if (is_deeper(item, depth - 1)) {
-            return true;
-        }
-    }
-    json_object_foreach((json_t *)value, name, item)
-    {
-        if (is_deeper(item, depth - 1)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 bool ac_tool_support_json(json_t **pvalue, const char *text, size_t len)
 {
     if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
@@ -182,7 +156,7 @@ bool ac_tool_support_json(json_t **pvalue, const char *text, size_t len)
         len -= 3;
     }
     *pvalue = json_loadb(text, len, JSON_DECODE_ANY, NULL);
-    if (*pvalue && is_deeper(*pvalue, MAX_DEPTH)) {
+    if (*pvalue && ac_json_is_deeper(*pvalue, MAX_DEPTH)) {
         json_decref(*pvalue);
         *pvalue = NULL;
     }
