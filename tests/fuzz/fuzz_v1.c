@@ -5,6 +5,7 @@
 #include <string.h>
 
 /* clang-format off: the code under test, with what it needs before it */
+#include "front/v1/v1_history.c"
 #include "front/v1/v1_messages.c"
 #include "front/v1/v1_problem.c"
 #include "fuzz_pool.h"
@@ -35,7 +36,7 @@ static void check_conversation(const ac_v1_messages_t *messages)
     const json_t *message;
     size_t i;
     must(messages->content && ac_utf8_valid(messages->content, strlen(messages->content)));
-    json_array_foreach(messages->history, i, message)
+    json_array_foreach(messages->history.list, i, message)
     {
         const char *role = ac_json_peek_string(message, "role", "");
         must(strcmp(role, "user") == 0 || strcmp(role, "assistant") == 0);

@@ -159,7 +159,7 @@ static int start_turn(ac_request_t *rq, chat_t *chat, ac_v1_view_t *view)
         status = enter_thread(rq, turn, &thread, view);
     } else if (turn) {
         turn->stateless = true;
-        turn->history = json_incref(chat->messages.history);
+        turn->history = json_incref(chat->messages.history.list);
     }
     if (!turn || status != APR_SUCCESS) {
         ac_turn_free(turn);

@@ -25,13 +25,31 @@ typedef struct ac_v1_view_t {
 /* {"error": {message, type, param, code}}. New reference. Any thread. */
 json_t *ac_v1_problem_json(const ac_err_t *err, const char *request_id);
 
+/* ---- v1_history.c: the messages of a client's conversation, in the form of a store ---- */
+typedef struct ac_v1_history_t {
+    json_t *list;     /* [{role, content, tool_calls?}], of the roles user and assistant; owned */
+    json_t *calls;    /* those of the last assistant message; owned; NULL: none */
+    json_t *answered; /* their results so far, which belong to the next message; owned; NULL: none */
+} ac_v1_history_t;
+void ac_v1_history_init(ac_v1_history_t *history);
+void ac_v1_history_free(ac_v1_history_t *history); /* all zero is allowed, and is left */
+void ac_v1_history_add_user(ac_v1_history_t *history, const char *text);
+void ac_v1_history_add_answer(ac_v1_history_t *history, const char *text); /* "": none, but calls may follow */
+/* Adds a call of the client's to the last assistant message, or to a new one. arguments: as the model wrote them. */
+void ac_v1_history_add_call(ac_v1_history_t *history, const char *id, const char *tool, const char *arguments);
+/* false: the last assistant message has no call with this id. */
+bool ac_v1_history_add_result(ac_v1_history_t *history, const char *id, const char *text);
+/* The results become a message without a word of the user. */
+void ac_v1_history_end_results(ac_v1_history_t *history);
+/* Gives the results of a message to the turn that brings them. errors: invalid_request. */
+apr_status_t ac_v1_history_take_results(ac_client_tools_t *tools, const json_t *message, const char *pointer,
+                                        ac_err_t *err);
+
 /* ---- v1_messages.c: the member `messages` ---- */
 typedef struct ac_v1_messages_t {
-    json_t *history;     /* the messages before the last one, as a store has them; owned */
-    ac_buf_t system;     /* the text of system and developer messages */
-    const char *content; /* the last message, which is the user's; "": the results of calls alone; in the pool */
-    json_t *calls;       /* those of the last assistant message, without a result yet; owned; NULL: none */
-    json_t *answered;    /* the results since then; owned; NULL: none */
+    ac_v1_history_t history; /* the messages before the last one */
+    ac_buf_t system;         /* the text of system and developer messages */
+    const char *content;     /* the last message, which is the user's; "": the results of calls alone; in the pool */
 } ac_v1_messages_t;
 /* Reads the member of rq->body. tools gets the results of calls that follow the last answer; NULL: calls and results
  * are left out. The caller frees the result, also after an error. errors: invalid_request. */

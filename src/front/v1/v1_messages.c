@@ -75,98 +75,31 @@ static void add_system(ac_v1_messages_t *messages, const char *text)
     ac_buf_str(&messages->system, text);
 }
 
-/* ---- calls that the client carries out ---- */
-
-/* The messages of a store have results in the message that follows the call's. */
-static json_t *take_answered(ac_v1_messages_t *messages)
-{
-    json_t *answered = messages->answered;
-    json_decref(messages->calls);
-    messages->calls = messages->answered = NULL;
-    return answered;
-}
-
-static void history_append(ac_v1_messages_t *messages, const char *role, const char *text, json_t *calls)
-{
-    json_t *message = json_object();
-    ac_json_put(message, "role", json_string(role));
-    ac_json_put(message, "content", ac_json_text(text));
-    if (calls) {
-        ac_json_put(message, "tool_calls", calls);
-    }
-    json_array_append_new(messages->history, message);
-}
-
-/* Arguments that are no JSON stay the text that the model wrote. */
-static json_t *arguments_of(const json_t *function)
-{
-    const char *text = ac_json_peek_string(function, "arguments", "");
-    json_t *arguments = *text ? json_loads(text, JSON_DECODE_ANY, NULL) : json_object();
-    return arguments ? arguments : ac_json_text(text);
-}
-
-/* The calls of an assistant message as a store has them; NULL: it has none. */
-static json_t *calls_of(const json_t *message)
-{
-    const json_t *call;
-    json_t *calls = NULL;
-    size_t i;
-    json_array_foreach(json_object_get(message, "tool_calls"), i, call)
-    {
-        const json_t *function = json_object_get(call, "function");
-        json_t *own = json_object();
-        ac_json_put(own, "id", ac_json_text(ac_json_peek_string(call, "id", "")));
-        ac_json_put(own, "tool", ac_json_text(ac_json_peek_string(function, "name", "")));
-        ac_json_put(own, "arguments", arguments_of(function));
-        ac_json_put(own, "client", json_true());
-        calls = calls ? calls : json_array();
-        json_array_append_new(calls, own);
-    }
-    return calls;
-}
-
-/* An assistant message that follows results without a word of the user in between. */
-static void end_results(ac_v1_messages_t *messages)
-{
-    if (messages->answered) {
-        history_append(messages, "user", "", take_answered(messages));
-    }
-}
-
-static void add_assistant(ac_v1_messages_t *messages, const char *text, json_t *calls)
-{
-    end_results(messages);
-    if (*text || calls) {
-        json_decref(messages->calls);
-        messages->calls = json_incref(calls);
-        history_append(messages, "assistant", text, calls);
-    }
-}
-
 static apr_status_t v1_messages_add_result(ac_v1_messages_t *messages, ac_request_t *rq, const json_t *message,
                                            size_t i)
 {
     const char *id = ac_json_peek_string(message, "tool_call_id", ""), *text;
     apr_status_t status = content_text(&text, rq, json_object_get(message, "content"), i);
-    size_t k;
-    json_t *call;
-    if (status != APR_SUCCESS) {
+    if (status != APR_SUCCESS || ac_v1_history_add_result(&messages->history, id, text)) {
         return status;
-    }
-    json_array_foreach(messages->calls, k, call)
-    {
-        if (strcmp(ac_json_peek_string(call, "id", ""), id) == 0) {
-            json_t *answered = json_copy(call);
-            ac_json_put(answered, "result", ac_json_text(text));
-            ac_json_put(answered, "error", json_null());
-            messages->answered = messages->answered ? messages->answered : json_array();
-            json_array_append_new(messages->answered, answered);
-            return APR_SUCCESS;
-        }
     }
     return ac_err_set_at(&rq->err, AC_INVALID_REQUEST,
                          apr_psprintf(rq->r->pool, "/messages/%" APR_SIZE_T_FMT "/tool_call_id", i),
                          "the assistant message before has no call with this id");
+}
+
+static void v1_messages_add_answer(ac_v1_messages_t *messages, const json_t *message, const char *text, bool pass)
+{
+    const json_t *call;
+    size_t i;
+    ac_v1_history_add_answer(&messages->history, text);
+    json_array_foreach(pass ? json_object_get(message, "tool_calls") : NULL, i, call)
+    {
+        const json_t *function = json_object_get(call, "function");
+        ac_v1_history_add_call(&messages->history, ac_json_peek_string(call, "id", ""),
+                               ac_json_peek_string(function, "name", ""),
+                               ac_json_peek_string(function, "arguments", ""));
+    }
 }
 
 /* ---- the list ---- */
@@ -201,9 +134,9 @@ static apr_status_t v1_messages_add(ac_v1_messages_t *messages, ac_request_t *rq
         return status;
     }
     if (strcmp(role, "user") == 0) {
-        history_append(messages, role, text, take_answered(messages));
+        ac_v1_history_add_user(&messages->history, text);
     } else if (strcmp(role, "assistant") == 0) {
-        add_assistant(messages, text, pass ? calls_of(message) : NULL);
+        v1_messages_add_answer(messages, message, text, pass);
     } else {
         add_system(messages, text);
     }
@@ -215,24 +148,17 @@ static apr_status_t v1_messages_add(ac_v1_messages_t *messages, ac_request_t *rq
 /* Takes the last message, which is the user's, out of the history. */
 static apr_status_t take_last(ac_v1_messages_t *messages, ac_request_t *rq, ac_client_tools_t *tools)
 {
-    apr_status_t status = APR_SUCCESS;
-    size_t n, i;
-    const json_t *last, *call;
-    end_results(messages);
-    n = json_array_size(messages->history);
-    last = json_array_get(messages->history, n - 1);
+    json_t *list = messages->history.list;
+    const json_t *last;
+    ac_v1_history_end_results(&messages->history);
+    size_t n = json_array_size(list);
+    last = json_array_get(list, n - 1);
     if (!n || strcmp(ac_json_peek_string(last, "role", ""), "user") != 0) {
         return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/messages", "the last message must be the user's");
     }
     messages->content = apr_pstrdup(rq->r->pool, ac_json_peek_string(last, "content", ""));
-    json_array_foreach(json_object_get(last, "tool_calls"), i, call)
-    {
-        status = status == APR_SUCCESS
-            ? ac_client_tools_answer(tools, ac_json_peek_string(call, "id", ""), json_object_get(call, "result"), NULL,
-                                     "/messages", &rq->err)
-            : status;
-    }
-    json_array_remove(messages->history, n - 1);
+    apr_status_t status = ac_v1_history_take_results(tools, last, "/messages", &rq->err);
+    json_array_remove(list, n - 1);
     return status;
 }
 
@@ -243,7 +169,7 @@ apr_status_t ac_v1_messages_read(ac_v1_messages_t *messages, ac_request_t *rq, a
     size_t i;
     memset(messages, 0, sizeof(*messages));
     ac_buf_init(&messages->system, AC_MAX_INSTRUCTIONS);
-    messages->history = json_array();
+    ac_v1_history_init(&messages->history);
     if (!json_is_array(list) || !json_array_size(list)) {
         return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/messages", "messages must be an array that is not empty");
     }
@@ -256,8 +182,6 @@ apr_status_t ac_v1_messages_read(ac_v1_messages_t *messages, ac_request_t *rq, a
 
 void ac_v1_messages_free(ac_v1_messages_t *messages)
 {
-    json_decref(messages->history);
-    json_decref(messages->calls);
-    json_decref(messages->answered);
+    ac_v1_history_free(&messages->history);
     ac_buf_free(&messages->system);
 }

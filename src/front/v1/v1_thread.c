@@ -51,7 +51,8 @@ static bool ends_at(const apr_array_header_t *sent, const apr_array_header_t *st
 static void place(ac_v1_thread_t *thread, ac_request_t *rq, const ac_v1_messages_t *messages, const json_t *loaded)
 {
     const json_t *list = json_object_get(loaded, "messages");
-    const apr_array_header_t *sent = words_of(rq->r->pool, messages->history), *stored = words_of(rq->r->pool, list);
+    const apr_array_header_t *sent = words_of(rq->r->pool, messages->history.list),
+                             *stored = words_of(rq->r->pool, list);
     const char *name = thread->name, *retries = apr_table_get(rq->r->headers_in, "X-Stainless-Retry-Count");
     thread->name = NULL;
     for (int n = stored->nelts; n >= 0; n--) {
