@@ -12,7 +12,7 @@
 #include <apr_general.h>
 #include <openssl/evp.h>
 
-#include "back/tools/http/tool_http.h"
+#include "back/tools/tool_support.h"
 
 #define SECRET "s3c/r3t+T k\"e=y"
 

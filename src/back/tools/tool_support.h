@@ -26,4 +26,31 @@ bool ac_tool_support_is_text(const char *type);
  * or nested too deeply. */
 bool ac_tool_support_json(json_t **pvalue, const char *text, size_t len);
 
+/* ---- tool_mask.c: secrets that a service repeats in its response ---- */
+typedef struct ac_tool_mask_t ac_tool_mask_t;
+/* Creates a mask for the secrets of these headers; secrets shorter than 6 bytes are not masked. Allocated in p. Any
+ * thread may use it. */
+const ac_tool_mask_t *ac_tool_mask_create(const apr_array_header_t *headers, apr_pool_t *p);
+/* Overwrites each secret in text with asterisks: in plain form, with characters escaped as in JSON, URLs and HTML, in
+ * base64 and in hexadecimal digits. cut: the text was cut at its end, so the beginning of a secret there is hidden too.
+ * Returns whether it found a secret. */
+bool ac_tool_mask_text(const ac_tool_mask_t *mask, char *text, size_t len, bool cut);
+/* The same for a document's strings, names and numbers. Consumes value; returns it or a replacement. */
+json_t *ac_tool_mask_json(const ac_tool_mask_t *mask, json_t *value);
+
+/* ---- tool_header.c: headers of requests as they are configured ---- */
+typedef struct ac_tool_header_check_t {
+    const char *directive, *url_directive; /* for error messages */
+    const char *url;                       /* that the header is sent to */
+    const json_t *parameters;              /* whose names its value may have in braces; NULL: none */
+    bool insecure;                         /* secrets may be sent over plain http */
+} ac_tool_header_check_t;
+/* Checks a header's name, its template, its secret, and the way that a secret would take. Returns NULL, or an error
+ * message. */
+const char *ac_tool_header_problem(const ac_tool_header_t *header, const ac_tool_header_check_t *check, apr_pool_t *p);
+/* The host of a URL without port and brackets, in p. */
+const char *ac_tool_header_host(const char *url, apr_pool_t *p);
+/* Whether the URL itself says that its host is not public: a private address, or localhost. */
+bool ac_tool_header_is_private(const char *url, apr_pool_t *p);
+
 #endif

@@ -5,8 +5,6 @@
 
 #include "back/tools/tool_support.h"
 
-typedef struct ac_tool_mask_t ac_tool_mask_t;
-
 typedef struct ac_tool_http_t {
     const ac_tool_conf_t *conf;
     const ac_tool_mask_t *mask;          /* of the secrets in its headers */
@@ -19,17 +17,6 @@ typedef struct ac_tool_http_t {
 /* ---- tool_http_config.c ---- */
 /* Fills *tool from its conf. Returns NULL, or an error message that names the directive. */
 const char *ac_tool_http_config_read(ac_tool_http_t *tool, apr_pool_t *p);
-
-/* ---- tool_mask.c: secrets that a service repeats in its response ---- */
-/* Creates a mask for the secrets of these headers; secrets shorter than 6 bytes are not masked. Allocated in p. Any
- * thread may use it. */
-const ac_tool_mask_t *ac_tool_mask_create(const apr_array_header_t *headers, apr_pool_t *p);
-/* Overwrites each secret in text with asterisks: in plain form, with characters escaped as in JSON, URLs and HTML, in
- * base64 and in hexadecimal digits. cut: the text was cut at its end, so the beginning of a secret there is hidden too.
- * Returns whether it found a secret. */
-bool ac_tool_mask_text(const ac_tool_mask_t *mask, char *text, size_t len, bool cut);
-/* The same for a document's strings, names and numbers. Consumes value; returns it or a replacement. */
-json_t *ac_tool_mask_json(const ac_tool_mask_t *mask, json_t *value);
 
 /* ---- tool_http_answer.c ---- */
 /* A response while it is read. */

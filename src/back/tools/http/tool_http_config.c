@@ -3,37 +3,10 @@
 #include "tool_http.h"
 
 #include <apr_strings.h>
-#include <arpa/inet.h>
 #include <string.h>
 #include <strings.h>
 
 /* ---- the URL ---- */
-
-/* The host of a URL without port and brackets; NULL if it has none. */
-static const char *tool_http_config_host_of(const char *url, apr_pool_t *p)
-{
-    const char *start = strstr(url, "://");
-    start = start ? start + 3 : url;
-    bool bracket = *start == '[';
-    start += bracket;
-    return apr_pstrndup(p, start, strcspn(start, bracket ? "]" : ":/?#"));
-}
-
-static bool is_localhost(const char *host)
-{
-    static const char name[] = "localhost";
-    size_t len = strlen(host), name_len = strlen(name);
-    len -= len && host[len - 1] == '.';
-    return len >= name_len && strncasecmp(host + len - name_len, name, name_len) == 0 &&
-        (len == name_len || host[len - name_len - 1] == '.');
-}
-
-static bool is_private(const char *host)
-{
-    unsigned char address[16];
-    bool numeric = inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
-    return numeric ? ac_http_address_private(host) : is_localhost(host);
-}
 
 static const char *tool_http_config_check_url(const ac_tool_conf_t *conf, apr_pool_t *p)
 {
@@ -55,11 +28,11 @@ static const char *tool_http_config_check_url(const ac_tool_conf_t *conf, apr_po
                                "AgentChatToolURL: '%s' is not an http or https URL; give one like "
                                "https://host/path?q={query}",
                                conf->url);
-    } else if (!conf->allow_private && is_private(tool_http_config_host_of(url, p))) {
+    } else if (!conf->allow_private && ac_tool_header_is_private(url, p)) {
         problem = apr_psprintf(p,
                                "AgentChatToolURL: '%s' is a private address; write AgentChatToolAllowPrivate on, "
                                "if the tool may reach such",
-                               tool_http_config_host_of(url, p));
+                               ac_tool_header_host(url, p));
     }
     json_decref(no_arguments);
     ac_buf_free(&sample);
@@ -96,80 +69,14 @@ static const char *set_method(ac_tool_http_t *tool, apr_pool_t *p)
 
 /* ---- headers ---- */
 
-static bool tool_http_config_is_token(const char *text)
-{
-    static const char characters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~";
-    return *text && !text[strspn(text, characters)];
-}
-
-static bool tool_http_config_has_control(const char *text)
-{
-    for (; *text; text++) {
-        if (((unsigned char)*text < 0x20 && *text != '\t') || *text == 0x7f) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool tool_http_config_is_ours(const char *name)
-{
-    static const char *const names[] = {"Host",    "Connection", "Content-Length", "Transfer-Encoding", "TE", "Trailer",
-                                        "Upgrade", "Expect",     "Keep-Alive",     "Accept-Encoding"};
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (strcasecmp(names[i], name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static const char *check_header(const ac_tool_conf_t *conf, const ac_tool_header_t *header, apr_pool_t *p)
-{
-    if (!tool_http_config_is_token(header->name)) {
-        return apr_psprintf(p, "AgentChatToolHeader: '%s' is not the name of a header", header->name);
-    }
-    if (tool_http_config_is_ours(header->name)) {
-        return apr_psprintf(p, "AgentChatToolHeader: %s is written by the module itself", header->name);
-    }
-    const char *problem = ac_template_problem(header->value, AC_TEMPLATE_HEADER, conf->parameters, p);
-    if (problem) {
-        return apr_psprintf(p, "AgentChatToolHeader %s: %s", header->name, problem);
-    }
-    bool wants_secret = strstr(header->value, AC_TEMPLATE_SECRET) != NULL;
-    if (wants_secret && !header->secret.value) {
-        return apr_psprintf(p,
-                            "AgentChatToolHeader %s: its value names a secret, but there is none; give "
-                            "secret=env:NAME or secret=file:PATH",
-                            header->name);
-    }
-    if (wants_secret && tool_http_config_has_control(header->secret.value)) {
-        return apr_psprintf(p, "AgentChatToolHeader %s: its secret holds a control character", header->name);
-    }
-    return NULL;
-}
-
-/* A redirect to another origin does not send the header, so this is the only connection to check. */
-static const char *check_way(const ac_tool_conf_t *conf, const ac_tool_header_t *header, apr_pool_t *p)
-{
-    const char *host = tool_http_config_host_of(conf->url, p);
-    bool open = header->secret.value && strncasecmp(conf->url, "http:", 5) == 0 && !conf->insecure;
-    return !open || ac_http_address_near(host)
-        ? NULL
-        : apr_psprintf(
-              p,
-              "AgentChatToolHeader %s: over plain http its secret could be read on its way to %s; use https, or add "
-              "insecure=on to AgentChatToolURL if the way is safe",
-              header->name, host);
-}
-
 static const char *tool_http_config_set_headers(ac_tool_http_t *tool, apr_pool_t *p)
 {
     const apr_array_header_t *headers = tool->conf->headers;
+    const ac_tool_header_check_t check = {"AgentChatToolHeader", "AgentChatToolURL", tool->conf->url,
+                                          tool->conf->parameters, tool->conf->insecure};
     for (int i = 0; headers && i < headers->nelts; i++) {
         const ac_tool_header_t *header = &APR_ARRAY_IDX(headers, i, ac_tool_header_t);
-        const char *problem = check_header(tool->conf, header, p);
-        problem = problem ? problem : check_way(tool->conf, header, p);
+        const char *problem = ac_tool_header_problem(header, &check, p);
         if (problem) {
             return problem;
         }

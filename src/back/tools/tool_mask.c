@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Hides a tool's secrets in responses of its service: asterisks replace them, in all forms in which a service may
  * repeat them. */
-#include "tool_http.h"
+#include "tool_support.h"
 
 #include <apr_strings.h>
 #include <openssl/evp.h>
