@@ -26,17 +26,16 @@ static void check_token(const char *text, size_t len)
 {
     ac_credential_result_t fetched;
     json_t *document = NULL;
-    ac_err_t err;
     memset(&fetched, 0, sizeof(fetched));
-    ac_err_init(&err);
-    if (ac_identity_token_read(&fetched, &document, text, len, &err) == APR_SUCCESS) {
+    if (ac_identity_token_read(&fetched, &document, text, len, 0) == APR_SUCCESS) {
         must(*fetched.text && !strpbrk(fetched.text, "\r\n") && fetched.expires > 0 && fetched.refresh > 0);
         must(fetched.refresh <= fetched.expires);
     } else {
-        check_err(&err);
+        check_err(&fetched.err);
     }
     json_decref(document);
     for (int status = 400; status < 600; status += 33) {
+        ac_err_t err;
         ac_err_init(&err);
         ac_identity_token_error(&err, status, text, len);
         check_err(&err);

@@ -258,7 +258,7 @@ BAD = [
     ('a key in the configuration', 3,
      '<AgentChatModel gpt>\nAgentChatProvider demo\nAgentChatCredential sk-1234\n</AgentChatModel>\n',
      'AgentChatCredential: a secret must not be in the configuration; give env:NAME, file:PATH, '
-     'keyvault:https://VAULT.vault.azure.net/secrets/NAME or identity'),
+     'keyvault:https://VAULT.vault.azure.net/secrets/NAME, identity or oauth:URL'),
     ('a missing variable', 3,
      '<AgentChatModel gpt>\nAgentChatProvider demo\nAgentChatCredential env:NOPE\n</AgentChatModel>\n',
      "AgentChatCredential: the environment of httpd has no variable 'NOPE'"),

@@ -109,11 +109,9 @@ static void test_token_answers(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         json_t *document = NULL;
-        ac_err_t err;
         ac_credential_result_t fetched = {.text = NULL};
-        ac_err_init(&err);
-        ac_identity_token_read(&fetched, &document, rows[i].body, strlen(rows[i].body), &err);
-        assert_string_equal(err.detail, rows[i].detail);
+        ac_identity_token_read(&fetched, &document, rows[i].body, strlen(rows[i].body), 0);
+        assert_string_equal(fetched.err.detail, rows[i].detail);
         assert_true(*rows[i].detail ? !fetched.text : fetched.expires > fetched.refresh);
         json_decref(document);
     }

@@ -7,8 +7,9 @@
 
 /* A credential is a key with a source ("env:NAME", "file:PATH", "keyvault:https://v.vault.azure.net/secrets/NAME"), or
  * a token that a provider supplies ("identity", "identity:environment", "identity:workload", "identity:managed",
- * "identity:cli"; options client-id=, object-id=, resource-id=, tenant-id=, authority=). One object serves every scope.
- * Each process caches tokens and refreshes them before they expire, with one request at a time. */
+ * "identity:cli"; options client-id=, object-id=, resource-id=, tenant-id=, authority=) or an authorization server
+ * ("oauth:https://id.example.com/token"; options client-id=, client-secret=, scope=, resource=, auth=). One object
+ * serves every scope. Each process caches tokens and refreshes them before they expire, with one request at a time. */
 typedef enum ac_credential_kind_e { AC_CREDENTIAL_KEY, AC_CREDENTIAL_TOKEN } ac_credential_kind_e;
 /* At configuration time. Reads env: and file: (file: again when it changes) and the variables that an identity needs.
  * Further options: scope= (identity), refresh= (file, keyvault), identity= (keyvault: "managed" …). Returns NULL on

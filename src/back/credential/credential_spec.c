@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define FORMS "env:NAME, file:PATH, keyvault:https://VAULT.vault.azure.net/secrets/NAME or identity"
+#define FORMS "env:NAME, file:PATH, keyvault:https://VAULT.vault.azure.net/secrets/NAME, identity or oauth:URL"
 
 /* ---- for all forms ---- */
 
@@ -147,6 +147,10 @@ const char *ac_credential_spec_create(ac_credential_t **pcredential, const char 
     } else if (strncmp(spec, "keyvault:", 9) == 0) {
         credential->source = &ac_keyvault_source;
         problem = ac_keyvault_create(&credential->self, spec + 9, options, p);
+    } else if (strncmp(spec, "oauth:", 6) == 0) {
+        credential->kind = AC_CREDENTIAL_TOKEN;
+        credential->source = &ac_oauth_client_source;
+        problem = ac_oauth_client_create(&credential->self, spec + 6, options, p);
     } else if (strcmp(spec, "identity") == 0 || strncmp(spec, "identity:", 9) == 0) {
         problem = create_identity(credential, options, p);
     } else {

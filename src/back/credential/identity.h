@@ -35,8 +35,11 @@ typedef struct ac_credential_source_vt {
 extern const ac_credential_source_vt ac_credential_chain_source; /* credential_chain.c; an ac_identity_t */
 extern const ac_credential_source_vt ac_keyvault_source;         /* keyvault.c */
 extern const ac_credential_source_vt ac_key_file_source;         /* key_file.c */
+extern const ac_credential_source_vt ac_oauth_client_source;     /* oauth_client.c */
 
 const char *ac_keyvault_create(void **psource, const char *url, const apr_table_t *options, apr_pool_t *p);
+/* url: of the authorization server's token endpoint. */
+const char *ac_oauth_client_create(void **psource, const char *url, const apr_table_t *options, apr_pool_t *p);
 /* Reads the file at once: *ptext is the key. */
 const char *ac_key_file_create(void **psource, const char **ptext, const char *path, const apr_table_t *options,
                                apr_pool_t *p);
@@ -136,8 +139,9 @@ struct ac_token_request_t {
     ac_buf_t body;
     char challenge[512]; /* WWW-Authenticate */
     ac_token_job_t *job;
-    int tries, gone; /* the provider's own counts */
-    int stage;       /* the provider's own stage */
+    int tries, gone;          /* the provider's own counts */
+    int stage;                /* the provider's own stage */
+    apr_interval_time_t life; /* of a token whose answer does not say it; 0: such an answer is an error */
     char scope[AC_IDENTITY_SCOPE_SIZE];
 };
 
@@ -182,6 +186,7 @@ void ac_token_request_work(ac_token_request_t *token_request, void (*fn)(ac_toke
                            bool stoppable);
 /* Appends "&name=value", percent-encoded; without the '&' if buf is empty. */
 void ac_token_request_add_field(ac_buf_t *buf, const char *name, const char *value);
+void ac_token_request_add_encoded(ac_buf_t *buf, const char *text); /* percent-encoded */
 /* "https://vault.azure.net/.default" → "https://vault.azure.net" */
 void ac_token_request_resource(char resource[AC_IDENTITY_SCOPE_SIZE], const char *scope);
 
@@ -192,9 +197,10 @@ void ac_provider_environment_redeem(ac_token_request_t *token_request, const cha
 
 /* ---- identity_token.c: no state ---- */
 /* Reads {"access_token", "expires_in" | "expires_on", "refresh_in"?}; text points into *pdocument, which the caller
- * releases. now: ac_clock; wall: apr_time_now. errors: upstream_error. */
+ * releases. life: of the token if the answer does not say it; 0: that is an error, which fetched->err has:
+ * upstream_error. */
 apr_status_t ac_identity_token_read(ac_credential_result_t *fetched, json_t **pdocument, const char *body, size_t len,
-                                    ac_err_t *err);
+                                    apr_interval_time_t life);
 /* "1700000000", ISO 8601, "11/21/2026 10:00:00 AM +00:00" → seconds since 1970; 0: none of these. */
 int64_t ac_identity_token_time(const char *text);
 /* The time after which a token of this lifetime is fetched again. */

@@ -117,9 +117,10 @@ static bool identity_token_is_token(const char *text)
 }
 
 apr_status_t ac_identity_token_read(ac_credential_result_t *fetched, json_t **pdocument, const char *body, size_t len,
-                                    ac_err_t *err)
+                                    apr_interval_time_t life)
 {
     json_t *document = json_loadb(body, len, 0, NULL);
+    ac_err_t *err = &fetched->err;
     const char *text = ac_json_peek_string(document, "access_token", NULL);
     int64_t in = identity_token_read_number(document, "expires_in"),
             on = identity_token_read_number(document, "expires_on");
@@ -131,6 +132,9 @@ apr_status_t ac_identity_token_read(ac_credential_result_t *fetched, json_t **pd
     if (in <= 0 && on > 0) {
         in = on - (int64_t)apr_time_sec(apr_time_now());
     }
+    if (in <= 0 && on <= 0) {
+        in = apr_time_sec(life);
+    }
     if (in <= 0) {
         return ac_err_set(err, AC_UPSTREAM_ERROR,
                           on > 0 ? "the token has expired already; check this machine's clock"
@@ -138,7 +142,7 @@ apr_status_t ac_identity_token_read(ac_credential_result_t *fetched, json_t **pd
     }
     in = in < LONGEST_LIFE / APR_USEC_PER_SEC ? in : LONGEST_LIFE / APR_USEC_PER_SEC;
     apr_time_t now = ac_clock();
-    apr_interval_time_t life = apr_time_from_sec(in);
+    life = apr_time_from_sec(in);
     fetched->text = text;
     fetched->expires = now + life;
     fetched->refresh = now + ac_identity_token_refresh_after(life, wish > 0 && wish < in ? apr_time_from_sec(wish) : 0);

@@ -108,7 +108,7 @@ void ac_token_request_end_token(ac_token_request_t *token_request, const char *b
     ac_credential_result_fn *done = token_request->done;
     void *baton = token_request->baton;
     memset(&fetched, 0, sizeof(fetched));
-    ac_identity_token_read(&fetched, &document, body, len, &fetched.err);
+    ac_identity_token_read(&fetched, &document, body, len, token_request->life);
     ac_token_request_cancel(token_request);
     done(baton, &fetched);
     json_decref(document);
@@ -219,7 +219,7 @@ void ac_token_request_work(ac_token_request_t *token_request, void (*fn)(ac_toke
 
 /* ---- texts ---- */
 
-static void token_request_add_encoded(ac_buf_t *buf, const char *text)
+void ac_token_request_add_encoded(ac_buf_t *buf, const char *text)
 {
     static const char hex[] = "0123456789ABCDEF";
     for (; *text; text++) {
@@ -235,7 +235,7 @@ void ac_token_request_add_field(ac_buf_t *buf, const char *name, const char *val
     ac_buf_str(buf, buf->len ? "&" : "");
     ac_buf_str(buf, name);
     ac_buf_str(buf, "=");
-    token_request_add_encoded(buf, value);
+    ac_token_request_add_encoded(buf, value);
 }
 
 void ac_token_request_resource(char resource[AC_IDENTITY_SCOPE_SIZE], const char *scope)

@@ -145,10 +145,20 @@ static const char *set_header(apr_array_header_t **plist, const char *args, apr_
     return NULL;
 }
 
-/* The credential checks its own keys. */
-static const char *set_credential(ac_model_conf_t *conf, const char *args, apr_pool_t *p)
+/* "file:PATH", relative to ServerRoot, with the whole path; other text as it is. NULL: it is not a path. */
+static const char *with_path(const char *text, apr_pool_t *p)
 {
-    const char *spec = ap_getword_conf(p, &args);
+    if (strncmp(text, "file:", 5) != 0) {
+        return text;
+    }
+    const char *path = ap_server_root_relative(p, text + 5);
+    return path ? apr_pstrcat(p, "file:", path, NULL) : NULL;
+}
+
+/* The credential checks its own keys. */
+static const char *set_credential(ac_credential_t **pcredential, const char *args, apr_pool_t *p)
+{
+    const char *given = ap_getword_conf(p, &args), *spec = with_path(given, p);
     apr_table_t *options = apr_table_make(p, 4);
     while (*args) {
         const char *word = ap_getword_conf(p, &args), *equals = ap_strchr_c(word, '=');
@@ -156,26 +166,19 @@ static const char *set_credential(ac_model_conf_t *conf, const char *args, apr_p
             /* The word is not repeated: it may be half of a secret. */
             return "the first word must be followed by key=value; put a value with spaces in quotes";
         }
-        const char *name = apr_pstrmemdup(p, word, (apr_size_t)(equals - word));
+        const char *name = apr_pstrmemdup(p, word, (apr_size_t)(equals - word)), *value = with_path(equals + 1, p);
         if (apr_table_get(options, name)) {
             return apr_psprintf(p, "'%s' is given twice", name);
         }
-        apr_table_setn(options, name, equals + 1);
-    }
-    if (strncmp(spec, "file:", 5) == 0) {
-        const char *path = ap_server_root_relative(p, spec + 5);
-        if (!path) {
-            return apr_psprintf(p, "'%s' is not a path", spec + 5);
+        if (!value) {
+            return apr_psprintf(p, "'%s' is not a path", equals + 1 + strlen("file:"));
         }
-        spec = apr_pstrcat(p, "file:", path, NULL);
+        apr_table_setn(options, name, value);
     }
-    const char *problem = ac_credential_spec_create(&conf->auth, spec, options, p);
-    if (problem) {
-        return problem;
+    if (!spec) {
+        return apr_psprintf(p, "'%s' is not a path", given + strlen("file:"));
     }
-    conf->credential.spec = ac_credential_spec(conf->auth);
-    conf->credential.value = ac_credential_first(conf->auth);
-    return NULL;
+    return ac_credential_spec_create(pcredential, spec, options, p);
 }
 
 /* ---- key=value ---- */

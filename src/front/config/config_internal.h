@@ -34,7 +34,7 @@ typedef enum ac_value_type_e {
     AC_VALUE_TEXT,       /* file:PATH or the text itself → const char * */
     AC_VALUE_DOCUMENT,   /* file:PATH or a JSON object itself → json_t * */
     AC_VALUE_SECRET,     /* env:NAME or file:PATH → ac_secret_t */
-    AC_VALUE_CREDENTIAL, /* FORM [key=value …] → credential and auth of an ac_model_conf_t */
+    AC_VALUE_CREDENTIAL, /* FORM [key=value …] → ac_credential_t * */
     AC_VALUE_WORDS,      /* words, added to those given before → apr_array_header_t * */
     AC_VALUE_PAIR,       /* NAME VALUE, added → apr_table_t * */
     AC_VALUE_MEMBER,     /* NAME JSON, added → json_t *, an object */

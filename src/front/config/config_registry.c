@@ -3,6 +3,8 @@
  * Every problem is reported at its line. */
 #include "config_internal.h"
 
+#include "back/credential/credential.h"
+
 #include "ap_provider.h"
 #include "apr_sha1.h"
 
@@ -62,6 +64,10 @@ static void build_model(ac_config_check_t *check, ac_model_def_t *def, apr_hash_
         conf->options = apr_table_make(check->p, 1);
     }
     apr_hash_set(models, conf->id, APR_HASH_KEY_STRING, &def->model);
+    if (conf->auth) {
+        conf->credential.spec = ac_credential_spec(conf->auth);
+        conf->credential.value = ac_credential_first(conf->auth);
+    }
     def->model.id = conf->id;
     def->model.conf = conf;
     def->model.vt = find_provider(check, &def->common, AC_MODEL_PROVIDER, conf->provider);

@@ -28,7 +28,7 @@ static bool names_secret(const char *name)
 static bool is_reference(const char *text)
 {
     return strncmp(text, "env:", 4) == 0 || strncmp(text, "file:", 5) == 0 || strncmp(text, "keyvault:", 9) == 0 ||
-        strncmp(text, "identity", 8) == 0;
+        strncmp(text, "identity", 8) == 0 || strncmp(text, "oauth:", 6) == 0;
 }
 
 /* A URL with user and password masked, and with the values of its query masked that are not arguments. */
@@ -173,6 +173,11 @@ static json_t *headers_json(const apr_array_header_t *headers)
     return out;
 }
 
+static json_t *credential_json(const ac_credential_t *credential)
+{
+    return ac_json_text(credential ? ac_credential_spec(credential) : NULL);
+}
+
 /* The n-th of "auto|1.1|2". */
 static json_t *choice_json(const char *choices, int64_t n, apr_pool_t *p)
 {
@@ -206,7 +211,7 @@ static json_t *value_json(const char *name, const ac_value_t *value, const void 
     case AC_VALUE_DOCUMENT:
     case AC_VALUE_MEMBER: return *(json_t *const *)field ? mask_members(*(json_t *const *)field) : json_null();
     case AC_VALUE_SECRET: return ac_json_text(((const ac_secret_t *)field)->spec);
-    case AC_VALUE_CREDENTIAL: return ac_json_text(((const ac_model_conf_t *)field)->credential.spec);
+    case AC_VALUE_CREDENTIAL: return credential_json(*(const ac_credential_t *const *)field);
     case AC_VALUE_WORDS: return words_json(*(const apr_array_header_t *const *)field);
     case AC_VALUE_PAIR: return pairs_json(*(const apr_table_t *const *)field, p);
     case AC_VALUE_HEADER: return headers_json(*(const apr_array_header_t *const *)field);
