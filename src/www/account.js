@@ -2,6 +2,7 @@
 // The dialog in which users save all of their conversations as a file, and delete all of them. Loaded when it is first opened.
 import { DRAFT } from './composer.js';
 import { $, el, iconButton } from './dom.js';
+import { session } from './storage.js';
 import { addTexts, number, t } from './strings.js';
 
 const TRIES = 5, PAUSE_MS = 1000;
@@ -56,7 +57,7 @@ async function exported(client, progress) {
 
 /** Loads the page again, empty and without drafts. */
 function begin() {
-  for (const name of Object.keys(sessionStorage)) if (name.startsWith(DRAFT)) sessionStorage.removeItem(name);
+  for (const name of session.names()) if (name.startsWith(DRAFT)) session.remove(name);
   history.replaceState(null, '', location.pathname + location.search);
   location.reload();
 }

@@ -4,6 +4,7 @@ import { $, el } from './dom.js';
 import { DRAFT } from './composer.js';
 import { pathIcon, sizeOf } from './file-kinds.js';
 import { notice } from './notices.js';
+import { session } from './storage.js';
 import { addTexts, isEnglish, t } from './strings.js';
 import { wordsOf } from './words.js';
 
@@ -91,7 +92,7 @@ export class Attach {
   /** Shows the files of the draft of a conversation. */
   async open(threadId) {
     if (this.#uploads) this.#uploads.open(threadId);
-    else if (sessionStorage.getItem(KEPT + (threadId ?? ''))) (await this.#load()).open(this.#app.conversation.threadId);
+    else if (session.get(KEPT + (threadId ?? ''))) (await this.#load()).open(this.#app.conversation.threadId);
   }
 
   /** Files of a message that was not sent return to the draft of its conversation. */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The input box: its text is a draft that stays with its conversation until it is sent.
 import { $, composing } from './dom.js';
+import { session } from './storage.js';
 
 export const DRAFT = 'agentchat.draft.';
 export const touch = matchMedia('(pointer: coarse)');
@@ -49,14 +50,14 @@ export class Composer {
   keepDraft(threadId, words) {
     const name = DRAFT + (threadId ?? '');
     try {
-      if (words) sessionStorage.setItem(name, words);
-      else sessionStorage.removeItem(name);
+      if (words) session.set(name, words);
+      else session.remove(name);
     } catch { /* there is no more room; it is still in the box */ }
   }
 
   /** Shows the draft of a conversation. */
   open(threadId) {
-    this.write(sessionStorage.getItem(DRAFT + (threadId ?? '')) ?? '');
+    this.write(session.get(DRAFT + (threadId ?? '')) ?? '');
     this.attach?.open(threadId);
   }
 
@@ -72,7 +73,7 @@ export class Composer {
   /** The same for a conversation that is no longer open. */
   keep(threadId, words, files = []) {
     this.attach?.putBack(threadId, files);
-    const since = sessionStorage.getItem(DRAFT + (threadId ?? '')) ?? '';
+    const since = session.get(DRAFT + (threadId ?? '')) ?? '';
     this.keepDraft(threadId, since.trim() ? `${words}\n\n${since}` : words);
   }
 

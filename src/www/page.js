@@ -7,8 +7,9 @@ import { Conversation } from './conversation.js';
 import { $, el, visible } from './dom.js';
 import { use, wireLate } from './late.js';
 import { notice, showConnection, toast } from './notices.js';
-import { keyOf, settings } from './settings.js';
+import { apiAddress, frame, keyOf, settings, wanted } from './settings.js';
 import { wireShortcuts } from './shortcuts.js';
+import { local } from './storage.js';
 import { t, translate } from './strings.js';
 import { wireTheme } from './theme.js';
 import { ThreadList } from './threads.js';
@@ -23,7 +24,7 @@ class Page {
     this.agents = [];
     this.waiting = null;                // why the page polls the server
     this.client = new AgentChat({
-      url: new URL(settings.api ?? '../api', document.baseURI).href, key: keyOf(), retries: Infinity,
+      url: apiAddress(), key: keyOf(), retries: Infinity,
       redirect: 'manual', onretry: ({ error }) => this.#lost(error),
     });
     this.announcer = new Announcer($('announcer'));
@@ -46,8 +47,10 @@ class Page {
     }
     this.connected();
     $('agent').replaceChildren(...this.agents.map(({ id, name }) => el('option', { value: id, text: visible(name || id) })));
-    $('agent').parentElement.hidden = this.agents.length < 2;
-    $('sign-out').hidden = !keyOf() && !settings.sign_out;
+    const agent = this.agents.find(({ id }) => id === wanted.get('agent'));
+    if (agent) $('agent').value = agent.id;
+    $('agent').parentElement.hidden = this.agents.length < 2 || Boolean(agent);
+    $('sign-out').hidden = Boolean(frame?.key) || (!keyOf() && !settings.sign_out);
     this.threads.more();
     this.#route();
     this.#extend();
@@ -86,7 +89,7 @@ class Page {
     $('skip-list').addEventListener('click', () => this.composer.focus());
     $('skip-back').addEventListener('click', () => { this.#list(true); $('new').focus(); });
     narrow.addEventListener('change', () => this.#drawer(false));
-    document.body.classList.toggle('folded', Boolean(localStorage.getItem(FOLDED)));
+    document.body.classList.toggle('folded', Boolean(local.get(FOLDED)));
     this.#drawer(false);
     wireTheme();
     wireLate();
@@ -101,7 +104,9 @@ class Page {
     if (event.shiftKey) this.composer.focus();
     else if (document.body.classList.contains('drawer')) this.#drawer(false);
     // In the list and in a field with choices Esc has a meaning of its own.
-    else if (this.conversation.busy && !event.target.closest('#sidebar, select')) this.conversation.stop();
+    else if (event.target.closest('#sidebar, select')) return;
+    else if (this.conversation.busy) this.conversation.stop();
+    else frame?.tell('close');
   }
 
   // ---- which conversation ----
@@ -255,8 +260,8 @@ class Page {
     if (show === this.#listed) return;
     if (narrow.matches) { this.#drawer(show); return; }
     document.body.classList.toggle('folded', !show);
-    if (show) localStorage.removeItem(FOLDED);
-    else localStorage.setItem(FOLDED, '1');
+    if (show) local.remove(FOLDED);
+    else local.set(FOLDED, '1');
     $('menu').setAttribute('aria-expanded', String(show));
     $(show ? 'close-menu' : 'menu').focus();
   }

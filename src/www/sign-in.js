@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The dialog for signing in, and signing out. Loaded when one of them is wanted.
 import { $, el } from './dom.js';
-import { KEY, keyOf, settings } from './settings.js';
+import { KEY, frame, keyOf, settings } from './settings.js';
+import { session } from './storage.js';
 import { t } from './strings.js';
 
 /** An address of config.json; `{here}` in it is where to come back to. */
@@ -12,7 +13,7 @@ function make() {
   const form = el('form', { id: 'sign-in-form', onsubmit: event => {
     event.preventDefault();
     if (!key.value.trim()) return;
-    sessionStorage.setItem(KEY, key.value.trim());
+    session.set(KEY, key.value.trim());
     location.reload();
   } },
   el('p', { id: 'sign-in-word', role: 'alert', hidden: true }), el('label', { htmlFor: 'key', text: t('signIn.key') }), key,
@@ -32,10 +33,11 @@ function make() {
 export function askToSignIn({ code, scheme }) {
   const dialog = $('sign-in') ?? make();
   if (dialog.open) return;
+  frame?.tell('sign-in');
   const { sign_in: address } = settings, byKey = !address && code === 'unauthenticated' && scheme === 'bearer';
   $('sign-in-word').textContent = byKey && keyOf() ? t('signIn.refused') : '';
   $('sign-in-word').hidden = !$('sign-in-word').textContent;
-  sessionStorage.removeItem(KEY);
+  session.remove(KEY);
   $('sign-in-form').hidden = !byKey;
   $('sign-in-else').hidden = byKey;
   $('sign-in-link').hidden = !address;
@@ -47,7 +49,7 @@ export function askToSignIn({ code, scheme }) {
 /** Loads the page again, so that no data of this user is left on it. @param {string} drafts the beginning of their names */
 export function signOut(drafts) {
   const address = keyOf() ? null : settings.sign_out;
-  for (const name of Object.keys(sessionStorage)) if (name === KEY || name.startsWith(drafts)) sessionStorage.removeItem(name);
+  for (const name of session.names()) if (name === KEY || name.startsWith(drafts)) session.remove(name);
   history.replaceState(null, '', location.pathname + location.search);
   if (address) location.assign(addressOf(address));
   else location.reload();

@@ -4,6 +4,7 @@ import { $, el, iconButton, sentence } from './dom.js';
 import { draw, isImage, kindOf, nameOf, pathIcon, previewOf, previewOfFile, sizeOf } from './file-kinds.js';
 import { notice } from './notices.js';
 import { askToSignIn } from './sign-in.js';
+import { session } from './storage.js';
 import { isEnglish, locale, t } from './strings.js';
 import { wordsOf } from './words.js';
 
@@ -177,7 +178,7 @@ export class Uploads {
 
   // ---- a draft outlives a reload, as far as its files are on the server ----
   #load(key) {
-    const found = JSON.parse(sessionStorage.getItem(this.#kept + key) ?? '[]');
+    const found = JSON.parse(session.get(this.#kept + key) ?? '[]');
     return found.map(({ isOurs, ...stored }) => {
       const one = this.#upload({ stored });
       one.isOurs = isOurs;
@@ -190,8 +191,8 @@ export class Uploads {
     for (const [key, files] of this.#drafts) {
       const done = files.filter(one => one.state === 'done').map(({ stored, isOurs }) => ({ ...stored, isOurs }));
       try {
-        if (done.length) sessionStorage.setItem(this.#kept + key, JSON.stringify(done));
-        else sessionStorage.removeItem(this.#kept + key);
+        if (done.length) session.set(this.#kept + key, JSON.stringify(done));
+        else session.remove(this.#kept + key);
       } catch { /* there is no more room; they are still on the page */ }
     }
   }

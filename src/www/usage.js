@@ -4,7 +4,7 @@ import { AgentChat } from './agentchat.js';
 import { barChart } from './chart.js';
 import { $, el, visible } from './dom.js';
 import { use } from './late.js';
-import { keyOf, settings } from './settings.js';
+import { apiAddress, keyOf, settings } from './settings.js';
 import { locale, number as count, t, translate } from './strings.js';
 import { wireTheme } from './theme.js';
 import { detailOf, wordsOf } from './words.js';
@@ -48,7 +48,7 @@ class UsagePage {
     this.charts = [];
     this.width = 0;
     this.client = new AgentChat({
-      url: new URL(settings.api ?? '../api', document.baseURI).href, key: keyOf(), redirect: 'manual',
+      url: apiAddress(), key: keyOf(), redirect: 'manual',
     });
     document.title = settings.title ? t('usage.title', { title: settings.title }) : t('usage');
     this.#wire();

@@ -4,8 +4,9 @@ import re
 
 TEXT = r"(?:'(?:[^'\\]|\\.)*'|\{[^{}]*(?:\{\w+\}[^{}]*)*\})"
 LIBRARIES = {"markdown-it.js", "entities.js", "highlight.js", "temml.js"}
-# The client is a library of its own, whose texts are for operators; a DOMException is never shown.
-OPERATORS = {"agentchat.js"}
+# The client is a library of its own, whose texts are for operators; a DOMException is never shown. The widget is a file of its own on
+# other sites, and has its three texts itself.
+OPERATORS = {"agentchat.js", "widget.js"}
 WORDS = re.compile(r"(?<!DOMException\()(?<=[\s([{,?:])(['`])((?:[A-Za-z“]|\$\{)[^'`\n]* [a-z]{2}[^'`\n]*)\1")
 CODE = re.compile(r"[;=]|^[a-z. -]*[.#>[]|^(?:[a-z-]+ )?(?:min|max)-|application/|\(|^noopener|^bar ")
 
