@@ -332,6 +332,11 @@ json_t *ac_record_parts_list(const ac_record_parts_t *parts,
 void ac_record_parts_read(ac_record_parts_t *parts,
                           json_t *list); /* continues after this list; consumes it, may be NULL */
 void ac_record_parts_free(ac_record_parts_t *parts);
+/* The texts and calls of a stored answer in their order: a list of {type: "text", text} and {type: "tool_call", id}. An
+ * answer without a list of it, or with one that does not match, has the calls first. New reference. */
+json_t *ac_record_parts_of(const json_t *message);
+/* The call with this id of a stored message; NULL: none, as for a NULL message. */
+const json_t *ac_record_call(const json_t *message, const char *id);
 /* Changes a stored message into its form of the API: moves `parts` out of its metadata and replaces byte counts by
  * text. A list that does not match the message is dropped. */
 void ac_record_show_parts(json_t *message);

@@ -318,6 +318,39 @@ static json_t *parts_shown(const json_t *list, const json_t *message)
     return shown;
 }
 
+json_t *ac_record_parts_of(const json_t *message)
+{
+    const json_t *list = json_object_get(json_object_get(message, "metadata"), "parts"), *call;
+    const char *text = ac_json_peek_string(message, "content", "");
+    json_t *parts = json_is_array(list) ? parts_shown(list, message) : NULL;
+    size_t i;
+    if (parts) {
+        return parts;
+    }
+    parts = json_array();
+    json_array_foreach(json_object_get(message, "tool_calls"), i, call)
+    {
+        json_array_append_new(parts, json_pack("{s:s, s:O*}", "type", "tool_call", "id", json_object_get(call, "id")));
+    }
+    if (*text) {
+        json_array_append_new(parts, json_pack("{s:s, s:s}", "type", "text", "text", text));
+    }
+    return parts;
+}
+
+const json_t *ac_record_call(const json_t *message, const char *id)
+{
+    const json_t *call;
+    size_t i;
+    json_array_foreach(json_object_get(message, "tool_calls"), i, call)
+    {
+        if (strcmp(ac_json_peek_string(call, "id", ""), id) == 0) {
+            return call;
+        }
+    }
+    return NULL;
+}
+
 void ac_record_show_feedback(json_t *message)
 {
     json_t *feedback = json_object_get(message, "feedback");

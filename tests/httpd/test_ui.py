@@ -7,7 +7,8 @@ import subprocess
 import pytest
 
 import peers
-from model_server import DONE, Cut, Gate, answer, calls, finish, head, token
+from model_server import DONE, Cut, Gate, answer, calls, finish, head, token, tool_call
+from runs import wait_until
 from server import TOP
 
 ON = "<Location /api>\nAgentChatUI on\n</Location>\n"
@@ -170,6 +171,7 @@ def test_a_cancelled_run(site, model, client):
     model.play(script)
     process = start(client, site, [["send", "hi"]])
     gate.wait_reached()
+    wait_until(lambda: site.client.get("/threads").json["data"], "the turn is not stored")
     thread, = site.client.get("/threads").json["data"]
     run_id = site.client.get(f"/threads/{thread['id']}/runs").json["data"][0]["id"]
     assert site.client.post(f"/runs/{run_id}/cancel").status == 202
@@ -224,6 +226,26 @@ def test_tools_of_the_page(site, model, client):
     loaded = site.client.get("/ui/chat/chat-1").json
     assert [m["role"] for m in loaded] == ["user", "assistant"] and loaded[1]["id"] == result["messages"][-1]["id"]
     assert [p["type"] for p in loaded[1]["parts"]] == ["step-start", "text", "tool-look", "step-start", "text"]
+
+
+def test_a_call_of_the_page_in_a_cancelled_run(site, model):
+    """A page that loads the chat shows it as failed, and does not carry it out."""
+    gate = Gate()
+    tools = [{"name": "look", "inputSchema": {"type": "object"}}]
+
+    def script(_request):
+        yield head()
+        yield tool_call(0, "call_1", "look", '{"what":')
+        yield gate
+    model.play(script)
+    stream = site.client.stream("/ui/chat", {"id": "c", "messages": [asked("hi")], "tools": tools})
+    gate.wait_reached()
+    run_id = stream.next().json["messageMetadata"]["run_id"]
+    assert site.client.post(f"/runs/{run_id}/cancel").status == 202
+    stream.rest()
+    gate.open()
+    part, = [p for p in site.client.get("/ui/chat/c").json[-1]["parts"] if p["type"] == "tool-look"]
+    assert part["state"] == "output-error" and "the run ended" in part["errorText"]
 
 
 def test_the_bytes(site, model):

@@ -278,6 +278,31 @@ static void test_parts_that_do_not_fit(void **state)
     check_json(message, "{\"content\":null,\"metadata\":null}");
 }
 
+static void test_parts_of_any_answer(void **state)
+{
+    (void)state;
+    json_t *message = message_of("Let me.", "a", "b");
+    check_json(ac_record_parts_of(message),
+               "[{\"type\":\"text\",\"text\":\"Let me\"},{\"type\":\"tool_call\",\"id\":\"a\"},"
+               "{\"type\":\"tool_call\",\"id\":\"b\"},{\"type\":\"text\",\"text\":\".\"}]");
+    assert_string_equal(ac_json_peek_string(ac_record_call(message, "b"), "id", ""), "b");
+    assert_null(ac_record_call(message, "c"));
+    assert_null(ac_record_call(NULL, "a"));
+    json_object_del(json_object_get(message, "metadata"), "parts");
+    check_json(ac_record_parts_of(message),
+               "[{\"type\":\"tool_call\",\"id\":\"a\"},{\"type\":\"tool_call\",\"id\":\"b\"},"
+               "{\"type\":\"text\",\"text\":\"Let me.\"}]");
+    json_object_set_new(json_object_get(message, "metadata"), "parts", json_loads("[6,\"a\"]", 0, NULL));
+    assert_int_equal(json_array_size(json_object_get(message, "tool_calls")), 2);
+    json_t *parts = ac_record_parts_of(message);
+    assert_int_equal(json_array_size(parts), 3);
+    json_decref(parts);
+    json_decref(message);
+    message = json_pack("{s:n, s:n}", "content", "metadata");
+    check_json(ac_record_parts_of(message), "[]");
+    json_decref(message);
+}
+
 static void test_parts_continue(void **state)
 {
     (void)state;
@@ -295,6 +320,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_parts_that_do_not_fit),
+        cmocka_unit_test(test_parts_of_any_answer),
         cmocka_unit_test(test_parts_continue),
         cmocka_unit_test(test_usage),
         cmocka_unit_test(test_cost),

@@ -107,8 +107,22 @@ bool ac_precondition_none_match(const ac_request_t *rq, const char *etag);
  * then; else an id that is always the same for this owner and name, whichever protocol the client speaks. turn gets
  * thread_id and creates. pointer: of the name, for errors. errors: invalid_request: not 1 to AC_MAX_KEY bytes. */
 apr_status_t ac_request_thread_of(ac_request_t *rq, ac_turn_t *turn, const char *name, const char *pointer);
-/* The same id alone. */
-apr_status_t ac_request_thread_id(ac_request_t *rq, char id[AC_ID_SIZE], const char *name, const char *pointer);
+/* The newest messages of that conversation's current path: *ploaded is as TURN_LOAD gives it, and is freed with the
+ * request; NULL: the name has no thread yet. errors: as above, not_found (no thread with this id), the store's. */
+apr_status_t ac_request_thread_load(ac_request_t *rq, const json_t **ploaded, const char *name, const char *pointer);
+/* The member of a message's metadata with the id that its client has made. */
+#define AC_REQUEST_MESSAGE_ID "client_message_id"
+/* The loaded message with this id, which its client has made or the server; NULL: none, also for "". */
+const json_t *ac_request_thread_message(const json_t *loaded, const char *id);
+const json_t *ac_request_thread_last(const json_t *loaded); /* the end of the path; NULL: it is empty */
+/* Where a request belongs in its thread; the texts live as long as the request. */
+typedef struct ac_request_place_t {
+    const char *parent; /* of the message; "": none; NULL: the current leaf */
+    const char *again;  /* the message that is answered once more; NULL: none */
+    const char *run_id; /* the run that is followed instead of a new one; NULL: none */
+} ac_request_place_t;
+/* The turn gets parent and regenerate. */
+void ac_request_thread_enter(ac_turn_t *turn, const ac_request_place_t *place);
 
 /* ---- request_agents.c ---- */
 /* The agents, the same set to the request's end. With surely, agents made through the API are there even in a child

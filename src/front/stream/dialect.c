@@ -97,8 +97,7 @@ void ac_dialect_keep_facts(ac_render_t *render, const ac_event_t *event)
     }
 }
 
-/* An event is appended whole or not at all. */
-static apr_status_t dialect_finish(ac_buf_t *out, size_t before)
+apr_status_t ac_dialect_finish(ac_buf_t *out, size_t before)
 {
     if (!out->failed) {
         return APR_SUCCESS;
@@ -110,14 +109,26 @@ static apr_status_t dialect_finish(ac_buf_t *out, size_t before)
     return APR_ENOSPC;
 }
 
-static void dialect_add_json(ac_buf_t *out, const json_t *value)
+void ac_dialect_add_json(ac_buf_t *out, const json_t *value)
 {
     size_t len = 0;
-    char *text = ac_json_dump(value, &len);
+    char *text = ac_json_dump(value ? value : json_null(), &len);
     if (!text || ac_buf_add(out, text, len) != APR_SUCCESS) {
         out->failed = true;
     }
     free(text);
+}
+
+void ac_dialect_add_text(ac_buf_t *out, const char *name, const char *text)
+{
+    ac_buf_printf(out, ",\"%s\":", name);
+    ac_buf_json(out, text, strlen(text));
+}
+
+void ac_dialect_add_member(ac_buf_t *out, const char *name, const json_t *value)
+{
+    ac_buf_printf(out, ",\"%s\":", name);
+    ac_dialect_add_json(out, value);
 }
 
 /* Appends the members of an object without its braces. */
@@ -136,13 +147,8 @@ static void add_members(ac_buf_t *out, const json_t *object)
 
 static void add_member_string(ac_buf_t *out, const json_t *object, const char *name, const char *before)
 {
-    const json_t *value = json_object_get(object, name);
     ac_buf_str(out, before);
-    if (value) {
-        dialect_add_json(out, value);
-    } else {
-        LITERAL(out, "null");
-    }
+    ac_dialect_add_json(out, json_object_get(object, name));
 }
 
 /* {"code":…,"message":… */
@@ -181,7 +187,7 @@ apr_status_t ac_dialect_comment_heartbeat(ac_render_t *render, ac_buf_t *out)
     size_t before = out->len;
     (void)render;
     LITERAL(out, ": heartbeat\n"); /* a blank line would be an event without data to some clients */
-    return dialect_finish(out, before);
+    return ac_dialect_finish(out, before);
 }
 
 /* ---- native: all events with all members ---- */
@@ -193,7 +199,7 @@ static apr_status_t native_event(ac_render_t *render, const ac_event_t *event, a
     if (event->type == AC_EVENT_TOKEN) {
         TOKEN(render, event, "data: {\"type\":\"token\",\"content\":", out);
         ac_buf_add(out, stamp->text, stamp->len);
-        return dialect_finish(out, before);
+        return ac_dialect_finish(out, before);
     }
     ac_dialect_keep_facts(render, event);
     add_id(render, event->seq, out);
@@ -202,7 +208,7 @@ static apr_status_t native_event(ac_render_t *render, const ac_event_t *event, a
     LITERAL(out, "\"");
     add_members(out, event->data);
     ac_buf_add(out, stamp->text, stamp->len);
-    return dialect_finish(out, before);
+    return ac_dialect_finish(out, before);
 }
 
 static apr_status_t native_heartbeat(ac_render_t *render, ac_buf_t *out)
@@ -212,7 +218,7 @@ static apr_status_t native_heartbeat(ac_render_t *render, ac_buf_t *out)
     (void)render;
     LITERAL(out, "data: {\"type\":\"heartbeat\"");
     ac_buf_add(out, stamp->text, stamp->len);
-    return dialect_finish(out, before);
+    return ac_dialect_finish(out, before);
 }
 
 /* ---- chunk: /chat ---- */
@@ -252,7 +258,7 @@ static apr_status_t chunk_event(ac_render_t *render, const ac_event_t *event, ac
         break;
     default: break; /* this dialect has no events of tools */
     }
-    return dialect_finish(out, before);
+    return ac_dialect_finish(out, before);
 }
 
 /* ---- text: /agent/stream ---- */
@@ -274,7 +280,7 @@ static apr_status_t text_event(ac_render_t *render, const ac_event_t *event, ac_
     case AC_EVENT_DONE: LITERAL(out, "event: done\ndata: {}\n\n"); break;
     default: break;
     }
-    return dialect_finish(out, before);
+    return ac_dialect_finish(out, before);
 }
 
 /* ---- documents: one JSON text at the end; stream.c makes a problem response of an error ---- */
@@ -306,12 +312,12 @@ static apr_status_t message_event(ac_render_t *render, const ac_event_t *event, 
     if (event->type == AC_EVENT_DONE && event->message) {
         json_t *shown = json_copy(event->message); /* other followers have the same event */
         ac_record_show_parts(shown);
-        dialect_add_json(out, shown);
+        ac_dialect_add_json(out, shown);
         json_decref(shown);
     } else if (event->type == AC_EVENT_DONE) {
         message_unstored(render, event, out);
     }
-    return dialect_finish(out, before);
+    return ac_dialect_finish(out, before);
 }
 
 static apr_status_t chat_event(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
@@ -330,7 +336,7 @@ static apr_status_t chat_event(ac_render_t *render, const ac_event_t *event, ac_
     LITERAL(out, ",\"timestamp\":");
     ac_buf_json(out, at, strlen(at));
     LITERAL(out, "}");
-    return dialect_finish(out, before);
+    return ac_dialect_finish(out, before);
 }
 
 /* ---- the table ---- */

@@ -46,6 +46,14 @@ apr_status_t ac_dialect_no_heartbeat(ac_render_t *render, ac_buf_t *out);
 apr_status_t ac_dialect_comment_heartbeat(ac_render_t *render, ac_buf_t *out);
 /* Keeps what all dialects need of an event; each `event` calls it first. */
 void ac_dialect_keep_facts(ac_render_t *render, const ac_event_t *event);
+/* Appends a JSON value; NULL: null. */
+void ac_dialect_add_json(ac_buf_t *out, const json_t *value);
+/* Appends a further member of an object: ,"name":value */
+void ac_dialect_add_text(ac_buf_t *out, const char *name, const char *text);
+void ac_dialect_add_member(ac_buf_t *out, const char *name, const json_t *value);
+/* The end of `event` and others: an event is appended whole or not at all. before: out->len at the beginning. errors:
+ * APR_ENOSPC. */
+apr_status_t ac_dialect_finish(ac_buf_t *out, size_t before);
 
 /* ---- delivery.c: a stream to its client ---- */
 typedef struct ac_event_source_t { /* where a stream's events come from */

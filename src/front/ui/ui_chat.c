@@ -9,8 +9,7 @@
 
 typedef struct chat_t {
     ac_ui_request_t request;
-    ac_ui_place_t place;
-    char thread_id[AC_ID_SIZE];
+    ac_request_place_t place;
     const json_t *loaded; /* the thread; NULL: there is none yet */
     ac_ui_view_t *view;
 } chat_t;
@@ -20,34 +19,6 @@ static apr_status_t ui_chat_free(void *baton)
     chat_t *chat = baton;
     ac_client_tools_free(&chat->request.tools);
     return APR_SUCCESS;
-}
-
-/* The newest messages of the current path. A name that no thread has yet is no error. */
-static apr_status_t load_thread(chat_t *chat, ac_request_t *rq, const char *name)
-{
-    ac_store_op_t *op, *result = NULL;
-    apr_status_t status = ac_request_thread_id(rq, chat->thread_id, name, "/id");
-    if (status != APR_SUCCESS) {
-        return status;
-    }
-    rq->doing = "reading the thread";
-    op = ac_store_op_create(AC_STORE_TURN_LOAD, rq->owner, chat->thread_id);
-    if (op) {
-        op->page.limit = AC_MAX_PAGE;
-    }
-    status = ac_request_store(rq, op, &result);
-    if (status != APR_SUCCESS && rq->err.kind == AC_NOT_FOUND && strcmp(chat->thread_id, name) != 0) {
-        ac_err_init(&rq->err);
-        return APR_SUCCESS;
-    }
-    chat->loaded = result ? result->out : NULL;
-    return status;
-}
-
-static const json_t *ui_chat_last_of(const json_t *loaded)
-{
-    const json_t *list = json_object_get(loaded, "messages");
-    return json_array_get(list, json_array_size(list) - 1);
 }
 
 static int ui_chat_follow(ac_request_t *rq, chat_t *chat, const char *run_id)
@@ -61,7 +32,6 @@ static int ui_chat_follow(ac_request_t *rq, chat_t *chat, const char *run_id)
 static int ui_chat_start_turn(ac_request_t *rq, chat_t *chat)
 {
     ac_ui_request_t *request = &chat->request;
-    const ac_ui_place_t *place = &chat->place;
     const ac_agents_t *agents;
     ac_turn_t *turn = NULL;
     bool asks = request->is_user && !request->regenerates;
@@ -73,13 +43,11 @@ static int ui_chat_start_turn(ac_request_t *rq, chat_t *chat)
         return ac_reply_problem(rq, NULL);
     }
     turn->fallback_agent = ac_request_agents_default(rq);
-    turn->has_parent = place->parent != NULL;
-    apr_cpystrn(turn->parent_id, place->parent ? place->parent : "", sizeof(turn->parent_id));
-    apr_cpystrn(turn->regenerate, place->again ? place->again : "", sizeof(turn->regenerate));
+    ac_request_thread_enter(turn, &chat->place);
     turn->client = request->tools;
     memset(&request->tools, 0, sizeof(request->tools));
     if (asks && *request->id) {
-        turn->metadata = json_pack("{s:s}", AC_UI_ID, request->id);
+        turn->metadata = json_pack("{s:s}", AC_REQUEST_MESSAGE_ID, request->id);
     }
     return ac_chat_request_deliver(rq, turn, true);
 }
@@ -139,7 +107,7 @@ static apr_status_t decide(ac_request_t *rq, const chat_t *chat, const char *run
 /* The results of those calls that the stored message leaves to the client; what the parts say of others is not used. */
 static apr_status_t read_results(ac_request_t *rq, chat_t *chat)
 {
-    json_t *calls = ac_client_tools_calls(ui_chat_last_of(chat->loaded)), *call;
+    json_t *calls = ac_client_tools_calls(ac_request_thread_last(chat->loaded)), *call;
     apr_status_t status = APR_SUCCESS;
     size_t i, k;
     json_array_foreach(calls, i, call)
@@ -169,7 +137,7 @@ static apr_status_t read_results(ac_request_t *rq, chat_t *chat)
 static int continue_message(ac_request_t *rq, chat_t *chat)
 {
     const char *active = ac_json_peek_string(chat->loaded, "active_run", NULL), *call = NULL;
-    const char *run_id = active ? active : ac_json_peek_string(ui_chat_last_of(chat->loaded), "run_id", NULL);
+    const char *run_id = active ? active : ac_json_peek_string(ac_request_thread_last(chat->loaded), "run_id", NULL);
     apr_status_t status = decide(rq, chat, active, &call);
     if (status == APR_SUCCESS && call && run_id) {
         apr_cpystrn(chat->view->decided, call, sizeof(chat->view->decided));
@@ -208,7 +176,7 @@ int ac_ui_chat_send(ac_request_t *rq)
         status = ac_ui_request_read(&chat->request, rq);
     }
     if (status == APR_SUCCESS) {
-        status = load_thread(chat, rq, chat->request.chat);
+        status = ac_request_thread_load(rq, &chat->loaded, chat->request.chat, "/id");
     }
     if (status == APR_SUCCESS) {
         status = ac_ui_place_find(&chat->place, rq, &chat->request, chat->loaded);
@@ -226,7 +194,7 @@ int ac_ui_chat_send(ac_request_t *rq)
 int ac_ui_chat_resume(ac_request_t *rq)
 {
     chat_t *chat = make_chat(rq);
-    if (load_thread(chat, rq, rq->args[0]) != APR_SUCCESS) {
+    if (ac_request_thread_load(rq, &chat->loaded, rq->args[0], "/id") != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
     const char *run_id = ac_json_peek_string(chat->loaded, "active_run", NULL);

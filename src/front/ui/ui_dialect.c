@@ -42,23 +42,6 @@ static void part_end(ac_buf_t *out)
     LITERAL(out, "}\n\n");
 }
 
-static void part_add_text(ac_buf_t *out, const char *name, const char *text)
-{
-    ac_buf_printf(out, ",\"%s\":", name);
-    ac_buf_json(out, text, strlen(text));
-}
-
-static void part_add_json(ac_buf_t *out, const char *name, const json_t *value)
-{
-    size_t len = 0;
-    char *text = ac_json_dump(value ? value : json_null(), &len);
-    ac_buf_printf(out, ",\"%s\":", name);
-    if (!text || ac_buf_add(out, text, len) != APR_SUCCESS) {
-        out->failed = true;
-    }
-    free(text);
-}
-
 static void part_alone(ac_buf_t *out, const char *type)
 {
     part_begin(out, type);
@@ -77,12 +60,12 @@ static void begin_stream(ac_render_t *render, const ac_event_t *event, ac_buf_t 
     render->place.flags |= IN_STREAM;
     ac_record_answer_id(id, render->run_id);
     part_begin(out, "start");
-    part_add_text(out, "messageId", id);
+    ac_dialect_add_text(out, "messageId", id);
     LITERAL(out, ",\"messageMetadata\":{\"run_id\":");
     ac_buf_json(out, render->run_id, strlen(render->run_id));
-    part_add_text(out, "thread_id", render->thread_id);
+    ac_dialect_add_text(out, "thread_id", render->thread_id);
     if (agent) {
-        part_add_text(out, "agent_id", agent);
+        ac_dialect_add_text(out, "agent_id", agent);
     }
     LITERAL(out, "}");
     part_end(out);
@@ -152,14 +135,14 @@ static void add_kind(const ac_event_t *event, ac_buf_t *out)
 static void ui_dialect_call_begin(ac_buf_t *out, const char *type, const ac_event_t *event)
 {
     part_begin(out, type);
-    part_add_text(out, "toolCallId", ac_json_peek_string(event->data, "call_id", ""));
+    ac_dialect_add_text(out, "toolCallId", ac_json_peek_string(event->data, "call_id", ""));
 }
 
 static void add_input(const ac_event_t *event, bool provider, ac_buf_t *out)
 {
     ui_dialect_call_begin(out, "tool-input-available", event);
-    part_add_text(out, "toolName", ac_json_peek_string(event->data, "tool", ""));
-    part_add_json(out, "input", json_object_get(event->data, "arguments"));
+    ac_dialect_add_text(out, "toolName", ac_json_peek_string(event->data, "tool", ""));
+    ac_dialect_add_member(out, "input", json_object_get(event->data, "arguments"));
     add_kind(event, out);
     if (provider) {
         LITERAL(out, ",\"providerExecuted\":true");
@@ -172,7 +155,7 @@ static void add_start(ac_render_t *render, const ac_event_t *event, ac_buf_t *ou
     enter_step(render, out);
     end_text(render, out);
     ui_dialect_call_begin(out, "tool-input-start", event);
-    part_add_text(out, "toolName", ac_json_peek_string(event->data, "tool", ""));
+    ac_dialect_add_text(out, "toolName", ac_json_peek_string(event->data, "tool", ""));
     add_kind(event, out);
     part_end(out);
 }
@@ -186,13 +169,13 @@ static void ui_dialect_add_request(ac_render_t *render, const ac_event_t *event,
     add_input(event, false, out);
     if (ui_view_of(render)->approvals_as_data) {
         part_begin(out, "data-approval");
-        part_add_text(out, "id", id);
-        part_add_json(out, "data", event->data);
+        ac_dialect_add_text(out, "id", id);
+        ac_dialect_add_member(out, "data", event->data);
         part_end(out);
         return;
     }
     ui_dialect_call_begin(out, "tool-approval-request", event);
-    part_add_text(out, "approvalId", id);
+    ac_dialect_add_text(out, "approvalId", id);
     part_end(out);
     if (json_is_true(json_object_get(event->data, "more"))) {
         return;
@@ -209,7 +192,7 @@ static void add_update(ac_render_t *render, const ac_event_t *event, ac_buf_t *o
     const char *delta = ac_json_peek_string(event->data, "arguments_delta", NULL);
     if (delta) {
         ui_dialect_call_begin(out, "tool-input-delta", event);
-        part_add_text(out, "inputTextDelta", delta);
+        ac_dialect_add_text(out, "inputTextDelta", delta);
         part_end(out);
     } else if (json_is_true(json_object_get(event->data, "approval_required"))) {
         ui_dialect_add_request(render, event, out);
@@ -236,9 +219,9 @@ static void ui_dialect_add_result(ac_render_t *render, const ac_event_t *event, 
     }
     ui_dialect_call_begin(out, json_is_string(error) ? "tool-output-error" : "tool-output-available", event);
     if (json_is_string(error)) {
-        part_add_text(out, "errorText", json_string_value(error));
+        ac_dialect_add_text(out, "errorText", json_string_value(error));
     } else {
-        part_add_json(out, "output", json_object_get(event->data, "result"));
+        ac_dialect_add_member(out, "output", json_object_get(event->data, "result"));
     }
     LITERAL(out, ",\"dynamic\":true");
     if (provider) {
@@ -270,7 +253,7 @@ static void add_finish(ac_render_t *render, const char *reason, const json_t *da
     const char *before = "";
     end_step(render, out);
     part_begin(out, "finish");
-    part_add_text(out, "finishReason", reason);
+    ac_dialect_add_text(out, "finishReason", reason);
     LITERAL(out, ",\"messageMetadata\":{");
     for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++) {
         const json_t *value = json_object_get(data, members[i]);
@@ -305,7 +288,7 @@ static void ui_dialect_add_error(ac_render_t *render, const ac_event_t *event, a
     snprintf(text, sizeof(text), "%s (%s)", ac_json_peek_string(event->data, "message", row->title), row->code);
     end_step(render, out);
     part_begin(out, "error");
-    part_add_text(out, "errorText", text);
+    ac_dialect_add_text(out, "errorText", text);
     part_end(out);
     LITERAL(out, "data: [DONE]\n\n");
 }
@@ -344,15 +327,8 @@ static void ui_dialect_add(ac_render_t *render, const ac_event_t *event, ac_buf_
 /* An event is appended whole or not at all. */
 static apr_status_t ui_dialect_whole(ac_render_t *render, const ac_render_place_t *place, ac_buf_t *out, size_t before)
 {
-    if (!out->failed) {
-        return APR_SUCCESS;
-    }
-    render->place = *place;
-    out->len = before;
-    if (out->data) {
-        out->data[before] = '\0';
-    }
-    return APR_ENOSPC;
+    render->place = out->failed ? *place : render->place;
+    return ac_dialect_finish(out, before);
 }
 
 static apr_status_t ui_dialect_event(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)

@@ -34,14 +34,8 @@ typedef struct ac_ui_request_t {
 apr_status_t ac_ui_request_read(ac_ui_request_t *request, ac_request_t *rq);
 
 /* ---- ui_place.c: where a request belongs in its stored thread ---- */
-typedef struct ac_ui_place_t {
-    const char *parent; /* of the message; "": none; NULL: the current leaf */
-    const char *again;  /* the message that is answered once more; NULL: none */
-    const char *run_id; /* the run that is followed instead of a new one; NULL: none */
-} ac_ui_place_t;
-#define AC_UI_ID "ui_message_id" /* the member of a message's metadata with the id that its client has made */
 /* loaded: the thread as TURN_LOAD gives it; NULL: there is none yet. errors: not_found, invalid_request. */
-apr_status_t ac_ui_place_find(ac_ui_place_t *place, ac_request_t *rq, const ac_ui_request_t *request,
+apr_status_t ac_ui_place_find(ac_request_place_t *place, ac_request_t *rq, const ac_ui_request_t *request,
                               const json_t *loaded);
 
 #endif

@@ -7,32 +7,17 @@
 
 #include "apr_strings.h"
 
-static json_t *text_part(const char *text, size_t len)
+static json_t *text_part(const char *text)
 {
-    json_t *part = json_pack("{s:s, s:s}", "type", "text", "state", "done");
-    ac_json_put(part, "text", json_stringn(text, len));
-    return part;
-}
-
-/* The call with its result, which a later message may have. NULL: no such call. */
-static const json_t *call_with(const json_t *message, const char *id)
-{
-    const json_t *call;
-    size_t i;
-    json_array_foreach(json_object_get(message, "tool_calls"), i, call)
-    {
-        if (strcmp(ac_json_peek_string(call, "id", ""), id) == 0) {
-            return call;
-        }
-    }
-    return NULL;
+    return json_pack("{s:s, s:s, s:s}", "type", "text", "state", "done", "text", text);
 }
 
 static json_t *call_part(const json_t *call, const json_t *next)
 {
     const char *tool = ac_json_peek_string(call, "tool", "");
     bool client = json_is_true(json_object_get(call, "client"));
-    const json_t *ended = client ? call_with(next, ac_json_peek_string(call, "id", "")) : call;
+    bool awaited = client && !json_is_string(json_object_get(call, "error")); /* a cancelled run awaits no result */
+    const json_t *ended = awaited ? ac_record_call(next, ac_json_peek_string(call, "id", "")) : call;
     const char *error = ac_json_peek_string(ended, "error", NULL);
     json_t *part = json_object();
     ac_json_put(part, "type", client ? json_sprintf("tool-%s", tool) : json_string("dynamic-tool"));
@@ -51,34 +36,22 @@ static json_t *call_part(const json_t *call, const json_t *next)
     return part;
 }
 
-/* Texts and calls in the order in which they came; without a list of it the calls come first. */
 static void add_answer(json_t *parts, const json_t *message, const json_t *next)
 {
-    const char *text = ac_json_peek_string(message, "content", "");
-    const json_t *order = json_object_get(json_object_get(message, "metadata"), "parts"), *one;
-    size_t i, at = 0, len = strlen(text);
+    json_t *order = ac_record_parts_of(message), *one;
+    size_t i;
     json_array_append_new(parts, json_pack("{s:s}", "type", "step-start"));
-    json_array_foreach((json_t *)order, i, one)
+    json_array_foreach(order, i, one)
     {
-        const json_t *call = json_is_string(one) ? call_with(message, json_string_value(one)) : NULL;
-        json_int_t size = json_integer_value(one);
-        size_t n = size > 0 && (uint64_t)size < len - at ? (size_t)size : len - at;
-        if (call) {
+        const char *text = ac_json_peek_string(one, "text", NULL);
+        const json_t *call = ac_record_call(message, ac_json_peek_string(one, "id", ""));
+        if (text) {
+            json_array_append_new(parts, text_part(text));
+        } else if (call) {
             json_array_append_new(parts, call_part(call, next));
-        } else if (json_is_integer(one) && n) {
-            json_array_append_new(parts, text_part(text + at, n));
-            at += n;
         }
     }
-    if (!json_is_array(order)) {
-        json_array_foreach(json_object_get(message, "tool_calls"), i, one)
-        {
-            json_array_append_new(parts, call_part(one, next));
-        }
-    }
-    if (at < len) {
-        json_array_append_new(parts, text_part(text + at, len - at));
-    }
+    json_decref(order);
 }
 
 static void add_question(json_t *parts, const ac_request_t *rq, const json_t *message)
@@ -95,7 +68,7 @@ static void add_question(json_t *parts, const ac_request_t *rq, const json_t *me
         json_array_append_new(parts, part);
     }
     if (*text) {
-        json_array_append_new(parts, text_part(text, strlen(text)));
+        json_array_append_new(parts, text_part(text));
     }
 }
 
@@ -105,7 +78,8 @@ static json_t *ui_message(const json_t *message, const char *role)
     json_t *own = json_pack("{s:s, s:[], s:{s:O}}", "role", role, "parts", "metadata", "thread_id",
                             json_object_get(message, "thread_id"));
     ac_json_put(own, "id",
-                ac_json_text(ac_json_peek_string(metadata, AC_UI_ID, ac_json_peek_string(message, "id", ""))));
+                ac_json_text(
+                    ac_json_peek_string(metadata, AC_REQUEST_MESSAGE_ID, ac_json_peek_string(message, "id", ""))));
     if (json_is_string(json_object_get(message, "run_id"))) {
         ac_json_put(json_object_get(own, "metadata"), "run_id", json_incref(json_object_get(message, "run_id")));
     }
@@ -143,20 +117,9 @@ static json_t *ui_messages(const ac_request_t *rq, const json_t *stored)
 
 int ac_ui_messages_list(ac_request_t *rq)
 {
-    char id[AC_ID_SIZE];
-    ac_store_op_t *op, *result = NULL;
-    apr_status_t status = ac_request_thread_id(rq, id, rq->args[0], "/id");
-    rq->doing = "reading the thread";
-    if (status == APR_SUCCESS) {
-        op = ac_store_op_create(AC_STORE_TURN_LOAD, rq->owner, id);
-        if (op) {
-            op->page.limit = AC_MAX_PAGE;
-        }
-        status = ac_request_store(rq, op, &result);
-    }
-    if (status != APR_SUCCESS && (rq->err.kind != AC_NOT_FOUND || strcmp(id, rq->args[0]) == 0)) {
+    const json_t *loaded;
+    if (ac_request_thread_load(rq, &loaded, rq->args[0], "/id") != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
-    ac_err_init(&rq->err);
-    return ac_reply_json(rq, HTTP_OK, ui_messages(rq, json_object_get(result ? result->out : NULL, "messages")));
+    return ac_reply_json(rq, HTTP_OK, ui_messages(rq, json_object_get(loaded, "messages")));
 }

@@ -5,20 +5,6 @@
 
 #include <string.h>
 
-/* The stored message that the client knows by this id; NULL: the newest part of the current path has none. */
-static const json_t *ui_place_message(const json_t *loaded, const char *id)
-{
-    const json_t *list = json_object_get(loaded, "messages");
-    for (size_t i = json_array_size(list); *id && i-- > 0;) {
-        const json_t *message = json_array_get(list, i);
-        const char *made = ac_json_peek_string(json_object_get(message, "metadata"), AC_UI_ID, "");
-        if (strcmp(made, id) == 0 || strcmp(ac_json_peek_string(message, "id", ""), id) == 0) {
-            return message;
-        }
-    }
-    return NULL;
-}
-
 static const json_t *last_question(const json_t *loaded)
 {
     const json_t *list = json_object_get(loaded, "messages");
@@ -32,11 +18,11 @@ static const json_t *last_question(const json_t *loaded)
 }
 
 /* With the id of an answer or of a question; without one, the last question is answered again. */
-static apr_status_t place_again(ac_ui_place_t *place, ac_request_t *rq, const ac_ui_request_t *request,
+static apr_status_t place_again(ac_request_place_t *place, ac_request_t *rq, const ac_ui_request_t *request,
                                 const json_t *loaded)
 {
     const char *id = request->message_id ? request->message_id : request->is_user ? request->id : "";
-    const json_t *message = ui_place_message(loaded, id);
+    const json_t *message = ac_request_thread_message(loaded, id);
     if (!message && !request->message_id) {
         message = last_question(loaded);
     }
@@ -46,10 +32,10 @@ static apr_status_t place_again(ac_ui_place_t *place, ac_request_t *rq, const ac
 }
 
 /* A new message, an edited one, or one that was sent before. */
-static apr_status_t place_message(ac_ui_place_t *place, ac_request_t *rq, const ac_ui_request_t *request,
+static apr_status_t place_message(ac_request_place_t *place, ac_request_t *rq, const ac_ui_request_t *request,
                                   const json_t *loaded)
 {
-    const json_t *known = ui_place_message(loaded, request->message_id ? request->message_id : request->id);
+    const json_t *known = ac_request_thread_message(loaded, request->message_id ? request->message_id : request->id);
     if (request->message_id && !known) {
         return ac_err_set(&rq->err, AC_NOT_FOUND, "the thread has no message with this id, so it cannot be edited");
     }
@@ -63,7 +49,7 @@ static apr_status_t place_message(ac_ui_place_t *place, ac_request_t *rq, const 
     return APR_SUCCESS;
 }
 
-apr_status_t ac_ui_place_find(ac_ui_place_t *place, ac_request_t *rq, const ac_ui_request_t *request,
+apr_status_t ac_ui_place_find(ac_request_place_t *place, ac_request_t *rq, const ac_ui_request_t *request,
                               const json_t *loaded)
 {
     memset(place, 0, sizeof(*place));

@@ -122,10 +122,8 @@ static apr_status_t enter_thread(ac_request_t *rq, ac_turn_t *turn, const ac_v1_
 {
     apr_status_t status = ac_request_thread_of(rq, turn, thread->name, "");
     view->in_thread = true;
-    turn->has_parent = thread->parent != NULL;
-    apr_cpystrn(turn->parent_id, thread->parent ? thread->parent : "", sizeof(turn->parent_id));
-    apr_cpystrn(turn->regenerate, thread->again ? thread->again : "", sizeof(turn->regenerate));
-    if (thread->again) {
+    ac_request_thread_enter(turn, &thread->place);
+    if (thread->place.again) {
         *turn->content = '\0'; /* it is stored */
     }
     apr_table_setn(rq->r->headers_out, "X-Agentchat-Thread", apr_pstrdup(rq->r->pool, turn->thread_id));
@@ -150,9 +148,9 @@ static int start_turn(ac_request_t *rq, chat_t *chat, ac_v1_view_t *view)
 {
     ac_v1_thread_t thread;
     apr_status_t status = ac_v1_thread_find(&thread, rq, &chat->messages);
-    if (status == APR_SUCCESS && thread.run_id) {
+    if (status == APR_SUCCESS && thread.place.run_id) {
         view->in_thread = true;
-        return ac_delivery_follow(rq, thread.run_id, 0, chat->stream);
+        return ac_delivery_follow(rq, thread.place.run_id, 0, chat->stream);
     }
     ac_turn_t *turn = status == APR_SUCCESS ? make_turn(rq, chat) : NULL;
     if (turn && thread.name) {

@@ -66,18 +66,6 @@ static void add_usage(const ac_event_t *event, ac_buf_t *out)
                   (apr_int64_t)ac_json_peek_int(usage, "reasoning_tokens", 0));
 }
 
-static apr_status_t whole_or_nothing(ac_buf_t *out, size_t before)
-{
-    if (!out->failed) {
-        return APR_SUCCESS;
-    }
-    out->len = before;
-    if (out->data) {
-        out->data[before] = '\0';
-    }
-    return APR_ENOSPC;
-}
-
 /* ---- chunks ---- */
 
 static void chunk_begin(const ac_render_t *render, ac_buf_t *out)
@@ -112,16 +100,6 @@ static void add_delta(const ac_render_t *render, const char *name, const char *t
     choice_end(render, NULL, out);
 }
 
-static void add_json(ac_buf_t *out, const json_t *value)
-{
-    size_t len = 0;
-    char *text = ac_json_dump(value, &len);
-    if (!text || ac_buf_add(out, text, len) != APR_SUCCESS) {
-        out->failed = true;
-    }
-    free(text);
-}
-
 /* One line of what the agent does, as models write their thoughts. */
 static void add_reasoning(const ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
@@ -142,13 +120,13 @@ static void add_activity(const ac_render_t *render, const ac_event_t *event, ac_
     ac_json_put(native, "type", json_string(ac_event_name(event->type)));
     chunk_begin(render, out);
     LITERAL(out, "\"choices\":[],\"agentchat\":");
-    add_json(out, native);
+    ac_dialect_add_json(out, native);
     json_decref(native);
     if (event->type != AC_EVENT_TRACE_UPDATE) {
         status = json_pack("{s:s, s:{s:s, s:b}}", "type", "status", "data", "description",
                            ac_json_peek_string(event->data, "tool", ""), "done", event->type == AC_EVENT_TRACE_END);
         LITERAL(out, ",\"event\":");
-        add_json(out, status);
+        ac_dialect_add_json(out, status);
         json_decref(status);
     }
     LITERAL(out, "}\n\n");
@@ -222,7 +200,7 @@ static void add_error(const ac_render_t *render, const ac_event_t *event, ac_buf
     ac_err_set(&err, event->kind, "%s", ac_json_peek_string(event->data, "message", ""));
     json_t *error = ac_v1_problem_json(&err, NULL);
     LITERAL(out, "data: ");
-    add_json(out, error);
+    ac_dialect_add_json(out, error);
     LITERAL(out, "\n\n");
     json_decref(error);
 }
@@ -246,7 +224,7 @@ static apr_status_t v1_chunk_event(ac_render_t *render, const ac_event_t *event,
     case AC_EVENT_ERROR: add_error(render, event, out); break;
     default: break;
     }
-    return whole_or_nothing(out, before);
+    return ac_dialect_finish(out, before);
 }
 
 /* ---- one document ---- */
@@ -263,7 +241,7 @@ static void add_client_calls(const json_t *calls, ac_buf_t *out)
                                   ac_json_text(arguments ? arguments : "{}"));
         free(arguments);
         ac_buf_str(out, i ? "," : ",\"tool_calls\":[");
-        add_json(out, shown);
+        ac_dialect_add_json(out, shown);
         json_decref(shown);
     }
     if (json_array_size(calls)) {
@@ -293,7 +271,7 @@ static apr_status_t document_event(ac_render_t *render, const ac_event_t *event,
     ac_buf_printf(out, "},\"logprobs\":null,\"finish_reason\":\"%s\"}],", finish_of(event));
     add_usage(event, out);
     LITERAL(out, "}");
-    return whole_or_nothing(out, before);
+    return ac_dialect_finish(out, before);
 }
 
 /* ---- the table ---- */

@@ -58,10 +58,8 @@ void ac_v1_messages_free(ac_v1_messages_t *messages);
 
 /* ---- v1_thread.c: the thread that a request continues ---- */
 typedef struct ac_v1_thread_t {
-    const char *name;   /* as the client names the conversation; NULL: it names none, or asks beside it */
-    const char *parent; /* of the message; "": none; NULL: the current leaf */
-    const char *again;  /* the question that gets a further answer; NULL: none */
-    const char *run_id; /* the same request has started this run already; NULL: none */
+    const char *name; /* as the client names the conversation; NULL: it names none, or asks beside it */
+    ac_request_place_t place;
 } ac_v1_thread_t;
 /* Where the messages belong in the thread that a header field or metadata.thread_id names. A request whose messages do
  * not continue that thread, as those for titles and tags, belongs to none. errors: not_found, the store's. */

@@ -66,10 +66,10 @@ static void place(ac_v1_thread_t *thread, ac_request_t *rq, const ac_v1_messages
             const char *run_id = ac_json_peek_string(next, "run_id", "");
             bool active = strcmp(ac_json_peek_string(loaded, "active_run", ""), run_id) == 0;
             bool repeated = n == stored->nelts - 1 && (active || (retries && apr_atoi64(retries) > 0));
-            thread->run_id = repeated && *run_id ? run_id : NULL;
-            thread->again = thread->run_id ? NULL : ac_json_peek_string(next, "id", NULL);
+            thread->place.run_id = repeated && *run_id ? run_id : NULL;
+            thread->place.again = thread->place.run_id ? NULL : ac_json_peek_string(next, "id", NULL);
         } else if (next) {
-            thread->parent = ac_json_peek_string(next, "parent_id", "");
+            thread->place.parent = ac_json_peek_string(next, "parent_id", "");
         }
         return;
     }
@@ -94,30 +94,15 @@ static const char *v1_thread_name(const ac_request_t *rq, const char **ppointer)
 apr_status_t ac_v1_thread_find(ac_v1_thread_t *thread, ac_request_t *rq, const ac_v1_messages_t *messages)
 {
     const char *pointer;
-    char id[AC_ID_SIZE];
-    ac_store_op_t *op, *result = NULL;
+    const json_t *loaded;
     memset(thread, 0, sizeof(*thread));
     thread->name = v1_thread_name(rq, &pointer);
     if (!thread->name) {
         return APR_SUCCESS;
     }
-    apr_status_t status = ac_request_thread_id(rq, id, thread->name, pointer);
-    if (status != APR_SUCCESS) {
-        return status;
-    }
-    rq->doing = "reading the thread";
-    op = ac_store_op_create(AC_STORE_TURN_LOAD, rq->owner, id);
-    if (op) {
-        op->page.limit = AC_MAX_PAGE;
-    }
-    status = ac_request_store(rq, op, &result);
-    if (status != APR_SUCCESS && rq->err.kind == AC_NOT_FOUND && strcmp(id, thread->name) != 0) {
-        ac_err_init(&rq->err);
-        place(thread, rq, messages, NULL);
-        return APR_SUCCESS;
-    }
+    apr_status_t status = ac_request_thread_load(rq, &loaded, thread->name, pointer);
     if (status == APR_SUCCESS) {
-        place(thread, rq, messages, result->out);
+        place(thread, rq, messages, loaded);
     }
     return status;
 }
