@@ -23,6 +23,7 @@ static const char *const q_agent_threads[] = {"limit", "offset", "status", NULL}
 static const char *const q_say[] = {"message", NULL};
 static const char *const q_events[] = {"after", NULL};
 static const char *const q_usage[] = {"from", "to", "by", "agent_id", "model", "owner", "format", NULL};
+static const char *const q_ready[] = {"check", NULL};
 static const char *const q_export[] = {"format", "all", NULL};
 static const char *const q_me[] = {"after", NULL};
 static const char *const q_feedback[] = {"from", "to", "agent_id", "rating", "limit", "after", NULL};
@@ -91,7 +92,7 @@ const ac_route_t ac_routes[] = {
     {M_GET, "/files/{id}/content", STORED | AC_IS_FILE, ac_api_files_content, NULL, "The bytes of a file", q_content},
     {M_DELETE, "/files/{id}", STORED, ac_api_files_delete, NULL, "Delete a file", NULL},
     {M_GET, "/health", AC_MAY_BE_MOUNT, ac_api_health_live, NULL, "Liveness", NULL},
-    {M_GET, "/ready", AC_MAY_BE_MOUNT, ac_api_health_ready, NULL, "Readiness of store and models", NULL},
+    {M_GET, "/ready", AC_MAY_BE_MOUNT, ac_api_health_ready, NULL, "Readiness of store and models", q_ready},
     {M_GET, "/debug/config", AC_NEEDS_OWNER | AC_NEEDS_ADMIN, ac_api_config_get, NULL, "The configuration in force",
      NULL},
     {M_GET, "/metrics", AC_NEEDS_OWNER | AC_NEEDS_ADMIN | AC_IS_METRICS, ac_api_metrics_get, NULL,

@@ -5,6 +5,7 @@ import pytest
 from bad_input import cases
 from key_file import MODULES, MOUNT_WITH_KEYS, KeyFile, bearer
 from model_server import answer
+from server import MOUNT, OPERATOR, OPERATOR_KEY
 
 CASES = list(cases())
 
@@ -181,6 +182,30 @@ def test_the_role_admin_sees_why_it_is_ready_or_not(make_server):
         assert server.client.get("/ready", headers=headers).json == {"status": "ready"}, headers
     server.client.prefix = "/api"
     assert server.client.get("/ready", headers=ann).json == {"status": "ready"}         # where no keys are taken
+
+
+def test_readiness_of_the_store_alone_asks_no_model(make_server):
+    """And so does not wait for one that does not answer."""
+    server = make_server("""
+<AgentChatModel dead>
+    AgentChatProvider openai
+    AgentChatEndpoint http://127.0.0.1:9/v1 model=none
+</AgentChatModel>
+<AgentChatAgent assistant>
+    AgentChatModel dead
+</AgentChatAgent>
+""" + MOUNT + OPERATOR, standard=False)
+    client = server.client
+    assert client.get("/ready").status == 503 and client.get("/ready?check=all").json == {"status": "not_ready"}
+    for _ in range(2):
+        assert (client.get("/ready?check=store").status, client.get("/ready?check=store").json) == (200, {"status": "ready"})
+    client.prefix = "/operator"
+    shown = client.get("/ready?check=store", headers={"X-API-Key": OPERATOR_KEY}).json
+    assert shown["store"]["state"] == "ok" and not {"models", "mirror", "files"} & set(shown)
+    assert client.get("/ready", headers={"X-API-Key": OPERATOR_KEY}).json["models"][0]["state"] == "failed"
+    client.prefix = "/api"
+    wrong = client.get("/ready?check=models")
+    assert (wrong.status, wrong.json["code"], wrong.json["detail"]) == (400, "invalid_request", "check must be all or store")
 
 
 def test_ranges_are_not_for_documents(client):

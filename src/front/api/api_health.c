@@ -125,8 +125,10 @@ static probes_t *probes_create(const ac_registry_t *registry, apr_pool_t *pool)
 
 typedef struct readiness_t {
     bool ready;
-    json_t *store, *models, *mirror; /* mirror: NULL without AgentChatShared */
-    json_t *files;                   /* NULL: they are off */
+    json_t *store;
+    json_t *models; /* NULL: they were not asked */
+    json_t *mirror; /* NULL without AgentChatShared, or without the models */
+    json_t *files;  /* NULL: they are off, or were not asked */
 } readiness_t;
 
 static json_t *latency_json(apr_interval_time_t took)
@@ -250,6 +252,22 @@ static json_t *probe_files(const ac_files_t *files)
     return json;
 }
 
+static void readiness_ref(const readiness_t *readiness)
+{
+    json_incref(readiness->store);
+    json_incref(readiness->models);
+    json_incref(readiness->mirror);
+    json_incref(readiness->files);
+}
+
+static void readiness_unref(const readiness_t *readiness)
+{
+    json_decref(readiness->store);
+    json_decref(readiness->models);
+    json_decref(readiness->mirror);
+    json_decref(readiness->files);
+}
+
 static readiness_t probe_all(ac_request_t *rq)
 {
     ac_child_t *child = ac_child();
@@ -268,52 +286,54 @@ static readiness_t probe_all(ac_request_t *rq)
 
 /* ---- the answer, shared by all requests of two seconds ---- */
 
-static struct {
+typedef struct answer_t {
     pthread_mutex_t lock;
     pthread_cond_t probed;
     apr_time_t at; /* ac_clock; 0: never */
     bool probing;
     readiness_t readiness;
-} shared = {.lock = PTHREAD_MUTEX_INITIALIZER, .probed = PTHREAD_COND_INITIALIZER};
+} answer_t;
 
-static void publish(const readiness_t *readiness)
+/* Two of them: the store alone never waits for a model that does not answer. */
+static answer_t of_all = {.lock = PTHREAD_MUTEX_INITIALIZER, .probed = PTHREAD_COND_INITIALIZER};
+static answer_t of_store = {.lock = PTHREAD_MUTEX_INITIALIZER, .probed = PTHREAD_COND_INITIALIZER};
+
+static void publish(answer_t *answer, const readiness_t *readiness)
 {
     readiness_t old;
-    pthread_mutex_lock(&shared.lock);
-    old = shared.readiness;
-    shared.readiness = *readiness;
-    shared.at = ac_clock();
-    shared.probing = false;
-    pthread_cond_broadcast(&shared.probed);
-    pthread_mutex_unlock(&shared.lock);
-    json_decref(old.store);
-    json_decref(old.models);
-    json_decref(old.mirror);
-    json_decref(old.files);
+    pthread_mutex_lock(&answer->lock);
+    old = answer->readiness;
+    answer->readiness = *readiness;
+    answer->at = ac_clock();
+    answer->probing = false;
+    pthread_cond_broadcast(&answer->probed);
+    pthread_mutex_unlock(&answer->lock);
+    readiness_unref(&old);
 }
 
 /* The newest result, with new references. One request probes; the others take the result before. Only while there is
  * none at all do they wait for the probe. */
-static readiness_t newest_readiness(ac_request_t *rq)
+static readiness_t newest_readiness(ac_request_t *rq, answer_t *answer)
 {
-    readiness_t readiness;
-    pthread_mutex_lock(&shared.lock);
-    while (shared.probing && !shared.at) {
-        pthread_cond_wait(&shared.probed, &shared.lock);
+    readiness_t readiness = {0};
+    pthread_mutex_lock(&answer->lock);
+    while (answer->probing && !answer->at) {
+        pthread_cond_wait(&answer->probed, &answer->lock);
     }
-    if (!shared.probing && (!shared.at || ac_clock() - shared.at > FRESH)) {
-        shared.probing = true;
-        pthread_mutex_unlock(&shared.lock);
-        readiness = probe_all(rq);
-        publish(&readiness);
-        pthread_mutex_lock(&shared.lock);
+    if (!answer->probing && (!answer->at || ac_clock() - answer->at > FRESH)) {
+        answer->probing = true;
+        pthread_mutex_unlock(&answer->lock);
+        if (answer == &of_all) {
+            readiness = probe_all(rq);
+        } else {
+            probe_store(&readiness, rq);
+        }
+        publish(answer, &readiness);
+        pthread_mutex_lock(&answer->lock);
     }
-    readiness = shared.readiness;
-    json_incref(readiness.store);
-    json_incref(readiness.models);
-    json_incref(readiness.mirror);
-    json_incref(readiness.files);
-    pthread_mutex_unlock(&shared.lock);
+    readiness = answer->readiness;
+    readiness_ref(&readiness);
+    pthread_mutex_unlock(&answer->lock);
     return readiness;
 }
 
@@ -323,12 +343,16 @@ static void put_details(json_t *answer, const readiness_t *readiness, ac_child_t
     apr_uint32_t streams = apr_atomic_read32(&child->n_parked) + apr_atomic_read32(&child->n_blocking);
     ac_json_put(answer, "version", json_string(AC_VERSION));
     ac_json_put(answer, "store", json_incref(readiness->store));
-    ac_json_put(answer, "models", json_incref(readiness->models));
+    if (readiness->models) {
+        ac_json_put(answer, "models", json_incref(readiness->models));
+    }
     if (readiness->files) {
         ac_json_put(answer, "files", json_incref(readiness->files));
     }
     if (shared) {
         ac_json_put(answer, "shared", json_pack("{s:s, s:s}", "name", ac_limit_redis_vt.name, "state", shared));
+    }
+    if (readiness->mirror) {
         ac_json_put(answer, "mirror", json_incref(readiness->mirror));
     }
     ac_json_put(answer, "streams", json_integer(streams));
@@ -346,7 +370,12 @@ int ac_api_health_ready(ac_request_t *rq)
                          : "this server process could not start its agents; the error log says why");
         return ac_reply_problem(rq, NULL);
     }
-    readiness_t readiness = newest_readiness(rq);
+    const char *check = ac_query_get(rq, "check");
+    if (check && strcmp(check, "all") != 0 && strcmp(check, "store") != 0) {
+        ac_err_set(&rq->err, AC_INVALID_REQUEST, "check must be all or store");
+        return ac_reply_problem(rq, NULL);
+    }
+    readiness_t readiness = newest_readiness(rq, check && strcmp(check, "store") == 0 ? &of_store : &of_all);
     if (child->shared) {
         bool up = ac_limit_redis_is_up(child->shared);
         /* on-error=closed: without Redis this server refuses all requests. */
@@ -358,9 +387,6 @@ int ac_api_health_ready(ac_request_t *rq)
     if (ac_principal_is_admin(rq->r)) {
         put_details(answer, &readiness, child, shared);
     }
-    json_decref(readiness.store);
-    json_decref(readiness.models);
-    json_decref(readiness.mirror);
-    json_decref(readiness.files);
+    readiness_unref(&readiness);
     return ac_reply_json(rq, readiness.ready ? HTTP_OK : HTTP_SERVICE_UNAVAILABLE, answer);
 }
