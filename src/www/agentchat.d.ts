@@ -253,6 +253,8 @@ export interface TraceStartEvent extends EventBase {
   step_id: string;
   tool: string;
   call_id: string;
+  /** The tool is called only with an approval. */
+  needs_approval?: true;
   /** The client carries the call out; its place among these calls. */
   client?: true;
   index?: number;

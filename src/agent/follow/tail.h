@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The inside of a tail. Shared by tail.c, tail_stored.c and follower.c only. Everything is the loop thread's. */
+/* The inside of a tail. Shared by the files tail*.c and follower.c only. Everything is the loop thread's. */
 #ifndef AC_TAIL_H
 #define AC_TAIL_H
 
@@ -72,6 +72,10 @@ void ac_tail_leave_log(ac_tail_t *tail);                    /* closes it; a tail
 void ac_tail_stored_continue(ac_tail_t *tail);
 void ac_tail_stored_decide(ac_tail_t *tail); /* the next step with the run that was read, without the mirror */
 void ac_tail_stored_free(ac_tail_t *tail);
+
+/* ---- tail_events.c ---- */
+void ac_tail_events_make(
+    ac_tail_t *tail); /* from the stored documents; the follower's part of the answer is left out */
 
 /* ---- tail_mirror.c ---- */
 /* Reads a page of the mirror of the run, which was read from the store. false: there is none now, or it does not

@@ -70,6 +70,9 @@ ac_call_t *ac_run_call_get(ac_run_t *run, int index, const char *id, const char 
     json_t *data = json_object();
     ac_json_put(data, "step_id", ac_json_text(call->step_id));
     ac_json_put(data, "tool", ac_json_text(call->name));
+    if (call->tool && call->tool->conf->approval && !run->turn->stateless) {
+        ac_json_put(data, "needs_approval", json_true());
+    }
     ac_run_round_mark(call, data);
     ac_run_event_emit(run, AC_EVENT_TRACE_START, data, NULL, 0);
     return call;

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Events that are made from stored documents, in the order in which they happened. */
+#include "tail_world.h"
+
+static json_t *stored_step(const char *tool, const char *approval)
+{
+    json_t *step = json_pack("{s:s, s:s, s:s, s:i, s:{}, s:s}", "id", tool, "type", "tool_call", "tool", tool, "round",
+                             1, "arguments", "result", "fine");
+    if (approval) {
+        json_object_set_new(step, "approval", json_string(approval));
+        json_object_set_new(step, "requested_at", json_string("2026-11-21T05:25:44.000Z"));
+    }
+    return step;
+}
+
+/* Steps are stored in the order of their end, and the answer has its calls in the model's order. */
+static void test_a_suspended_round_from_the_store(void **state)
+{
+    (void)state;
+    visitor_t *visitor = follow(0, "run_gone", 0);
+    fake_turn();
+    answer_op(json_pack("{s:s, s:s, s:s, s:s}", "id", "run_gone", "thread_id", "thread_1", "status", "completed",
+                        "completed_at", "2026-11-21T05:25:46.123Z"),
+              AC_OK);
+    answer_op(json_pack("{s:[o, o, o]}", "data", stored_step("free", NULL), stored_step("mail", "approved"),
+                        stored_step("pay", "refused")),
+              AC_OK);
+    json_t *calls = json_pack("[{s:s, s:s, s:{}}, {s:s, s:s, s:{}}, {s:s, s:s, s:{}}]", "id", "c1", "tool", "mail",
+                              "arguments", "id", "c2", "tool", "free", "arguments", "id", "c3", "tool", "pay",
+                              "arguments");
+    answer_op(json_pack("{s:[{s:s, s:s, s:s, s:s, s:o, s:{s:[i, s, s, s, i]}}, {s:s, s:s, s:s}]}", "data", "role",
+                        "assistant", "run_id", "run_gone", "content", "let me. done.", "id", "m2", "tool_calls", calls,
+                        "metadata", "parts", 7, "c1", "c2", "c3", 6, "role", "user", "run_id", "run_gone", "id", "m1"),
+              AC_OK);
+    assert_string_equal(visitor->seen,
+                        "<run>let me.<trace_start><trace_start><trace_start><trace_end><trace_update><trace_update>"
+                        "<trace_update><trace_update><trace_end><trace_end> done.<done>");
+}
+
+int main(void)
+{
+    apr_initialize();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_suspended_round_from_the_store, setup_logged, teardown_logged),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
