@@ -349,10 +349,11 @@ struct ac_store_op_t {
  *                  errors: run_in_progress (out: {run_id}): another run of the thread is active and its process lives.
  *                  If its process is dead, the store closes that run as interrupted and continues.
  *                  files: {ids, limits?: of FILE_PUT}: the files of the message, which belong to the thread from now
- *                  on. A store without a transaction over all of it attaches them before it stores the message, and
- *                  takes over a file whose thread was never stored: that thread cannot be stored afterwards. errors:
- *                  not_found; invalid_request: a file belongs to another thread; file_limit_exceeded. Each with the
- *                  pointer /files/N, of the index in ids.
+ *                  on. A store without a transaction over all of it attaches them before it stores the message. It
+ *                  takes over a file whose message was never stored: that message, or its thread, cannot be stored
+ *                  afterwards.
+ *                  errors: not_found; invalid_request: a file belongs to another thread; file_limit_exceeded. Each
+ *                  with the pointer /files/N, of the index in ids.
  * TURN_CLOSE       id thread  in {message|null, run, steps, parent_seq?, after?, late?}
  *                  out {message (with its seq) | null}
  *                  One transaction stores the message, the whole final run and its steps, and moves the leaf to the
@@ -459,8 +460,8 @@ struct ac_store_op_t {
  * FILE_LIST        id -       in {thread_id?}, page (limit, after)    out {data, has_more, next|null}, newest first
  * FILE_DELETE      id file    in -    out {}
  * FILE_SWEEP       id -       in {before, ids?}, page.limit    out {removed: [id], unknown: [id], more}
- *                  Removes files of all owners that were uploaded before that time and are attached to no message, or
- *                  to a thread that was never created. more: there may be further ones. unknown: those of `ids` that
+ *                  Removes files of all owners that were uploaded, or attached by a turn that failed, before that time,
+ *                  and that no message has. more: there may be further ones. unknown: those of `ids` that
  *                  are no file's.
  * EXPORT_FILES     id -       in {after: cursor|null}, page.limit    out {data: [file with its owner], next}
  * IMPORT_FILES     id -       in {files}    out {}. Overwrites files with the same id.

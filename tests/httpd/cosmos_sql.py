@@ -63,6 +63,12 @@ def has_phrase(text, phrase):
         words[i:i + len(wanted)] == wanted for i in range(len(words)))
 
 
+def within(value, part):
+    """What the third argument of ARRAY_CONTAINS asks for: the object has all members of the other one."""
+    return isinstance(value, dict) and isinstance(part, dict) and all(
+        compare(value.get(name, Undefined), "=", wanted) is True for name, wanted in part.items())
+
+
 def both(a, b):
     return False if False in (a, b) else Undefined if Undefined in (a, b) else True
 
@@ -157,8 +163,9 @@ class Query:
             array = self.read_value()
             self.expect(",")
             value = self.read_value()
+            same = within if self.accept(",") and self.take()[1].lower() == "true" else lambda v, w: compare(v, "=", w) is True
             self.expect(")")
-            return lambda d, p: isinstance(array(d, p), list) and any(compare(v, "=", value(d, p)) is True for v in array(d, p))
+            return lambda d, p: isinstance(array(d, p), list) and any(same(v, value(d, p)) for v in array(d, p))
         if self.accept("fulltextcontainsall"):
             self.expect("(")
             self.full_text = name = self.member(self.take()[1])

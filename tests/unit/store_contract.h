@@ -51,6 +51,10 @@ int64_t contract_open(const contract_ids_t *ids, char run_id[AC_ID_SIZE], const 
 int64_t contract_close(const contract_ids_t *ids, const char *run_id, const char *content);
 json_t *contract_open_in(const contract_ids_t *ids, const char *run_id, const char *content, bool fresh);
 json_t *contract_close_in(const contract_ids_t *ids, const char *run_id, const char *content);
+/* Stores a file, in a thread or in none (NULL); its id is made. */
+void contract_file(char id[AC_ID_SIZE], const char *owner, int size, const char *thread_id);
+/* TURN_OPEN whose message has these files (a list of ids; taken); fresh: the first one of its thread. */
+json_t *contract_files_in(const contract_ids_t *ids, bool fresh, json_t *files);
 /* A turn's write for threads and processes that may not fail a test, as cmocka's assertions jump; takes in. */
 ac_kind_e contract_try(int64_t *pseq, ac_store_verb_e verb, const contract_ids_t *ids, json_t *in);
 /* Checks that the thread has n messages, numbered 1, 2, 3 … without gap, and the right count. */

@@ -22,7 +22,7 @@ static ac_store_op_t *put_as(const char *owner, json_t *file, json_t *most)
     return contract_call(AC_STORE_FILE_PUT, owner, NULL, json_pack("{s:o, s:o}", "file", file, "limits", most));
 }
 
-static void put(char id[AC_ID_SIZE], const char *owner, int size, const char *thread_id)
+void contract_file(char id[AC_ID_SIZE], const char *owner, int size, const char *thread_id)
 {
     contract_done(put_as(owner, document(id, size, thread_id), limits(100, 1000)));
 }
@@ -54,11 +54,11 @@ static void test_limits_of_files_are_exact(void **state)
     char id[AC_ID_SIZE];
     (void)state;
     make_thread(&ids);
-    put(id, ids.owner, 60, ids.thread);
+    contract_file(id, ids.owner, 60, ids.thread);
     contract_kind(put_as(ids.owner, document(id, 1, NULL), limits(1, 1000)), AC_FILE_LIMIT);
     contract_kind(put_as(ids.owner, document(id, 41, NULL), limits(9, 100)), AC_FILE_LIMIT);
     contract_kind(put_as(ids.owner, document(id, 41, ids.thread), limits(9, 1000)), AC_FILE_LIMIT);
-    put(id, ids.owner, 40, ids.thread);
+    contract_file(id, ids.owner, 40, ids.thread);
     contract_kind(put_as(ids.owner, document(id, 0, ids.thread), limits(9, 1000)), AC_FILE_LIMIT);
     contract_kind(put_as(contract_ids().owner, document(id, 1, ids.thread), limits(9, 9)), AC_NOT_FOUND);
 }
@@ -77,7 +77,7 @@ static void test_files_are_listed_newest_first(void **state)
     char id[3][AC_ID_SIZE];
     (void)state;
     for (int i = 0; i < 3; i++) {
-        put(id[i], ids.owner, 1, NULL);
+        contract_file(id[i], ids.owner, 1, NULL);
     }
     json_t *page = list(ids.owner, 2, "");
     assert_true(json_is_true(json_object_get(page, "has_more")));
@@ -89,25 +89,31 @@ static void test_files_are_listed_newest_first(void **state)
     json_decref(rest);
 }
 
-/* A turn with files; fresh: the first one of its thread. */
-static json_t *turn_in(const contract_ids_t *ids, bool fresh, json_t *files)
+json_t *contract_files_in(const contract_ids_t *ids, bool fresh, json_t *files)
 {
     char run_id[AC_ID_SIZE];
     ac_id_make(run_id, "run_");
-    json_t *in = contract_open_in(ids, run_id, "q", fresh);
+    json_t *in = contract_open_in(ids, run_id, "q", fresh), *attachments = json_array(), *id;
+    size_t i;
+    json_array_foreach(files, i, id)
+    {
+        json_array_append_new(attachments, json_pack("{s:O, s:s}", "file_id", id, "name", "caf\xc3\xa9.txt"));
+    }
+    ac_json_put(json_object_get(in, "message"), "attachments", attachments);
     ac_json_put(in, "files", json_pack("{s:o, s:o}", "ids", files, "limits", limits(100, 1000)));
     return in;
 }
 
 static ac_store_op_t *attach(const contract_ids_t *ids, bool fresh, const char *id)
 {
-    return contract_call(AC_STORE_TURN_OPEN, ids->owner, ids->thread, turn_in(ids, fresh, json_pack("[s]", id)));
+    return contract_call(AC_STORE_TURN_OPEN, ids->owner, ids->thread,
+                         contract_files_in(ids, fresh, json_pack("[s]", id)));
 }
 
 static void attach_done(const contract_ids_t *ids, bool fresh, const char *id)
 {
     char run_id[AC_ID_SIZE];
-    json_t *in = turn_in(ids, fresh, json_pack("[s]", id));
+    json_t *in = contract_files_in(ids, fresh, json_pack("[s]", id));
     snprintf(run_id, sizeof(run_id), "%s", ac_json_peek_string(json_object_get(in, "run"), "id", ""));
     contract_done(contract_call(AC_STORE_TURN_OPEN, ids->owner, ids->thread, in));
     contract_close(ids, run_id, "a");
@@ -165,8 +171,8 @@ static void test_a_sweep_removes_what_belongs_to_nothing(void **state)
     char loose[AC_ID_SIZE], kept[AC_ID_SIZE], lost[AC_ID_SIZE];
     (void)state;
     make_thread(&ids);
-    put(loose, ids.owner, 1, ids.thread);
-    put(kept, ids.owner, 1, NULL);
+    contract_file(loose, ids.owner, 1, ids.thread);
+    contract_file(kept, ids.owner, 1, NULL);
     imported(lost, &never);
     attach_done(&ids, false, kept);
     attach_done(&ids, false, kept); /* another message has it too */
@@ -183,11 +189,11 @@ static void test_a_file_belongs_to_one_thread(void **state)
     char id[AC_ID_SIZE], free[AC_ID_SIZE];
     (void)state;
     make_thread(&ids);
-    put(id, ids.owner, 1, ids.thread);
-    put(free, ids.owner, 1, NULL);
+    contract_file(id, ids.owner, 1, ids.thread);
+    contract_file(free, ids.owner, 1, NULL);
     memcpy(other.owner, ids.owner, sizeof(other.owner));
     attach_fails(contract_call(AC_STORE_TURN_OPEN, other.owner, other.thread,
-                               turn_in(&other, true, json_pack("[s, s]", free, id))),
+                               contract_files_in(&other, true, json_pack("[s, s]", free, id))),
                  AC_INVALID_REQUEST, "/files/1");
     contract_kind(contract_call(AC_STORE_THREAD_GET, other.owner, other.thread, NULL), AC_NOT_FOUND);
     shown(&ids, free, "-", "uploaded"); /* nothing of the refused turn is stored */
@@ -208,7 +214,7 @@ static void test_a_purge_names_the_files_it_removed(void **state)
     size_t i;
     (void)state;
     make_thread(&ids);
-    put(id, ids.owner, 1, ids.thread);
+    contract_file(id, ids.owner, 1, ids.thread);
     contract_done(contract_call(AC_STORE_THREAD_DELETE, ids.owner, ids.thread,
                                 json_pack("{s:s}", "deleted_at", "2001-01-01T00:00:00.000Z")));
     assert_true(known(ids.owner, id));
@@ -228,10 +234,10 @@ static void test_a_file_limit_of_a_thread_holds_for_turns(void **state)
     char id[3][AC_ID_SIZE];
     (void)state;
     for (int i = 0; i < 3; i++) {
-        put(id[i], ids.owner, 1, NULL);
+        contract_file(id[i], ids.owner, 1, NULL);
     }
     attach_fails(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread,
-                               turn_in(&ids, true, json_pack("[s, s, s]", id[0], id[1], id[2]))),
+                               contract_files_in(&ids, true, json_pack("[s, s, s]", id[0], id[1], id[2]))),
                  AC_FILE_LIMIT, "/files/2");
     attach_done(&ids, true, id[0]);
     attach_done(&ids, false, id[1]);
@@ -256,13 +262,36 @@ static void test_a_file_of_a_thread_that_was_never_stored_is_free(void **state)
     contract_kind(contract_call(AC_STORE_THREAD_GET, never.owner, never.thread, NULL), AC_NOT_FOUND);
 }
 
+/* A process ended after it had attached the file, and before it stored the message; the thread lives on. */
+static void test_a_file_of_a_message_that_was_never_stored_is_free(void **state)
+{
+    contract_ids_t ids = contract_ids(), other = contract_ids();
+    char taken[AC_ID_SIZE], again[AC_ID_SIZE], lost[AC_ID_SIZE], kept[AC_ID_SIZE];
+    (void)state;
+    memcpy(other.owner, ids.owner, sizeof(other.owner));
+    make_thread(&ids);
+    imported(taken, &ids);
+    imported(again, &ids);
+    attach_done(&other, true, taken);
+    shown(&ids, taken, other.thread, "attached");
+    attach_done(&ids, false, again);
+    attach_fails(attach(&other, false, again), AC_INVALID_REQUEST, "/files/0"); /* now a message has it */
+    imported(lost, &ids);
+    contract_done(contract_call(AC_STORE_FILE_DELETE, ids.owner, again, NULL)); /* the thread has two at most */
+    contract_file(kept, ids.owner, 1, ids.thread);
+    attach_fails(attach(&other, false, kept), AC_INVALID_REQUEST, "/files/0"); /* it was uploaded for the thread */
+    sweep(lost);
+    assert_true(!known(ids.owner, lost) && !known(ids.owner, kept));
+    shown(&ids, taken, other.thread, "attached");
+}
+
 static void test_files_are_moved(void **state)
 {
     contract_ids_t ids = contract_ids();
     char id[AC_ID_SIZE];
     json_t *found = NULL, *after = json_null();
     (void)state;
-    put(id, ids.owner, 7, NULL);
+    contract_file(id, ids.owner, 7, NULL);
     while (after) {
         ac_store_op_t *op = contract_op(AC_STORE_EXPORT_FILES, NULL, NULL, json_pack("{s:o}", "after", after));
         op->page.limit = 3;
@@ -298,6 +327,7 @@ int contract_files(const char *name)
         cmocka_unit_test(test_a_purge_names_the_files_it_removed),
         cmocka_unit_test(test_a_file_limit_of_a_thread_holds_for_turns),
         cmocka_unit_test(test_a_file_of_a_thread_that_was_never_stored_is_free),
+        cmocka_unit_test(test_a_file_of_a_message_that_was_never_stored_is_free),
         cmocka_unit_test(test_files_are_moved),
     };
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);

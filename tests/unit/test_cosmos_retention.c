@@ -92,6 +92,25 @@ static void make(void)
     cosmos_log_clear();
 }
 
+/* The container of entries keeps its documents, unless they say otherwise themselves. */
+static void test_a_file_expires_after_its_message(void **state)
+{
+    char file[AC_ID_SIZE];
+    (void)state;
+    make();
+    cosmos_server_order(&server,
+                        "{\"define\":{\"messages\":{\"defaultTtl\":7776000},\"threads\":{\"defaultTtl\":-1}}}");
+    cosmos_child_open(*state, &server, "");
+    contract_ids_t ids = turns(1);
+    contract_file(file, ids.owner, 1, NULL);
+    contract_done(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread,
+                                contract_files_in(&ids, false, json_pack("[s]", file))));
+    cosmos_server_order(&server, "{\"aged\":7776600}"); /* ten minutes after the message */
+    contract_done(contract_call(AC_STORE_FILE_GET, ids.owner, file, NULL));
+    cosmos_server_order(&server, "{\"aged\":7863000}");
+    contract_kind(contract_call(AC_STORE_FILE_GET, ids.owner, file, NULL), AC_NOT_FOUND);
+}
+
 /* A thread's entry is written again once an eighth of a document's life has passed, so it has to live longer by
  * that. */
 static void test_entries_that_go_too_early(void **state)
@@ -129,6 +148,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         COSMOS_TEST(test_pages_begin_with_remaining_documents),
         COSMOS_TEST(test_parts_that_are_gone_first),
+        COSMOS_TEST(test_a_file_expires_after_its_message),
         COSMOS_TEST(test_entries_that_go_too_early),
     };
     int n_failed;

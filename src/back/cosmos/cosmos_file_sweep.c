@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* FILE_SWEEP in the Cosmos DB store: 1 query loose files, 2 read the thread of each, remove or keep it, 3 query the ids
- * of bytes that the caller found. */
+/* FILE_SWEEP in the Cosmos DB store: 1 query loose files, 2 read the thread of each, and look for a message that has
+ * it; remove or keep it, 3 query the ids of bytes that the caller found. */
 #include "cosmos_internal.h"
 
 #include <stdio.h>
@@ -76,15 +76,13 @@ static void loose_on_changed(void *baton, const ac_cosmos_reply_t *reply)
     loose_next(task);
 }
 
-static void loose_check(ac_cosmos_task_t *task)
+/* Under the file's ETag: a turn that attaches the file meanwhile changes it. */
+static void loose_decide(ac_cosmos_task_t *task, bool keep)
 {
     json_t *doc = json_array_get(task->found, 0);
-    const char *owner = ac_json_peek_string(doc, "owner", "");
-    bool keep = strcmp(ac_json_peek_string(task->thread.doc, "owner", ""), owner) == 0 &&
-        ac_cosmos_thread_doc_lives(&task->thread, true);
     ac_cosmos_request_t request = {.verb = keep ? AC_COSMOS_REPLACE : AC_COSMOS_DELETE,
                                    .container = AC_COSMOS_THREADS,
-                                   .key = owner,
+                                   .key = ac_json_peek_string(doc, "owner", ""),
                                    .id = ac_json_peek_string(doc, "id", ""),
                                    .if_match = ac_json_peek_string(doc, "_etag", NULL)};
     if (keep) {
@@ -92,6 +90,23 @@ static void loose_check(ac_cosmos_task_t *task)
         ac_cosmos_call_write(task, &request, doc, loose_on_changed);
     } else {
         ac_cosmos_call_start(task, &request, loose_on_changed, task);
+    }
+}
+
+static void loose_on_message(ac_cosmos_task_t *task)
+{
+    loose_decide(task, json_array_size(task->rows) > 0);
+}
+
+static void loose_check(ac_cosmos_task_t *task)
+{
+    const json_t *doc = json_array_get(task->found, 0);
+    const char *owner = ac_json_peek_string(doc, "owner", "");
+    if (strcmp(ac_json_peek_string(task->thread.doc, "owner", ""), owner) == 0 &&
+        ac_cosmos_thread_doc_lives(&task->thread, true)) {
+        ac_cosmos_file_thread_find_message(task, doc, loose_on_message);
+    } else {
+        loose_decide(task, false);
     }
 }
 

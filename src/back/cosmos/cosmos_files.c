@@ -6,8 +6,7 @@
  *  1  read the thread (FILE_PUT with one)
  *  2  read the guard
  *  3  query the owner's files
- *  4  read the threads of attached files (TURN_OPEN): a file belongs to no thread if there is none, after a tombstone
- *     was created in its place, so that a turn that is still under way cannot create that thread
+ *  4  check the threads of attached files (TURN_OPEN): cosmos_file_thread.c
  *  5  check the limits, write files and guard in one batch; on conflict: 2 */
 #include "cosmos_internal.h"
 
@@ -15,7 +14,8 @@
 
 #include <apr_strings.h>
 
-#define GUARD "files" /* the id of the guard */
+#define GUARD "files"                     /* the id of the guard */
+#define OUTLIVES apr_time_from_sec(86400) /* a file's document its message's */
 
 static const char sql_owned[] = "SELECT * FROM c WHERE c.owner = @owner AND c.type = 'file'";
 static const char sql_list[] =
@@ -28,9 +28,6 @@ static void files_change(ac_cosmos_task_t *task);
 static void files_on_thread(ac_cosmos_task_t *task);
 static void files_on_guard(void *baton, const ac_cosmos_reply_t *reply);
 static void files_listed_all(ac_cosmos_task_t *task);
-static void attach_check(ac_cosmos_task_t *task);
-static void attach_on_thread(void *baton, const ac_cosmos_reply_t *reply);
-static void attach_on_tombstone(void *baton, const ac_cosmos_reply_t *reply);
 static void files_write(ac_cosmos_task_t *task);
 static void files_on_written(void *baton, const ac_cosmos_reply_t *reply);
 
@@ -38,8 +35,8 @@ static void files_on_written(void *baton, const ac_cosmos_reply_t *reply);
 
 static const char *const same[] = {"id", "name", "size", "sha256", "created_at", "thread_id", "status", NULL};
 
-/* loose: NULL for a file that is known to be a part of a conversation. */
-static json_t *file_doc(const json_t *file, const char *owner, const char *loose)
+/* It expires after the message that has it, also in a container whose documents do not expire by themselves. */
+static json_t *file_doc(const ac_cosmos_t *store, const json_t *file, const char *owner, const char *loose)
 {
     json_t *doc = json_object();
     for (int i = 0; same[i]; i++) {
@@ -50,8 +47,9 @@ static json_t *file_doc(const json_t *file, const char *owner, const char *loose
     ac_json_put(doc, "owner", json_string(owner));
     ac_json_put(doc, "type", json_string("file"));
     ac_json_put(doc, "media", json_incref(json_object_get(file, "type")));
-    if (loose) {
-        ac_json_put(doc, "loose", json_string(loose));
+    ac_json_put(doc, "loose", json_string(loose));
+    if (store->containers.expires && store->containers.keys_expire) {
+        ac_json_put(doc, "ttl", json_integer(apr_time_sec(store->containers.expires + OUTLIVES)));
     }
     return doc;
 }
@@ -83,14 +81,9 @@ void ac_cosmos_file_put(ac_cosmos_task_t *task)
     }
 }
 
-static const json_t *attach_ids(const ac_cosmos_task_t *task)
-{
-    return json_object_get(json_object_get(task->op->in, "files"), "ids");
-}
-
 void ac_cosmos_file_attach(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
 {
-    size_t n = json_array_size(attach_ids(task));
+    size_t n = json_array_size(ac_cosmos_file_thread_ids(task));
     if (n == 0) {
         fn(task);
     } else if (n >= AC_COSMOS_BATCH_MAX) {
@@ -145,83 +138,7 @@ static void files_listed_all(ac_cosmos_task_t *task)
     if (task->op->verb == AC_STORE_FILE_PUT) {
         files_write(task);
     } else {
-        attach_check(task);
-    }
-}
-
-/* ---- 4: threads of attached files ---- */
-
-static json_t *attach_doc(const ac_cosmos_task_t *task, size_t index)
-{
-    const char *id = json_string_value(json_array_get(attach_ids(task), index));
-    return (json_t *)ac_cosmos_doc_find(task->rows, id ? id : "");
-}
-
-/* Comes back for each file of another thread, which task->row is the index of. */
-static void attach_check(ac_cosmos_task_t *task)
-{
-    const char *other = "";
-    for (task->row = 0; task->row < json_array_size(attach_ids(task)); task->row++) {
-        other = ac_json_peek_string(attach_doc(task, task->row), "thread_id", "");
-        if (*other && strcmp(other, task->op->id) != 0) {
-            break;
-        }
-        other = "";
-    }
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_READ, .container = AC_COSMOS_MESSAGES, .key = other, .id = other};
-    if (*other && ac_cosmos_name_valid(other)) {
-        ac_cosmos_call_start(task, &request, attach_on_thread, task);
-    } else {
-        files_write(task);
-    }
-}
-
-static void attach_release(ac_cosmos_task_t *task)
-{
-    ac_json_put(attach_doc(task, task->row), "thread_id", json_null());
-    attach_check(task);
-}
-
-/* It looks like a thread whose removal has begun; the next purge removes it. */
-static json_t *make_tombstone(const ac_cosmos_task_t *task, const char *thread_id)
-{
-    const char *at = ac_json_peek_string(json_object_get(task->op->in, "run"), "created_at", "");
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:n, s:n, s:n, s:{}, s:s, s:s, s:s, s:s}", "id", thread_id,
-                     "thread_id", thread_id, "type", "thread", "owner", task->op->owner, "message_count", 0, "version",
-                     1, "active_run", "title", "agent_id", "metadata", "status", "purging", "created_at", at,
-                     "updated_at", at, "deleted_at", AC_COSMOS_LONG_AGO);
-}
-
-static void attach_on_thread(void *baton, const ac_cosmos_reply_t *reply)
-{
-    ac_cosmos_task_t *task = baton;
-    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
-        return;
-    }
-    const char *other = ac_json_peek_string(attach_doc(task, task->row), "thread_id", "");
-    ac_cosmos_request_t request = {.verb = AC_COSMOS_CREATE, .container = AC_COSMOS_MESSAGES, .key = other};
-    if (reply->status == 404) {
-        json_t *tombstone = make_tombstone(task, other);
-        ac_cosmos_call_write(task, &request, tombstone, attach_on_tombstone);
-        json_decref(tombstone);
-    } else if (strcmp(ac_json_peek_string(reply->body, "status", ""), "purging") == 0) {
-        attach_release(task);
-    } else {
-        files_write(task); /* which refuses it */
-    }
-}
-
-/* 409: the thread was created meanwhile, or this is the answer to a repeated request. */
-static void attach_on_tombstone(void *baton, const ac_cosmos_reply_t *reply)
-{
-    ac_cosmos_task_t *task = baton;
-    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(201, 409))) {
-        return;
-    }
-    if (reply->status == 201) {
-        attach_release(task);
-    } else {
-        ac_cosmos_task_retry(task, attach_check);
+        ac_cosmos_file_thread_check(task, files_write);
     }
 }
 
@@ -253,7 +170,7 @@ static apr_status_t put_decide(ac_cosmos_task_t *task, ac_cosmos_batch_t *batch)
         sum = files_sum(task, thread_id);
         status = ac_store_file_check(op, &sum, true, file);
     }
-    json_t *doc = file_doc(file, op->owner, ac_json_peek_string(file, "created_at", ""));
+    json_t *doc = file_doc(task->store, file, op->owner, ac_json_peek_string(file, "created_at", ""));
     ac_cosmos_request_batch_add(batch, AC_COSMOS_CREATE, op->owner, ac_json_peek_string(doc, "id", ""), doc, NULL);
     json_decref(doc);
     return status;
@@ -262,12 +179,13 @@ static apr_status_t put_decide(ac_cosmos_task_t *task, ac_cosmos_batch_t *batch)
 static apr_status_t files_attach_one(ac_cosmos_task_t *task, ac_cosmos_batch_t *batch, size_t index)
 {
     ac_store_op_t *op = task->op;
-    json_t *doc = attach_doc(task, index);
+    json_t *doc = ac_cosmos_file_thread_doc(task, index);
     ac_file_count_t sum = files_sum(task, op->id);
     const char *at = ac_json_peek_string(json_object_get(op->in, "run"), "created_at", "");
     apr_status_t status = ac_store_file_check_attach(op, doc, &sum, index);
     if (status == APR_SUCCESS && strcmp(ac_json_peek_string(doc, "status", ""), "attached") == 0 &&
-        strcmp(ac_json_peek_string(doc, "thread_id", ""), op->id) == 0) {
+        strcmp(ac_json_peek_string(doc, "thread_id", ""), op->id) == 0 &&
+        strcmp(ac_json_peek_string(doc, "loose", at), at) == 0) {
         return status; /* an earlier message has it, or an earlier attempt attached it */
     }
     if (status == APR_SUCCESS) {
@@ -283,7 +201,7 @@ static apr_status_t files_attach_one(ac_cosmos_task_t *task, ac_cosmos_batch_t *
 static apr_status_t attach_decide(ac_cosmos_task_t *task, ac_cosmos_batch_t *batch)
 {
     apr_status_t status = APR_SUCCESS;
-    for (size_t i = 0; i < json_array_size(attach_ids(task)) && status == APR_SUCCESS; i++) {
+    for (size_t i = 0; i < json_array_size(ac_cosmos_file_thread_ids(task)) && status == APR_SUCCESS; i++) {
         status = files_attach_one(task, batch, i);
     }
     return status;
@@ -472,7 +390,7 @@ void ac_cosmos_file_import(ac_cosmos_task_t *task)
         return;
     }
     ac_time_format(now, apr_time_now());
-    json_t *doc = file_doc(file, owner, now);
+    json_t *doc = file_doc(task->store, file, owner, now);
     ac_cosmos_call_write(task, &request, doc, files_on_imported);
     json_decref(doc);
 }

@@ -359,6 +359,14 @@ ac_cosmos_step_fn ac_cosmos_file_put, ac_cosmos_file_get, ac_cosmos_file_list, a
     ac_cosmos_file_sweep, ac_cosmos_file_export, ac_cosmos_file_import;
 /* Attaches the files of TURN_OPEN, if it has any, then calls fn(task). */
 void ac_cosmos_file_attach(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
+/* cosmos_file_thread.c: lets files of TURN_OPEN go from threads that have no message with them. task->rows are the
+ * owner's files; what still belongs to another thread afterwards has to be refused. */
+void ac_cosmos_file_thread_check(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
+/* Looks for a message of the file's thread that has the file: task->rows is empty if there is none. */
+void ac_cosmos_file_thread_find_message(ac_cosmos_task_t *task, const json_t *file, ac_cosmos_step_fn *fn);
+/* The ids of TURN_OPEN's files, and the document of one of them among task->rows, or NULL. */
+const json_t *ac_cosmos_file_thread_ids(const ac_cosmos_task_t *task);
+json_t *ac_cosmos_file_thread_doc(const ac_cosmos_task_t *task, size_t index);
 ac_cosmos_step_fn ac_cosmos_agent_list, ac_cosmos_agent_put, ac_cosmos_agent_delete;
 ac_cosmos_step_fn ac_cosmos_erase_owner, ac_cosmos_erasures_erased;
 ac_cosmos_step_fn ac_cosmos_feedback_put, ac_cosmos_feedback_list;

@@ -10,7 +10,7 @@
  *     changing. After a conflict only the thread's entry is marked again
  *  5  let the Idempotency-Key lead to this run, then attach the message's files to the thread
  *  6  write the parts of a large message, then commit thread, message and run in one batch, under the thread's ETag
- *     - 404 or 412, the thread changed: back to 2, with a read
+ *     - 404 or 412, the thread changed: back to 2, with a read; the files are attached again
  *     - 409, a document exists: 7
  *  7  find out whether an earlier attempt stored the run; if it did, renew its lease and answer as if this one had
  *  8  after a failure whose outcome is unknown: close the run later, if it was stored
@@ -183,7 +183,7 @@ static void open_check_state(ac_cosmos_task_t *task)
         ac_cosmos_task_end(task,
                            ac_err_set(&task->op->err, AC_PRECONDITION_FAILED, "the thread was changed concurrently"));
     } else if (task->turn.claimed) {
-        ac_cosmos_entry_mark(task, open_write_parts);
+        ac_cosmos_entry_mark(task, open_attach_files);
     } else {
         open_claim_entries(task);
     }
@@ -249,7 +249,7 @@ static void open_claim_key(ac_cosmos_task_t *task)
 }
 
 /* The files belong to the thread before its message has them: what is stored never refers to files that a sweep may
- * remove. */
+ * remove. Again after a conflict: another thread may have them by now, as no message had. */
 static void open_attach_files(ac_cosmos_task_t *task)
 {
     ac_cosmos_file_attach(task, open_write_parts);

@@ -23,7 +23,7 @@
 #define PURGE_ROWS 1000 /* threads that one query gives */
 #define ANSWER_MARGIN apr_time_from_msec(300)
 
-static const char sql_entries[] = "SELECT c.id FROM c WHERE c.owner = @owner AND c.thread_id = @thread";
+static const char sql_entries[] = "SELECT c.id, c._etag FROM c WHERE c.owner = @owner AND c.thread_id = @thread";
 static const char sql_documents[] = "SELECT c.id FROM c WHERE c.thread_id = @thread AND c.id != @thread";
 static const char sql_deleted[] = "SELECT c.id, c.owner FROM c WHERE c.type = 'thread' AND c.deleted_at < @before";
 
@@ -189,7 +189,10 @@ static void remove_batch(ac_cosmos_task_t *task)
     ac_cosmos_request_batch_init(&batch);
     json_array_foreach(task->rows, i, row)
     {
-        ac_cosmos_request_batch_add(&batch, AC_COSMOS_DELETE, key, ac_json_peek_string(row, "id", ""), NULL, NULL);
+        const char *id = ac_json_peek_string(row, "id", "");
+        /* Another thread may take a file over that no message has. */
+        const char *etag = ac_id_valid(id, "file_") ? ac_json_peek_string(row, "_etag", NULL) : NULL;
+        ac_cosmos_request_batch_add(&batch, AC_COSMOS_DELETE, key, id, NULL, etag);
     }
     ac_cosmos_request_batch_end(&batch);
     ac_cosmos_call_write_batch(task, &request, &batch, remove_on_batch);
@@ -215,8 +218,8 @@ static void note_files(ac_cosmos_task_t *task)
 static void remove_on_batch(void *baton, const ac_cosmos_reply_t *reply)
 {
     ac_cosmos_task_t *task = baton;
-    /* 404: another task removes the same thread. The rest is queried again in either case. */
-    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
+    /* 404: another task removes the same thread; 412: a file changed. The rest is queried again in either case. */
+    if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404, 412))) {
         return;
     }
     if (reply->status == 200) {
@@ -225,7 +228,7 @@ static void remove_on_batch(void *baton, const ac_cosmos_reply_t *reply)
     task->n_tries = reply->status == 200 ? 0 : task->n_tries + 1;
     if (task->n_tries > TRIES) {
         ac_cosmos_task_end(task,
-                           ac_err_set(&task->op->err, AC_STORE_ERROR, "a thread's documents could not be end_removed"));
+                           ac_err_set(&task->op->err, AC_STORE_ERROR, "a thread's documents could not be removed"));
         return;
     }
     remove_query(task);

@@ -32,6 +32,13 @@ static const char sql_remove_all[] = "DELETE FROM files WHERE thread_id = ?1 AND
 static const char sql_loose[] = "SELECT " COLUMNS " FROM files WHERE loose < ?1 ORDER BY loose LIMIT ?2";
 static const char sql_keep[] = "UPDATE files SET loose = NULL WHERE id = ?1 AND owner = ?2";
 static const char sql_any_thread[] = "SELECT 1 FROM threads WHERE id = ?1 AND owner = ?2";
+static const char sql_message[] = /* of the owner's thread, with the file */
+    "SELECT 1 FROM threads t JOIN messages m ON m.thread_id = t.id, json_each(m.attachments) f"
+    " WHERE t.id = ?1 AND t.owner = ?2 AND json_extract(f.value, '$.file_id') = ?3";
+static const char sql_belongs[] = /* the same, or the file is known to be a part of a conversation */
+    "SELECT 1 FROM files WHERE id = ?3 AND owner = ?2 AND loose IS NULL UNION ALL"
+    " SELECT 1 FROM threads t JOIN messages m ON m.thread_id = t.id, json_each(m.attachments) f"
+    " WHERE t.id = ?1 AND t.owner = ?2 AND json_extract(f.value, '$.file_id') = ?3";
 static const char sql_known[] = "SELECT 1 FROM files WHERE id = ?1";
 static const char sql_export[] = "SELECT " COLUMNS " FROM files WHERE id > ?1 ORDER BY id LIMIT ?2";
 
@@ -239,16 +246,18 @@ apr_status_t ac_sqlite_file_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 
 /* ---- files of a message ---- */
 
-/* A file of a thread that does not exist, as an import may leave it, belongs to none. */
+/* A file that an import attached belongs to no thread if its thread, or its message there, does not exist. */
 static apr_status_t attach_find(json_t **pfile, ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *id)
 {
     apr_status_t status = file_find(pfile, conn, op, id);
     const json_t *thread_id = json_object_get(*pfile, "thread_id");
-    bool exists = true;
+    bool attached = strcmp(ac_json_peek_string(*pfile, "status", ""), ATTACHED) == 0, exists = true;
 
     if (status == APR_SUCCESS && json_is_string(thread_id)) {
-        status = row_exists(&exists, conn, sql_any_thread,
-                            AC_SQLITE_ARGS(ac_sqlite_string(thread_id), ac_sqlite_text(op->owner)), &op->err);
+        status = row_exists(&exists, conn, attached ? sql_belongs : sql_any_thread,
+                            AC_SQLITE_ARGS(ac_sqlite_string(thread_id), ac_sqlite_text(op->owner),
+                                           attached ? ac_sqlite_text(id) : (ac_sqlite_arg_t){.type = AC_SQLITE_END}),
+                            &op->err);
     }
     if (!exists) {
         ac_json_put(*pfile, "thread_id", json_null());
@@ -313,7 +322,7 @@ apr_status_t ac_sqlite_file_remove_all(json_t *removed, ac_sqlite_conn_t *conn, 
     return status == APR_SUCCESS ? ac_sqlite_statement_run(conn, sql_remove_all, args, err) : status;
 }
 
-/* Removes a file that is loose for too long, unless its thread exists. */
+/* Removes a file that is loose for too long, unless a message has it. */
 static apr_status_t sweep_one(ac_sqlite_conn_t *conn, const json_t *file, json_t *removed, ac_err_t *err)
 {
     const char *id = ac_json_peek_string(file, "id", ""), *owner = ac_json_peek_string(file, "owner", "");
@@ -322,8 +331,9 @@ static apr_status_t sweep_one(ac_sqlite_conn_t *conn, const json_t *file, json_t
     apr_status_t status = APR_SUCCESS;
 
     if (attached) {
-        status = row_exists(&exists, conn, sql_any_thread,
-                            AC_SQLITE_ARGS(ac_sqlite_string(json_object_get(file, "thread_id")), ac_sqlite_text(owner)),
+        status = row_exists(&exists, conn, sql_message,
+                            AC_SQLITE_ARGS(ac_sqlite_string(json_object_get(file, "thread_id")), ac_sqlite_text(owner),
+                                           ac_sqlite_text(id)),
                             err);
     }
     if (status == APR_SUCCESS) {
