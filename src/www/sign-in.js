@@ -17,7 +17,7 @@ function make() {
     location.reload();
   } },
   el('p', { id: 'sign-in-word', role: 'alert', hidden: true }), el('label', { htmlFor: 'key', text: t('signIn.key') }), key,
-  el('p.hint', { text: t('signIn.kept') }), el('button.primary', { type: 'submit', text: t('signIn') }));
+  el('p.hint', { text: t(session.isKept ? 'signIn.kept' : 'signIn.blocked') }), el('button.primary', { type: 'submit', text: t('signIn'), disabled: !session.isKept }));
   const dialog = el('dialog', { id: 'sign-in', 'aria-labelledby': 'sign-in-title' }, el('h2', { id: 'sign-in-title', text: t('signIn') }), form,
     el('div', { id: 'sign-in-else' }, el('p.hint', { text: t('signIn.ended') }),
       el('a.primary', { id: 'sign-in-link', text: t('signIn') }),

@@ -6,10 +6,10 @@ function open(kind) {
   try {
     const kept = window[kind];
     return { get: name => kept.getItem(name), set: (name, text) => kept.setItem(name, text), remove: name => kept.removeItem(name),
-      names: () => Object.keys(kept) };
+      names: () => Object.keys(kept), isKept: true };
   } catch {
     return { get: name => items.get(name) ?? null, set: (name, text) => items.set(name, text), remove: name => items.delete(name),
-      names: () => [...items.keys()] };
+      names: () => [...items.keys()], isKept: false };
   }
 }
 

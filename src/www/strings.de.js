@@ -48,6 +48,7 @@ export default {
   'signIn': 'Anmelden',
   'signIn.key': 'Ihr Schlüssel',
   'signIn.kept': 'Er bleibt in diesem Tab, bis Sie ihn schließen, und geht nur an diesen Server.',
+  'signIn.blocked': 'Ihr Browser lässt diese Seite nichts behalten. Erlauben Sie ihr Cookies, und laden Sie sie neu.',
   'signIn.ended': 'Sie sind nicht angemeldet, oder Ihre Sitzung ist abgelaufen. Ihr Text bleibt erhalten.',
   'signIn.reload': 'Seite neu laden',
   'signIn.refused': 'Dieser Schlüssel wird nicht angenommen.',

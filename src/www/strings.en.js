@@ -48,6 +48,7 @@ export default {
   'signIn': 'Sign in',
   'signIn.key': 'Your key',
   'signIn.kept': 'It is kept in this tab until you close it, and sent to this server only.',
+  'signIn.blocked': 'Your browser lets this page keep nothing. Allow cookies for it, then load it again.',
   'signIn.ended': 'You are not signed in, or your session has ended. Your text is kept.',
   'signIn.reload': 'Reload the page',
   'signIn.refused': 'This key is not accepted.',

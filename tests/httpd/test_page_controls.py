@@ -346,5 +346,51 @@ def test_a_part_that_cannot_be_loaded_is_asked_for_again(page, model, page_serve
     page.until("document.querySelector('.answer [title=\"Good answer\"]').ariaPressed === 'true'")
     page.button("Bad answer").click()
     page.wait(".feedback")
+
+
+# ---- a browser that keeps nothing ----
+BLOCKED = """for (const name of ['localStorage', 'sessionStorage']) {
+  Object.defineProperty(window, name, { get() { throw new DOMException('Access is denied for this document.', 'SecurityError'); } });
+}"""
+
+
+def blocked(browser):
+    context = browser.context()
+    context.addInitScript({"content": BLOCKED})
+    return context
+
+
+def test_where_the_browser_allows_no_storage(browser, model, page_server):
+    """Cookies are blocked: the page works, and forgets drafts and the theme when it is left."""
+    page = Page(browser, blocked(browser), page_server.url)
+    page.button("Light or dark").click()
+    page.button("Close the list").click()
+    page.send("Keep nothing")
+    page.ended()
+    page.wait_text("#title", "Keep nothing")
+    page.write("a draft")
+    page.button("Conversations").click()
+    page.button("New conversation").click()
+    page.wait(".welcome")
+    page.tab.locator("#threads a", {"hasText": "Keep nothing"}).first().click()
+    page.ended()
+    assert page.find("#text").inputValue() == "a draft"
+    page.check("no-storage")
+    page.reload()
+    page.ended()
+    assert page.find("#text").inputValue() == "" and page.find("#sidebar").isVisible()
+
+
+def test_a_key_needs_storage(browser, model):
+    """It is sent again after the page was loaded again; the page says why it cannot be asked for."""
+    browser.expected = ["401"]
+    server, _ = keyed_server(model)
+    try:
+        page = Page(browser, blocked(browser), server.url, signed_in=False)
+        page.wait_text("#sign-in .hint", "Your browser lets this page keep nothing.")
+        assert page.find("#sign-in").getByRole("button", {"name": "Sign in"}).isDisabled()
+        page.check("sign-in-no-storage")
+    finally:
+        server.remove()
     page.button("Keyboard shortcuts").click()
     page.wait("#keys[open]")
