@@ -15,6 +15,12 @@ from server import BUILD, TOP
 
 SOURCE = TOP / "tests/browser"
 SHOTS = BUILD / "screenshots"
+# A violation of the content security policy is an error of the page, like those that a page throws.
+POLICY = """window.refusals = [];
+addEventListener('securitypolicyviolation', ({ effectiveDirective, blockedURI, sourceFile }) => {
+  window.refusals.push(effectiveDirective);
+  console.error(`against the policy: ${effectiveDirective} ${blockedURI} ${sourceFile}`);
+});"""
 
 
 class Thing:
@@ -53,6 +59,7 @@ class Browser:
         """A profile of its own: nothing is kept of others."""
         context = self.call(0, "newContext", [{"viewport": {"width": 1180, "height": 780}, "locale": "en-GB", **options}])
         context.setDefaultTimeout(WAIT * 1000)
+        context.addInitScript({"content": POLICY})
         self.contexts.append(context)
         return context
 

@@ -98,11 +98,13 @@ def test_the_page_in_a_frame(browser, model, define, shown):
 
 def test_no_text_becomes_markup_or_script(page, browser):
     """The content security policy refuses it, also after any later change of the page."""
-    browser.expected = ["TrustedHTML", "TrustedScript"]
+    browser.expected = ["TrustedHTML", "TrustedScript", "against the policy"]
     for code in ("document.createElement('div').innerHTML = 'x'", "document.createElement('script').text = 'x'",
                  "trustedTypes.createPolicy('x', {})"):
         name = page.evaluate(f"(() => {{ try {{ {code}; return 'done'; }} catch (error) {{ return error.name; }} }})()")
         assert name == "TypeError", code
+    page.until("refusals.length === 3")
+    assert page.evaluate("refusals") == ["require-trusted-types-for", "require-trusted-types-for", "trusted-types"]
 
 
 # ---- an answer ----
