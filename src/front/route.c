@@ -71,7 +71,7 @@ const ac_route_t ac_routes[] = {
     {M_GET, "/threads/{id}/export", STORED | AC_IS_LINES, ac_api_export_thread, NULL,
      "A conversation as Markdown or JSON", q_export},
     {M_GET, "/me/export", STORED | AC_IS_LINES, ac_api_export_me, NULL, "All that the caller has, as JSON lines", q_me},
-    {M_GET, "/me", STORED, ac_api_me_get, NULL, "The caller, and the limits of files", NULL},
+    {M_GET, "/me", STORED, ac_api_me_get, NULL, "The caller, and what the server offers", NULL},
     {M_DELETE, "/me", STORED | AC_TAKES_BODY, ac_api_forget_me, NULL, "Forget all that the caller has", NULL},
     {M_PUT, "/messages/{id}/feedback", STORED, ac_api_feedback_put, NULL, "Rate an answer", NULL},
     {M_GET, "/feedback", STORED | AC_NEEDS_ADMIN | AC_IS_LINES, ac_api_feedback_list, NULL,

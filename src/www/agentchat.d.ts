@@ -197,6 +197,8 @@ export interface Me {
   object: 'me';
   owner: string;
   admin: boolean;
+  /** Whether a model makes the title of a thread after its first answer. */
+  titles: boolean;
   /** The limits of files; null where clients may upload none. */
   files: { max_bytes: number; thread_bytes: number; owner_bytes: number; thread_files: number; owner_files: number;
     message_files: number; types: string[] } | null;
@@ -382,7 +384,7 @@ export class AgentChat {
 
   upload(file: Blob, options?: { name?: string; thread_id?: string; signal?: AbortSignal;
     onprogress?: (progress: { loaded: number; total: number }) => void }): Promise<UploadedFile>;
-  /** The caller, and the limits of files. */
+  /** The caller, and what the server offers. */
   me(options?: RequestOptions): Promise<Me>;
   /** The response with all that the caller has, as JSON lines; `after` is the position at which it continues. */
   exportMe(options?: RequestOptions & { after?: string }): Promise<Response>;
@@ -416,11 +418,10 @@ export class AgentChat {
   /** Approves or refuses a tool call that awaits approval. */
   approve(runId: string, callId: string, approve: boolean, reason?: string, options?: RequestOptions): Promise<Run>;
 
-  /** What runs have used; days are UTC. `by` has day, agent, model and owner, separated by commas. */
-  forget(options?: RequestOptions): Promise<{ object: 'erasure'; id: string; at: string; status: 'done' | 'continuing'; threads: number;
-    messages: number; runs: number; files: number }>;
+  /** Rates an answer; a null rating takes it back. */
   rate(messageId: string, feedback: { rating: 'up' | 'down' | null; reason?: string; comment?: string; thread_id?: string },
     options?: RequestOptions): Promise<Omit<Feedback, 'rating'> & { message_id: string; thread_id: string; rating: 'up' | 'down' | null }>;
+  /** What runs have used; days are UTC. `by` has day, agent, model and owner, separated by commas. */
   usage(where?: { from?: string; to?: string; by?: string; agent_id?: string; model?: string; owner?: string },
     options?: RequestOptions): Promise<UsageReport>;
 

@@ -284,7 +284,7 @@ export class AgentChat {
     return response.json();
   }
 
-  /** The caller, and the limits of files: docs/openapi.yaml has the members. */
+  /** The caller, and what the server offers: docs/openapi.yaml has the members. */
   me(options) { return this.#json('GET', '/me', options); }
 
   /** The response with all that the caller has, as JSON lines; `after` is the position at which it continues. */
@@ -358,9 +358,6 @@ export class AgentChat {
     const body = { call_id: callId, approve, ...(reason ? { reason } : {}) };
     return this.#json('POST', `/runs/${encodeURIComponent(runId)}/approvals`, { body, ...options });
   }
-
-  /** Forgets all that the caller has. @returns {Promise<Object>} the receipt */
-  forget(options) { return this.#json('DELETE', '/me', { body: { confirm: 'delete everything' }, ...options }); }
 
   // ---- feedback ----
   /**

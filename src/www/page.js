@@ -61,7 +61,8 @@ class Page {
     if (this.extended) return;
     this.extended = true;
     try {
-      const { files } = await this.client.me();
+      const { files, titles } = await this.client.me();
+      if (titles) this.titles = new (await import('./titles.js')).Titles(this);
       if (files) await (await import('./attach.js')).wire(this, files);
     } catch {
       this.extended = false;            // when the page is looked at again
@@ -165,7 +166,9 @@ class Page {
     this.channel.postMessage({ kind: 'run', threadId, ended });
     if (!fresh && !ended) return;
     try {
-      this.threadChanged(await this.client.thread(threadId), false);
+      const thread = await this.client.thread(threadId);
+      this.threadChanged(thread, false);
+      if (ended) this.titles?.expect(thread);
     } catch { /* the list has it after the next refresh */ }
   }
 

@@ -119,6 +119,14 @@ class Page:
         self.write(text)
         self.button("Send").click()
 
+    def menu(self, title, entry=None):
+        """Opens the menu of a conversation in the list; chooses an entry."""
+        self.tab.locator(".thread", {"hasText": title}).first().hover()
+        self.button(f"More about “{title}”").first().click()
+        self.wait("#menu-box button")
+        if entry:
+            self.tab.getByRole("menuitem", {"name": entry, "exact": True}).click()
+
     def ended(self, n=1):
         """The answers are whole."""
         self.wait(".answer:not(.writing):has(.turn-foot:not([hidden]), .failure)", n)

@@ -273,10 +273,10 @@ def test_hostile_files(made):
 def test_a_client_learns_the_limits(made, make_server):
     """Before it uploads: who it is, and what is accepted. Without AgentChatFiles nothing is."""
     server = made("max=1M thread=2M owner=3M thread-files=4 owner-files=5 types=image/png,text/plain")
-    assert ask(server, "/me").json == {"object": "me", "owner": "ann", "admin": False, "files": {
+    assert ask(server, "/me").json == {"object": "me", "owner": "ann", "admin": False, "titles": False, "files": {
         "max_bytes": 1 << 20, "thread_bytes": 2 << 20, "owner_bytes": 3 << 20, "thread_files": 4, "owner_files": 5,
         "message_files": 20, "types": ["image/png", "text/plain"]}}
     assert server.keyed.get("/me").status == 401
     every = ask(made(), "/me").json["files"]["types"]
     assert {"image/png", "image/jpeg", "application/pdf", "text/markdown", "text/csv"} <= set(every)
-    assert make_server("").client.get("/me").json == {"object": "me", "owner": "anonymous", "admin": False, "files": None}
+    assert make_server("").client.get("/me").json == {"object": "me", "owner": "anonymous", "admin": False, "titles": False, "files": None}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* GET /me: the caller, and the limits of files. */
+/* GET /me: the caller, and what the server offers. */
 #include "api_internal.h"
 
 #include "wire/wire.h"
@@ -24,7 +24,9 @@ static json_t *me_files(const ac_conf_t *conf)
 
 int ac_api_me_get(ac_request_t *rq)
 {
-    json_t *me = json_pack("{s:s, s:s, s:b, s:o}", "object", "me", "owner", rq->owner, "admin",
-                           (int)ac_principal_has(rq->principal, AC_ROLE_ADMIN), "files", me_files(ac_child()->conf));
+    const ac_conf_t *conf = ac_child()->conf;
+    json_t *me = json_pack("{s:s, s:s, s:b, s:b, s:o}", "object", "me", "owner", rq->owner, "admin",
+                           (int)ac_principal_has(rq->principal, AC_ROLE_ADMIN), "titles", (int)conf->engine.titles.on,
+                           "files", me_files(conf));
     return ac_reply_json(rq, HTTP_OK, me);
 }
