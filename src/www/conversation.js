@@ -89,7 +89,7 @@ export class Conversation {
 
   #user(text, timestamp, files) {
     const user = new UserTurn(text, {
-      edit: words => this.#edit(user, words), choose: id => this.#choose(id), grown: () => this.#toEnd(), client: this.#app.client,
+      edit: (words, kept) => this.#edit(user, words, kept), choose: id => this.#choose(id), grown: () => this.#toEnd(), client: this.#app.client,
     }, timestamp, files);
     turnOf.set(user.node, user);
     return user;
@@ -160,19 +160,27 @@ export class Conversation {
     for (const [id, turn] of this.#known) if (!turn.node.isConnected) this.#known.delete(id);
   }
 
-  /** Sends a question in other words, beside the one that was sent. */
-  #edit(user, text) {
-    if (this.busy) return;
-    if (!user.message) { this.#app.composer.putBack(text, user.files); return; }
-    const { parent_id: parent = this.#before(user.node)?.message.id ?? null } = user.message;
-    this.#cut(user.node);
-    this.send(text, this.#app.agentId, { parent, files: user.files });
+  /** Whether an answer is still being written; if so, the page says it. */
+  #waits() {
+    if (this.busy) this.#app.failed({ code: 'run_in_progress' });
+    return this.busy;
+  }
+
+  /** Sends a question in other words, beside the one that was sent. @returns {boolean} false: not now */
+  #edit(user, text, files) {
+    if (this.#waits()) return false;
+    const { parent_id: parent = this.#before(user.node)?.message.id ?? null } = user.message ?? {};
+    if (user.message) {
+      this.#cut(user.node);
+      this.send(text, this.#app.agentId, { parent, files });
+    } else this.#app.composer.putBack(text, files);
+    return true;
   }
 
   /** Asks for another answer to the same question. */
   #again(answer, agentId) {
     const asked = answer.message ?? this.#before(answer.node)?.message;
-    if (this.busy || !asked) return;
+    if (!asked || this.#waits()) return;
     this.#cut(answer.node);
     const next = this.#answer(agentId);
     this.#turns.append(next.node);
@@ -184,7 +192,7 @@ export class Conversation {
 
   /** Shows the branch with this message. */
   async #choose(id) {
-    if (this.busy) return;
+    if (this.#waits()) return;
     const { threadId } = this;
     try {
       this.#app.threadChanged(await this.#app.client.updateThread(threadId, { leaf: id }));

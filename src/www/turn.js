@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One message of a conversation on the page: the user's, or an answer that grows.
 import { Branches } from './branches.js';
-import { copyText, el, icon, iconButton, visible } from './dom.js';
+import { $, copyText, el, icon, iconButton, visible } from './dom.js';
 import { use } from './late.js';
 import { namesToCome } from './markdown.js';
 import { Rendered } from './render.js';
@@ -35,7 +35,7 @@ const noteOf = reason => (has(`note.${reason}`) ? t(`note.${reason}`) : '');
 
 export class UserTurn {
   /**
-   * @param {{edit: function(string): void, choose: function(string): void, grown: function(): void, client: Object}} actions
+   * @param {{edit: function(string, Object[]): boolean, choose: function(string): void, grown: function(): void, client: Object}} actions
    * @param {{file_id: string, name: string, type: string, size: number}[]} [files]
    */
   constructor(text, actions, timestamp = null, files = []) {
@@ -71,15 +71,15 @@ export class UserTurn {
   }
 
   #edit(editor, actions) {
-    const bubble = this.node.querySelector('.bubble'), foot = this.node.querySelector('.turn-foot');
-    if (foot.hidden) return;
-    const form = editor(this.text, actions.edit, () => {
+    const bubble = this.node.querySelector('.bubble'), parts = this.node.querySelectorAll('.attachments, .bubble, .turn-foot');
+    if (this.node.querySelector('.editor')) return;
+    const form = editor(this, actions.client, actions.edit, () => {
       form.remove();
-      bubble.hidden = !this.text;
-      foot.hidden = false;
-      this.editing.focus();
-    }, this.files.length > 0);
-    bubble.hidden = foot.hidden = true;
+      for (const part of parts) part.hidden = part === bubble && !this.text;
+      if (this.node.isConnected) this.editing.focus();
+      else if (matchMedia('(pointer: fine)').matches) $('text').focus();
+    });
+    for (const part of parts) part.hidden = true;
     bubble.before(form);
   }
 }

@@ -17,7 +17,7 @@ const REASONS = {
 };
 
 /** One file: on its way to the server, there, or not. */
-class Upload {
+export class Upload {
   #client; #changed; #threadId; #abort = null; #progress; #info; #again; #remove; #thumb;
 
   /**

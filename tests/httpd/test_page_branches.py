@@ -140,6 +140,27 @@ def test_an_edit_that_is_refused_is_not_lost(page, model, page_server, browser):
     until_texts(page, "One?", "First.", "From elsewhere", "Of another client")
 
 
+def test_an_edit_waits_for_the_answer(page, model):
+    """While an answer is written, nothing else is begun: the page says so, and the text stays in the editor."""
+    ask(page, model, "One?", "First.", 1)
+    gate = Gate()
+    model.play(holding(gate, ("Half",), (" of it",)))
+    page.send("Two?")
+    page.wait_text(".writing .prose", "Half")
+    edit(page, 0, "Another?")
+    page.keyboard().press("Enter")
+    page.wait_text("#toast", "An answer is still being written")
+    assert page.find(".editor textarea").inputValue() == "Another?"
+    page.button("Answer again").first().click()
+    assert page.texts(".bubble") == ["One?", "Two?"]
+    gate.open()
+    page.ended(2)
+    model.play(answer("Third."))
+    page.find(".editor textarea").press("Enter")
+    until_texts(page, "Another?", "Third.")
+    page.until("document.activeElement.id === 'text'")
+
+
 def test_a_failed_answer_is_tried_again_without_the_question(page, model, page_server):
     page_server.expect_log("AC0")
     model.play(Reply(400, {"error": {"message": "The scripted model says no.", "code": "bad"}}))

@@ -322,7 +322,7 @@ def test_edit_and_regenerate_keep_the_files(browser, files_server, model, made):
     page.find(".mine").hover()
     page.button("Edit message").click()
     page.wait(".editor textarea")
-    page.wait(".attachments canvas")
+    page.wait(".editor .file canvas")
     page.check("attach-edit")
     page.find(".editor textarea").fill("And this?")
     model.play(answer("Three."))
@@ -333,6 +333,50 @@ def test_edit_and_regenerate_keep_the_files(browser, files_server, model, made):
     page.until("document.querySelector('.mine .branches-place')?.textContent === '2/2'")
     assert [one["name"] for one in messages(files_server)[0]["attachments"]] == ["notes.txt", "picture.png"]
     assert "image_url" in json.dumps(model.requests[-1].messages)
+
+
+def test_a_file_is_left_out_of_the_next_version(browser, files_server, model, made):
+    """By its button in the editor, also by keyboard; the first version keeps it."""
+    page = open_page(browser, files_server)
+    choose(page, *made(notes__txt=WORDS, picture__png=png(64, 64), more__txt="More.\n"))
+    until_done(page, 3)
+    model.play(answer("One."))
+    page.send("What is this?")
+    page.ended()
+    page.wait(".attachments canvas")
+    page.find(".mine").hover()
+    page.button("Edit message").click()
+    page.wait(".editor .file", 3)
+    assert not page.find(".attachments").isVisible()
+    page.check("attach-leave-out")
+    page.find(".editor").getByRole("button", {"name": "Remove notes.txt"}).click()
+    page.until("document.activeElement.title === 'Remove picture.png'")
+    page.keyboard().press("Enter")
+    page.until("document.activeElement.title === 'Remove more.txt'")
+    assert names(page, ".editor .file-name") == ["more.txt"]
+    page.keyboard().press("Escape")
+    page.wait(".attachments canvas")
+    page.button("Edit message").click()
+    page.wait(".editor .file", 3)
+    for name in ("notes.txt", "picture.png", "more.txt"):
+        page.find(".editor").getByRole("button", {"name": f"Remove {name}"}).click()
+    page.until("document.activeElement.matches('.editor textarea') && !document.querySelector('.editor .files')")
+    page.find(".editor textarea").fill("")
+    assert page.find(".editor").getByRole("button", {"name": "Send"}).isDisabled(), "neither text nor files"
+    page.find(".editor").getByRole("button", {"name": "Cancel"}).click()
+    page.button("Edit message").click()
+    page.wait(".editor .file", 3)
+    page.find(".editor").getByRole("button", {"name": "Remove picture.png"}).click()
+    model.play(answer("Two."))
+    page.find(".editor").getByRole("button", {"name": "Send"}).click()
+    page.until("document.querySelector('.mine .branches-place')?.textContent === '2/2'")
+    page.ended()
+    page.wait(".attachments .file", 2)
+    assert page.texts(".attachments .file-name") == ["notes.txt", "more.txt"] and not page.find(".attachments canvas").count()
+    assert "image_url" not in json.dumps(model.requests[-1].messages)
+    page.button("Previous version").click()
+    page.wait(".attachments canvas")
+    assert sorted(one["name"] for one in stored(files_server)) == ["more.txt", "notes.txt", "picture.png"]
 
 
 SAVED = """(() => {
