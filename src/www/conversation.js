@@ -6,7 +6,7 @@ import { t } from './strings.js';
 import { AnswerTurn, UserTurn } from './turn.js';
 import { wordsOf } from './words.js';
 
-const PAGE = 30, AGAIN_MS = 3000;
+const PAGE = 30, MOST = 100, AGAIN_MS = 3000;
 const NEAR = 64;                        // pixels from the end that still count as the end
 const EARLY = 400;                      // distance in pixels from the start at which earlier turns are loaded
 const ENDED = new Set(['completed', 'failed', 'cancelled', 'interrupted']);
@@ -41,16 +41,29 @@ export class Conversation {
   get busy() { return this.#active !== null; }
   get stopping() { return this.#active?.stopping ?? false; }
 
-  /** Shows this message, when its conversation is there; on another branch, or far above, the end is shown. @param {?string} id */
-  find(id) {
-    this.#wanted = id;
-    if (!this.#load.refreshing) this.#show();
+  /** Shows this message, when its conversation is there. @param {?{thread_id: string, message_id: string, seq: number}} match */
+  find(match) {
+    this.#wanted = match;
+    if (match?.thread_id === this.threadId && !this.#load.refreshing) this.#show();
   }
 
-  #show() {
-    const { node } = this.#known.get(this.#wanted) ?? {};
-    if (!node) return;
+  /** Loads earlier turns until the message is there; if it is on another branch, this one is shown. */
+  async #show() {
+    const wanted = this.#wanted, load = this.#load;
     this.#wanted = null;
+    if (wanted?.thread_id !== this.threadId) return;
+    for (let first = 0; !this.#known.has(wanted.message_id) && this.#firstSeq > wanted.seq && first !== this.#firstSeq;) {
+      first = this.#firstSeq;
+      await this.#older(MOST);
+      if (load !== this.#load) return;
+    }
+    const { node } = this.#known.get(wanted.message_id) ?? {};
+    if (!node) {
+      if (this.busy || wanted.isChosen) return;
+      await this.#choose(wanted.message_id);
+      if (wanted.thread_id === this.threadId) this.find({ ...wanted, isChosen: true });
+      return;
+    }
     this.#sticks = false;
     node.scrollIntoView({ block: 'start' });
     node.classList.add('found');
@@ -289,24 +302,27 @@ export class Conversation {
     this.#lastSeq = this.#firstSeq = 0;
   }
 
-  async #older() {
-    if (this.#load.older || this.#firstSeq <= 1) return;
-    const load = this.#load, { signal } = load, before = this.#firstSeq, last = this.#lastSeq;
-    load.older = true;
+  /** Loads earlier turns, once at a time. */
+  async #older(limit = PAGE) {
+    if (this.#firstSeq > 1) await (this.#load.older ??= this.#page(this.#load, limit));
+  }
+
+  async #page(load, limit) {
+    const { signal } = load, before = this.#firstSeq, last = this.#lastSeq;
     try {
-      const [page, runs] = await Promise.all([this.#app.client.messages(this.threadId, { order: 'desc', limit: PAGE, before }, { signal }),
-        this.#app.client.runs(this.threadId, { limit: 100 }, { signal })]);
+      const [page, runs] = await Promise.all([this.#app.client.messages(this.threadId, { order: 'desc', limit, before }, { signal }),
+        this.#app.client.runs(this.threadId, { limit: MOST }, { signal })]);
       const messages = page.data.reverse(), anchor = this.#top.nextElementSibling, at = anchor.getBoundingClientRect().top;
       this.#firstSeq = messages[0]?.seq ?? 0;
       this.#top.after(...this.#turnsOf(messages, runs.data).map(turn => turn.node));
       this.#lastSeq = last;
       this.#box.scrollTop += anchor.getBoundingClientRect().top - at;
       if (!page.has_more) this.#observer.unobserve(this.#top);
-      load.older = false;
+      load.older = null;
       // The observer reports changes only: nothing, if the start of the list is still in view.
       if (page.has_more && this.#box.scrollTop < EARLY) this.#older();
     } catch (error) {
-      load.older = false;
+      load.older = null;
       if (!signal.aborted) this.#app.failed(error);
     }
   }

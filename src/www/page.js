@@ -56,7 +56,7 @@ class Page {
     this.#extend();
   }
 
-  /** Loads the parts of the page for what this server takes besides text. */
+  /** Loads the parts of the page for what this server offers besides answers. */
   async #extend() {
     if (this.extended) return;
     this.extended = true;
@@ -86,6 +86,8 @@ class Page {
       if (!this.conversation.threadId && !this.conversation.busy) this.conversation.open(null);
     });
     $('sign-out').addEventListener('click', () => { $('text').value = ''; use('sign-in', ({ signOut }) => signOut(DRAFT)); });
+    const search = () => use('search', ({ open }) => open(this));
+    $('search').addEventListener('click', search);
     $('account').addEventListener('click', () => use('account', ({ open }) => open(this)));
     $('skip-list').addEventListener('click', () => this.composer.focus());
     $('skip-back').addEventListener('click', () => { this.#list(true); $('new').focus(); });
@@ -96,7 +98,7 @@ class Page {
     wireLate();
     wireShortcuts([
       { key: 'O', shift: true, label: 'newConversation', does: () => this.#go(null) },
-      { key: 'K', label: 'keys.search', does: () => use('search', ({ open }) => open(this)) },
+      { key: 'K', label: 'keys.search', does: search },
       { key: 'S', shift: true, label: 'keys.list', does: () => this.#list(!this.#listed) },
     ], event => this.#escape(event));
   }
@@ -151,7 +153,10 @@ class Page {
   }
 
   /** Shows a message of the conversation that is opened next, or is open. @param {?string} id */
-  find(id) { this.conversation.find(id); }
+  find(match) {
+    this.#drawer(false);
+    this.conversation.find(match);
+  }
 
   // ---- reports of the conversation and the list ----
   /** A run has begun or ended here. */

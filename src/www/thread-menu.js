@@ -57,10 +57,12 @@ export function menu(list, id, button) {
     .catch(error => list.app.failed(error));
   showMenu(button, [
     { name: 'pin', label: t(thread.pinned ? 'unpin' : 'pin'), does: () => change(list, id, { pinned: !thread.pinned }) },
+    { name: 'edit', label: t('rename'), does: () => rename(list, id) },
     { name: 'archive', label: t(list.isArchive ? 'archive.take' : 'archive.put'),
       does: () => change(list, id, { status: list.isArchive ? 'active' : 'archived' }) },
     { name: 'save', label: t('save.markdown'), does: () => file('markdown') },
     { name: 'save', label: t('save.json'), does: () => file('json') },
+    { name: 'trash', label: t('delete'), does: () => remove(list, id) },
   ]);
 }
 
@@ -81,7 +83,7 @@ async function change(list, id, members) {
   }
 }
 
-export async function remove(list, id) {
+async function remove(list, id) {
   const next = nextOf(list, id), title = visible(list.titleOf(id) || t('newConversation')), { app } = list;
   try {
     await app.client.deleteThread(id);
@@ -101,7 +103,7 @@ export async function remove(list, id) {
   }, next);
 }
 
-export function rename(list, id) {
+function rename(list, id) {
   const node = list.nodeOf(id), title = list.titleOf(id), { app } = list;
   const field = el('input.rename', { value: title, maxLength: 200, dir: 'auto', 'aria-label': t('title') });
   let ended = false;
@@ -129,5 +131,6 @@ export function rename(list, id) {
   });
   field.addEventListener('blur', () => end(true));
   node.replaceChildren(field);
+  field.focus();
   field.select();
 }

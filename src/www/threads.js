@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The list of conversations: loads more when its end is in view; search by title. thread-menu.js has what can be done with one of them.
+// The list of conversations: loads more when its end is in view. thread-menu.js has what can be done with one of them.
 import { $, el, iconButton, visible } from './dom.js';
 import { use } from './late.js';
 import { t } from './strings.js';
 
-const PAGE = 30, ALL = 100, AGAIN_MS = 5000;
+const PAGE = 30, PINNED = 100, AGAIN_MS = 5000;
 const DAY = 86_400_000;
 
 function ageOf(thread) {
@@ -21,22 +21,16 @@ function byUse(a, b) {
 }
 
 export class ThreadList {
-  #list; #search; #end; #threads = []; #nodes = new Map(); #next = null; #more = true; #loading = null; #active = null; #status = 'active';
+  #list; #end; #threads = []; #nodes = new Map(); #next = null; #more = true; #loading = null; #active = null; #status = 'active';
 
   constructor(app) {
     this.app = app;
     this.#list = $('threads');
-    this.#search = $('search');
     this.#end = $('threads-end');
-    this.#search.addEventListener('input', () => { this.show(); this.#fill(); });
     $('archive').addEventListener('click', () => this.#archived());
     new IntersectionObserver(entries => entries.some(entry => entry.isIntersecting) && this.more(),
       { root: $('threads-box'), rootMargin: '300px' }).observe(this.#end);
   }
-
-  get #words() { return this.#search.value.trim().toLowerCase(); }
-
-  #matches(thread) { return (thread.title || '').toLowerCase().includes(this.#words); }
 
   /** Changes between the list and the archive. */
   #archived() {
@@ -53,7 +47,7 @@ export class ThreadList {
   /** The next page. */
   async more() {
     if (!this.#more || this.#loading) return;
-    this.#loading = this.#load({ limit: this.#words ? ALL : PAGE, after: this.#next ?? undefined }, false);
+    this.#loading = this.#load({ limit: PAGE, after: this.#next ?? undefined }, false);
     await this.#loading.finally(() => { this.#loading = null; });
     this.#fill();
   }
@@ -67,7 +61,7 @@ export class ThreadList {
   async #load(where, first) {
     const status = this.#status, list = more => this.app.client.threads({ order: 'updated', status, ...more });
     try {
-      const [page, pinned] = await Promise.all([list(where), where.after ? null : list({ pinned: true, limit: ALL })]);
+      const [page, pinned] = await Promise.all([list(where), where.after ? null : list({ pinned: true, limit: PINNED })]);
       this.app.connected();
       if (status !== this.#status) return;
       if (pinned) page.data = [...new Map([...pinned.data, ...page.data].map(thread => [thread.id, thread])).values()];
@@ -89,7 +83,7 @@ export class ThreadList {
     }
   }
 
-  /** Loads pages while there is room: a search may match few entries of each page. */
+  /** Loads pages while there is room: the observer reports changes only. */
   #fill() {
     const room = $('threads-box').getBoundingClientRect().bottom + 300;
     if (this.#more && !this.#loading && this.#end.getBoundingClientRect().top < room) this.more();
@@ -132,8 +126,8 @@ export class ThreadList {
   }
 
   show() {
-    const groups = [], found = this.#threads.filter(thread => this.#matches(thread));
-    for (const thread of found) {
+    const groups = [];
+    for (const thread of this.#threads) {
       const age = ageOf(thread);
       if (groups.at(-1)?.age !== age) groups.push({ age, nodes: [] });
       groups.at(-1).nodes.push(this.#node(thread));
@@ -141,8 +135,8 @@ export class ThreadList {
     const focus = document.activeElement;
     this.#list.replaceChildren(...groups.map(({ age, nodes }) => el('section', {}, el('h3', { text: t(age) }), el('ul', {}, ...nodes))));
     if (this.#list.contains(focus)) focus.focus();
-    $('threads-none').hidden = found.length > 0 || this.#more;
-    $('threads-none').textContent = t(this.#words ? 'search.none' : this.#status === 'active' ? 'list.none' : 'list.archive.none');
+    $('threads-none').hidden = this.#threads.length > 0 || this.#more;
+    $('threads-none').textContent = t(this.#status === 'active' ? 'list.none' : 'list.archive.none');
   }
 
   #node(thread) {
@@ -153,8 +147,6 @@ export class ThreadList {
     const fresh = el('li.thread', {},
       el('a', { href: `#/${thread.id}`, text: title, title, dir: 'auto' }),
       el('div.thread-actions', {},
-        iconButton('edit', t('rename', { title }), () => use('thread-menu', ({ rename }) => rename(this, thread.id))),
-        iconButton('trash', t('delete', { title }), () => use('thread-menu', ({ remove }) => remove(this, thread.id))),
         iconButton('more', t('more', { title }), ({ currentTarget }) => use('thread-menu', ({ menu }) => menu(this, thread.id, currentTarget)),
           { 'aria-haspopup': 'menu', 'aria-expanded': 'false' })));
     fresh.dataset.title = title;

@@ -37,9 +37,10 @@ def follow(page, model, question="Write"):
 def test_esc_elsewhere_stops_nothing(page, model):
     """In the search, on the agents, and while a character is composed it has a meaning of its own."""
     gate = follow(page, model)
-    page.find("#search").fill("x")
+    page.button("Search").click()
+    page.wait("#search-box[open]")
     page.keyboard().press("Escape")
-    page.find("#search").focus()
+    page.until("!document.querySelector('#search-box').open && document.activeElement.id === 'search'")
     page.keyboard().press("Escape")
     page.find("#agent").focus()
     page.keyboard().press("Escape")
@@ -62,8 +63,7 @@ def test_a_name_that_is_composed_is_not_ended(page, model):
     page.send("A name to compose")
     page.ended()
     page.wait_text("#threads", "A name to compose")
-    page.find(".thread").first().hover()
-    page.button("Rename “A name to compose”").click()
+    page.menu("A name to compose", "Rename")
     page.wait(".rename")
     page.evaluate("document.querySelector('.rename').dispatchEvent("
                   "new KeyboardEvent('keydown', { key: 'Escape', bubbles: true, isComposing: true }))")
@@ -120,9 +120,7 @@ def test_two_deletes_can_both_be_undone(page, model):
         page.ended()
         page.wait_text("#threads", text)
     for text in ("Alpha", "Beta"):
-        page.find(".thread").first().hover()
-        page.tab.getByRole("button", {"name": f"Delete “{text}”", "exact": True}).focus()
-        page.keyboard().press("Enter")
+        page.menu(text, "Delete")
         page.wait_text("#toast", f"“{text}” was deleted.")
     listed = page.texts("#threads a")
     assert len(page.texts(".toast")) == 2 and "Gamma" in listed and "Alpha" not in listed and "Beta" not in listed
@@ -346,6 +344,8 @@ def test_a_part_that_cannot_be_loaded_is_asked_for_again(page, model, page_serve
     page.until("document.querySelector('.answer [title=\"Good answer\"]').ariaPressed === 'true'")
     page.button("Bad answer").click()
     page.wait(".feedback")
+    page.button("Keyboard shortcuts").click()
+    page.wait("#keys[open]")
 
 
 # ---- a browser that keeps nothing ----
@@ -392,5 +392,3 @@ def test_a_key_needs_storage(browser, model):
         page.check("sign-in-no-storage")
     finally:
         server.remove()
-    page.button("Keyboard shortcuts").click()
-    page.wait("#keys[open]")
