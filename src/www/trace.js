@@ -28,7 +28,7 @@ class Call {
     this.decide = decide;
     this.written = '';
     this.preview = el('span.call-preview');
-    this.time = el('span.call-time', { text: t('call.running') });
+    this.time = el('bdi.call-time', { text: t('call.running') });
     this.body = el('div.call-body');
     this.node = el('details.call.running', {},
       el('summary', {}, icon('chevron'), el('span.call-state', { 'aria-hidden': 'true' }), el('span.call-tool', { text: visible(tool) }),

@@ -207,7 +207,7 @@ export class AnswerTurn {
   /** @param {Object} facts of the event `done`, of the run, or of the message */
   end(facts) {
     this.#settle();
-    this.#figures.replaceChildren(...figures(facts).map(text => el('span', { text })));
+    this.#figures.replaceChildren(...figures(facts).map(text => el('span', {}, el('bdi', { text }))));
     this.note(noteOf(facts.finish_reason) || noteOf(facts.status));
     this.actions.grown();
   }

@@ -450,7 +450,7 @@ def test_right_to_left_text(page, model):
                       "An English one.\n\n```\nprint('مرحبا')\n```\n"))
     page.send("اكتب لي شيئا بالعربية من فضلك")
     page.ended()
-    page.wait("#threads a")
+    page.wait_text("#threads", "اكتب لي شيئا")
     directions = page.evaluate("[...document.querySelectorAll('.part > *')].map(node => getComputedStyle(node).direction)")
     assert directions == ["rtl", "rtl", "rtl", "rtl", "rtl", "ltr", "ltr"]
     for selector in (".bubble", "#threads a", "#title", ".prose li li", ".prose td"):
