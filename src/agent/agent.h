@@ -161,6 +161,7 @@ apr_status_t ac_client_tools_answer(ac_client_tools_t *tools, const char *call_i
 json_t *ac_client_tools_calls(const json_t *message);
 
 /* ---- run/turn.c: what a client asks for; a command of copies, on the heap ---- */
+#define AC_TURN_MEMBER_SIZE 40
 typedef struct ac_turn_t {
     ac_agents_t *agents;     /* the agents at the time of the request; a reference; NULL: the engine's registry */
     const ac_agent_t *agent; /* NULL: the thread's own, else fallback_agent */
@@ -188,14 +189,15 @@ typedef struct ac_turn_t {
     char *instructions;              /* further ones, after the agent's; NULL: none; on the heap */
     int max_tokens;                  /* of each answer of the model, if the agent allows more; 0: as the agent says */
     char *content;
-    json_t *metadata;              /* of the message, or NULL */
-    json_t *attachments;           /* its files as they are stored, [{file_id, name, type, size}], or NULL */
-    const char *member;            /* of the request, that has their parts; constant */
-    int parts[AC_MAX_ATTACHMENTS]; /* the index of each one's part in it, for errors */
-    json_t *file_limits;           /* `limits` of FILE_PUT, or NULL */
-    ac_quota_t *quota;             /* a reference; NULL: no limit counts the run */
-    ac_trace_t trace;              /* of the client's request, or empty; set by ac_turn_set_trace() */
-    ac_run_summary_t *summary;     /* a reference; NULL: no request wants to know */
+    json_t *metadata;                 /* of the message, or NULL */
+    json_t *attachments;              /* its files as they are stored, [{file_id, name, type, size}], or NULL */
+    char member[AC_TURN_MEMBER_SIZE]; /* of the request, that has their parts: "messages/3/content" */
+    int parts[AC_MAX_ATTACHMENTS];    /* the index of each one's part in it, for errors */
+    json_t *file_limits;              /* `limits` of FILE_PUT, or NULL */
+    ac_files_memory_t *files;  /* stateless: those files of the request that no storage has; a reference, or NULL */
+    ac_quota_t *quota;         /* a reference; NULL: no limit counts the run */
+    ac_trace_t trace;          /* of the client's request, or empty; set by ac_turn_set_trace() */
+    ac_run_summary_t *summary; /* a reference; NULL: no request wants to know */
 } ac_turn_t;
 /* NULL: out of memory. Any thread. */
 ac_turn_t *ac_turn_create(const ac_agent_t *agent, const char *owner, const char *content);
@@ -238,8 +240,8 @@ void ac_engine_use_mirror(ac_engine_t *engine, ac_mirror_t *mirror);
 /* follow/notice.c. The store has a change of this run for the process that runs it, on whichever machine: asks all
  * processes to look. Without a mirror they look from time to time. Any thread. */
 void ac_notice_post(ac_engine_t *engine, const char *run_id);
-/* The bytes of files that messages have, and the threads that read them; both are the caller's. Before the first
- * run. */
+/* The bytes of files that messages have (NULL: there are none), and the threads that read them and those of requests;
+ * both are the caller's. Before the first run. */
 void ac_engine_use_files(ac_engine_t *engine, const ac_files_t *files, ac_work_t *work);
 /* Counts what runs use; the caller owns the counters. Without counters there are no limits. Before the first run. */
 void ac_engine_use_counters(ac_engine_t *engine, ac_counters_t *counters);

@@ -150,8 +150,8 @@ static apr_status_t start_files(ac_child_life_t *self, ac_err_t *err)
             status = files->vt->child_init(files->self, &child->host, err);
         }
     }
-    if (files->vt && status == APR_SUCCESS) {
-        ac_engine_use_files(child->engine, files, child->files_work);
+    if (status == APR_SUCCESS) {
+        ac_engine_use_files(child->engine, files->vt ? files : NULL, child->files_work);
     }
     return status;
 }

@@ -214,6 +214,14 @@ typedef struct ac_content_t {
 apr_status_t ac_content_read(ac_content_t *content, const json_t *value, const char *name, ac_err_t *err);
 void ac_content_free(ac_content_t *content);
 
+/* ---- data_url.c: RFC 2397 ---- */
+bool ac_data_url_is(const char *url);
+/* Appends the bytes of a data: URL, base64 or percent-encoded. out: with its maximum set. errors: invalid_request,
+ * body_too_large (out's maximum). */
+apr_status_t ac_data_url_read(ac_buf_t *out, const char *url, ac_err_t *err);
+/* The same for base64 alone: either alphabet of RFC 4648, with or without padding; white space is skipped. */
+apr_status_t ac_data_url_base64(ac_buf_t *out, const char *text, size_t len, ac_err_t *err);
+
 /* ---- template.c: URL and body templates of the HTTP tool ---- */
 #define AC_TEMPLATE_SECRET "${secret}"
 typedef enum ac_template_e { AC_TEMPLATE_URL, AC_TEMPLATE_JSON, AC_TEMPLATE_HEADER } ac_template_e;

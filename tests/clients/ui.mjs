@@ -26,7 +26,9 @@ class Chat extends AbstractChat {
 const data = [];
 const make = (messages) => new Chat({
   id: input.id ?? 'chat-1', messages,
-  transport: new DefaultChatTransport({ api: base + (input.path ?? '/ui/chat'), headers: input.headers, body: input.body }),
+  transport: new DefaultChatTransport({ api: base + (input.path ?? '/ui/chat'), headers: input.headers, body: input.body,
+    prepareSendMessagesRequest: input.last ? ({ id, messages, trigger, messageId, body }) =>
+      ({ body: { ...body, id, trigger, messageId, message: messages.at(-1) } }) : undefined }),
   sendAutomaticallyWhen: input.tools ? ai.lastAssistantMessageIsCompleteWithToolCalls
     : input.automatic === false ? undefined : ai.lastAssistantMessageIsCompleteWithApprovalResponses,
   onData: part => data.push(part),
@@ -48,8 +50,10 @@ const settle = async () => { // automatic requests begin after the stream that c
 const parts = () => chat.messages.flatMap(m => m.parts);
 const until = async done => { while (!done()) { await new Promise(resolve => setTimeout(resolve, 5)); } };
 const actions = {
-  send: text => chat.sendMessage({ text }),
-  edit: (index, text) => chat.sendMessage({ text, messageId: chat.messages[index].id }),
+  send: (text, files) => chat.sendMessage({ text, files }),
+  // With the files that the message has.
+  edit: (index, text) => chat.sendMessage({ text, messageId: chat.messages[index].id,
+    files: chat.messages[index].parts.filter(part => part.type === 'file') }),
   regenerate: index => chat.regenerate(index === undefined ? undefined : { messageId: chat.messages[index].id }),
   resume: async notify => {
     const resumed = chat.resumeStream();

@@ -111,6 +111,15 @@ def test_a_page_begins_with_the_stored_conversation(site, model, client):
 
 
 @pytest.mark.parametrize("client", ALL)
+def test_a_page_that_sends_the_last_message_alone(site, model, client):
+    model.play(answer("A1"), answer("A2"), answer("A2b"), answer("B1"))
+    result = run(client, site, ["send", "one"], ["send", "two"], ["regenerate"], ["edit", 0, "eins"], last=True)
+    assert said(result) == [("user", "eins"), ("assistant", "B1")] and result["error"] is None, result
+    assert said(result["steps"][2])[2:] == [("user", "two"), ("assistant", "A2b")]
+    assert stored(site, thread_of(result)) == said(result)
+
+
+@pytest.mark.parametrize("client", ALL)
 def test_resume_in_another_page(site, model, client):
     gate = Gate()
 
@@ -270,7 +279,7 @@ def test_a_message_that_is_sent_twice_runs_once(site, model):
 @pytest.mark.parametrize("body, text", [
     ({}, "id"), ({"id": "c"}, "the last message must be"), ({"id": "c", "messages": []}, "the last message must be"),
     ({"id": "c", "messages": [{"role": "user", "parts": [{"type": "text", "text": " "}]}]}, "white space"),
-    ({"id": "c", "messages": [{"role": "user", "parts": [{"type": "file", "url": "data:,", "mediaType": "image/png"}]}]}, "files"),
+    ({"id": "c", "messages": [{"role": "user", "parts": [{"type": "file", "url": "data:,", "mediaType": "image/png"}]}]}, "empty"),
     ({"id": "", "messages": [{"role": "user", "parts": [{"type": "text", "text": "a"}]}]}, "1 to 255 bytes"),
     ({"id": "c", "messages": [{"role": "assistant", "parts": []}]}, "is the assistant's"),
     ({"id": "c", "trigger": "regenerate-message"}, "answered again"),

@@ -13,7 +13,7 @@ static atomic_size_t held; /* bytes of images of all runs of this child */
 
 typedef struct files_job_t {
     ac_run_t *run; /* does not end before the job, which it counts */
-    const ac_files_t *files;
+    ac_files_t files;
     const ac_model_conf_t *vision; /* of the first model of the chain that takes images; NULL: none does */
     json_t *messages;              /* a copy, in which files become texts and references */
     size_t room;                   /* bytes of texts that may follow */
@@ -83,7 +83,7 @@ static void job_add_text(files_job_t *job, ac_buf_t *out, const json_t *file)
         run_files_put_note(out, "file", file, "the conversation has no room for its text");
     } else if (job->failed) {
         run_files_put_note(out, "file", file, "it could not be read now");
-    } else if (ac_files_text(job->files, &text, ac_json_peek_string(file, "file_id", ""),
+    } else if (ac_files_text(&job->files, &text, ac_json_peek_string(file, "file_id", ""),
                              ac_json_peek_string(file, "type", ""), &err) == APR_SUCCESS) {
         run_files_put_text(out, file, &text);
         job->room -= text.text.len < job->room ? text.text.len : job->room;
@@ -133,13 +133,13 @@ static bool image_fetch(files_job_t *job, ac_model_image_t *image, size_t size)
     if (job->failed) {
         return false;
     }
-    if (job->vision->image_links && job->files->vt->url &&
-        job->files->vt->url(job->files->self, &url, image->id, job->url_life, NULL) == APR_SUCCESS && url) {
+    if (job->vision->image_links && job->files.vt->url &&
+        job->files.vt->url(job->files.self, &url, image->id, job->url_life, NULL) == APR_SUCCESS && url) {
         image->url = url;
         return true;
     }
     ac_buf_init(&bytes, size);
-    if (ac_files_text_load(job->files, &bytes, image->id, &err) != APR_SUCCESS || bytes.len != size) {
+    if (ac_files_text_load(&job->files, &bytes, image->id, &err) != APR_SUCCESS || bytes.len != size) {
         job->failed = err.kind != AC_OK && err.kind != AC_NOT_FOUND;
         ac_buf_free(&bytes);
         return false;
@@ -380,11 +380,14 @@ void ac_run_files_load(ac_run_t *run, ac_run_files_fn *done, const char *cause)
         done(run, cause, NULL);
         return;
     }
-    static const ac_files_t none;
     int64_t tokens = run->agent->history_tokens;
     files_job_t *job = ac_alloc(sizeof *job);
     job->run = run;
-    job->files = run->engine->files ? run->engine->files : &none;
+    if (run->turn->files) {
+        job->files = (ac_files_t){&ac_files_memory, run->turn->files};
+    } else if (run->engine->files) {
+        job->files = *run->engine->files;
+    }
     job->vision = vision_of(run);
     job->messages = run_files_copy_messages(run->ask.messages);
     job->room = tokens > 0 && tokens < AC_MAX_FILE_TEXT / 2 ? (size_t)tokens * 4 : AC_MAX_FILE_TEXT * 2;
@@ -394,7 +397,7 @@ void ac_run_files_load(ac_run_t *run, ac_run_files_fn *done, const char *cause)
     job->again = again;
     job->url_life = run->engine->conf.run_timeout;
     run->n_ops++;
-    if (!job->files->vt ||
+    if (!job->files.vt ||
         ac_work_post(run->engine->files_work, run_files_job_work, run_files_job_done, job) != APR_SUCCESS) {
         ac_err_t err;
         ac_err_init(&err);

@@ -48,6 +48,7 @@ void ac_turn_free(ac_turn_t *turn)
     json_decref(turn->history);
     json_decref(turn->attachments);
     json_decref(turn->file_limits);
+    ac_files_memory_unref(turn->files);
     ac_agents_unref(turn->agents);
     ac_quota_unref(turn->quota);
     ac_run_summary_unref(turn->summary);

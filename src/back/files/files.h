@@ -66,6 +66,18 @@ extern const ac_files_vt ac_files_disk;
  * less than `reserve` bytes of its file system would be left. It lives as long as p. */
 void *ac_files_disk_create(const char *dir, int64_t reserve, apr_pool_t *p);
 
+/* ---- files_memory.c: the provider "memory", for files that a request has brought and that are not stored ---- */
+extern const ac_files_vt ac_files_memory; /* its self is an ac_files_memory_t; it is read only */
+typedef struct ac_files_memory_t ac_files_memory_t;
+/* Files of other ids are read from `below`, which may be NULL and outlives it. With one reference; counted. */
+ac_files_memory_t *ac_files_memory_create(const ac_files_t *below);
+ac_files_memory_t *ac_files_memory_ref(ac_files_memory_t *memory);
+void ac_files_memory_unref(ac_files_memory_t *memory); /* NULL is allowed */
+/* Adds a file, whose bytes it takes from the buffer. Before others refer to it. */
+void ac_files_memory_add(ac_files_memory_t *memory, const char *id, ac_buf_t *bytes);
+/* The bytes of a file that was added; NULL: it was not. Valid as long as memory is. */
+const ac_buf_t *ac_files_memory_get(const ac_files_memory_t *memory, const char *id);
+
 /* ---- files_text.c: what a model can be shown of a file; on any thread but the loop's ---- */
 typedef enum ac_file_kind_e { AC_FILE_IMAGE, AC_FILE_TEXT, AC_FILE_PDF, AC_FILE_OTHER } ac_file_kind_e;
 ac_file_kind_e ac_files_text_kind(const char *type); /* of a media type. Any thread */

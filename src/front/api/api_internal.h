@@ -28,9 +28,7 @@ typedef struct ac_chat_request_form_t { /* the form of a route's body */
 } ac_chat_request_form_t;
 typedef struct ac_chat_request_t {
     const char *content, *thread_id; /* thread_id NULL: a new thread */
-    const json_t *attachments;       /* its files as they are stored, or NULL; freed with the request */
-    const char *member;              /* that has the parts; constant */
-    int parts[AC_MAX_ATTACHMENTS];   /* the index of each one's part */
+    ac_attachments_t attachments;    /* its files */
     const ac_agent_t *agent;         /* NULL: none was named */
     const json_t *metadata;
     const char *parent_id, *regenerate; /* NULL: not given; parent_id "": null */

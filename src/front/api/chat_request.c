@@ -126,55 +126,19 @@ static apr_status_t read_options(ac_request_t *rq, ac_chat_request_t *chat, cons
     return status;
 }
 
-static apr_status_t chat_request_free_json(void *json)
-{
-    json_decref(json);
-    return APR_SUCCESS;
-}
-
-/* The file as a message has it. errors: not_found. */
-static apr_status_t chat_request_read_file(ac_request_t *rq, json_t *files, const ac_content_file_t *part,
-                                           const char *name)
-{
-    ac_store_op_t *result = NULL;
-    char pointer[AC_ERR_POINTER_SIZE];
-    apr_snprintf(pointer, sizeof(pointer), "/%s/%d/file_id", name, part->part);
-    apr_status_t status =
-        ac_request_store(rq, ac_store_op_create(AC_STORE_FILE_GET, rq->owner, part->file_id), &result);
-    if (status != APR_SUCCESS) {
-        if (rq->err.kind == AC_NOT_FOUND) {
-            apr_cpystrn(rq->err.pointer, pointer, sizeof(rq->err.pointer));
-        }
-        return status;
-    }
-    const json_t *file = result->out;
-    if (part->image && ac_files_text_kind(ac_json_peek_string(file, "type", "")) != AC_FILE_IMAGE) {
-        return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, pointer, "the file is no image of a type that models take");
-    }
-    json_t *shown = json_object();
-    ac_json_put(shown, "file_id", ac_json_text(part->file_id));
-    ac_json_put(shown, "name", json_incref(json_object_get(file, "name")));
-    ac_json_put(shown, "type", json_incref(json_object_get(file, "type")));
-    ac_json_put(shown, "size", json_incref(json_object_get(file, "size")));
-    json_array_append_new(files, shown);
-    return APR_SUCCESS;
-}
-
+/* The files that the parts of a message name. */
 static apr_status_t read_files(ac_request_t *rq, ac_chat_request_t *chat, const ac_content_t *content)
 {
-    if (!ac_conf()->files.on) {
-        return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, apr_pstrcat(rq->r->pool, "/", chat->member, NULL),
-                             "this server takes no files");
-    }
-    json_t *files = json_array();
-    apr_pool_cleanup_register(rq->r->pool, files, chat_request_free_json, apr_pool_cleanup_null);
-    chat->attachments = files;
     for (int i = 0; i < content->n_files; i++) {
-        apr_status_t status = chat_request_read_file(rq, files, &content->files[i], chat->member);
+        const ac_content_file_t *file = &content->files[i];
+        apr_status_t status = ac_attachments_find(&chat->attachments, rq, file->file_id, file->image, file->part);
         if (status != APR_SUCCESS) {
+            bool on = ac_conf()->files.on;
+            const char *place = on ? apr_psprintf(rq->r->pool, "/%d/file_id", file->part) : "";
+            apr_cpystrn(rq->err.pointer, apr_pstrcat(rq->r->pool, "/", chat->attachments.member, place, NULL),
+                        sizeof(rq->err.pointer));
             return status;
         }
-        chat->parts[i] = content->files[i].part;
     }
     return APR_SUCCESS;
 }
@@ -193,7 +157,7 @@ static apr_status_t chat_request_read_content(ac_request_t *rq, ac_chat_request_
     if (status != APR_SUCCESS) {
         return status;
     }
-    chat->member = form->content;
+    chat->attachments.member = form->content;
     chat->content = apr_pstrmemdup(rq->r->pool, content.text.data ? content.text.data : "", content.text.len);
     status = content.n_files ? read_files(rq, chat, &content)
                              : ac_chat_request_check(rq, chat->content, form->content, false);
@@ -327,14 +291,6 @@ static apr_status_t read_earlier(ac_request_t *rq, ac_turn_t *turn, const char *
 
 /* ---- the turn ---- */
 
-static json_t *make_file_limits(void)
-{
-    const ac_conf_t *conf = ac_conf();
-    return json_pack("{s:i, s:I, s:i, s:I}", "owner_files", conf->files.owner_files, "owner_bytes",
-                     (json_int_t)conf->files.owner, "thread_files", conf->files.thread_files, "thread_bytes",
-                     (json_int_t)conf->files.thread);
-}
-
 ac_turn_t *ac_chat_request_turn(ac_request_t *rq, const ac_agent_t *agent, const char *content)
 {
     ac_turn_t *turn = ac_turn_create(agent, rq->owner, content);
@@ -343,6 +299,7 @@ ac_turn_t *ac_chat_request_turn(ac_request_t *rq, const ac_agent_t *agent, const
         return NULL;
     }
     turn->agents = ac_agents_ref(rq->agents);
+    turn->files = rq->files ? ac_files_memory_ref(rq->files) : NULL;
     apr_cpystrn(turn->request_id, rq->request_id, sizeof(turn->request_id));
     turn->leave = rq->mount->on_disconnect;
     turn->quota = ac_limits_quota(rq);
@@ -357,6 +314,10 @@ int ac_chat_request_deliver(ac_request_t *rq, ac_turn_t *turn, bool stream)
     const char *run_id = NULL;
     rq->doing = "running the agent";
     apr_status_t status = read_earlier(rq, turn, &run_id);
+    if (status == APR_SUCCESS && !run_id) {
+        status = ac_attachments_store(rq, turn);
+    }
+    ac_request_body_free(rq);
     if (status == APR_SUCCESS && !run_id) {
         return ac_delivery_run(rq, turn, stream);
     }
@@ -387,11 +348,6 @@ int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *chat)
         /* A copy for the loop thread: the body is freed with the request. */
         turn->metadata = json_deep_copy(chat->metadata);
     }
-    if (chat->attachments) {
-        turn->attachments = json_deep_copy(chat->attachments);
-        memcpy(turn->parts, chat->parts, sizeof(turn->parts));
-        turn->member = chat->member;
-        turn->file_limits = make_file_limits();
-    }
+    ac_attachments_move(&chat->attachments, turn);
     return ac_chat_request_deliver(rq, turn, chat->stream);
 }

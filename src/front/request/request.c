@@ -417,3 +417,11 @@ leave:
     ac_buf_free(&body);
     return status;
 }
+
+void ac_request_body_free(ac_request_t *rq)
+{
+    if (rq->body) {
+        apr_pool_cleanup_run(rq->r->pool, rq->body, free_json);
+        rq->body = NULL;
+    }
+}

@@ -4,6 +4,9 @@
 #define AC_REQUEST_H
 
 #include "front/auth/auth.h"
+#include "wire/wire.h"
+
+#include <openssl/evp.h>
 
 typedef struct ac_param_t { /* of a query string, decoded */
     const char *name, *value;
@@ -23,7 +26,8 @@ struct ac_request_t { /* in r->pool; used by the thread that handles r, or by th
     const char *followed;            /* the run whose events it gets, if it starts none; NULL: none */
     const ac_limits_t *key_limits;   /* limits.c: the key's; NULL: none, or not looked for */
     ac_quota_t *quota;               /* limits.c: of the run it starts; NULL: none */
-    json_t *body;                    /* parsed; freed with the pool; NULL: none was sent */
+    json_t *body;                    /* parsed; freed with the pool; NULL: none was sent, or it is used up */
+    ac_files_memory_t *files;        /* those of the body, as ac_parts_read() finds them; NULL: none */
     bool body_read;                  /* to its end */
     int httpd_answer;                /* a status that only httpd can answer (408, AP_FILTER_ERROR); 0: none */
     const char *doing;               /* "reading the request" */
@@ -64,6 +68,8 @@ apr_status_t ac_request_body_drop(ac_request_t *rq);
  * error only where required. errors: body_too_large, unsupported_media_type, bad_json, invalid_request (not an
  * object). */
 apr_status_t ac_request_body(ac_request_t *rq, bool required);
+/* Frees rq->body before the request ends: a body may have many megabytes, and a stream may last long. */
+void ac_request_body_free(ac_request_t *rq);
 
 /* The summary that the run of this request shall fill; made at the first call. Owned by rq. */
 ac_run_summary_t *ac_request_summary(ac_request_t *rq);
@@ -136,6 +142,60 @@ apr_status_t ac_request_agents_find(ac_request_t *rq, const ac_agent_t **pagent,
 const ac_agent_t *ac_request_agents_default(const ac_request_t *rq);
 /* The same. errors: invalid_request if there is none, or it is inactive. */
 apr_status_t ac_request_agents_find_default(ac_request_t *rq, const ac_agent_t **pagent);
+
+/* ---- upload.c: a file on its way to the storage and to the store ---- */
+typedef struct ac_upload_t { /* zero it before use, and set id */
+    ac_request_t *rq;
+    ac_file_write_t *file; /* NULL: not open */
+    EVP_MD_CTX *digest;
+    ac_file_type_t type;
+    char id[AC_ID_SIZE], name[AC_FILE_NAME_SIZE];
+    const char *thread_id; /* that it is for; NULL: none */
+} ac_upload_t;
+/* size: of the file; -1: not known. Only where AgentChatFiles is on. errors: the storage's. */
+apr_status_t ac_upload_begin(ac_upload_t *upload, ac_request_t *rq, const char *name, int64_t size);
+/* errors: body_too_large, the storage's. */
+apr_status_t ac_upload_add(ac_upload_t *upload, const char *bytes, size_t len, ac_err_t *err);
+/* Makes the file durable, and puts it into the store: its document is (*presult)->out. errors:
+ * unsupported_media_type, invalid_request, body_too_large, file_limit_exceeded, the storage's and the store's. */
+apr_status_t ac_upload_end(ac_upload_t *upload, ac_store_op_t **presult);
+void ac_upload_free(ac_upload_t *upload); /* drops a file that was not ended */
+
+/* ---- parts.c: the content of a message in another protocol's form ---- */
+typedef struct ac_part_t { /* strings are borrowed; NULL: not there */
+    bool ignored;          /* a part of no meaning for an agent */
+    const char *text;      /* of a text; the others are then not there */
+    const char *url;       /* data:, or of a file of this server */
+    const char *data;      /* base64 without a URL */
+    const char *file_id;
+    const char *name; /* of the file */
+    bool image;       /* the file must be an image */
+} ac_part_t;
+/* Reads a part of a protocol into *part, which is zeroed. NULL, or an error message, constant or borrowed. */
+typedef const char *ac_part_read_fn(ac_part_t *part, const json_t *value);
+typedef struct ac_attachments_t {  /* the files of a message */
+    json_t *list;                  /* [{file_id, name, type, size}], as a store has them; freed with the request; NULL:
+                                     none */
+    const char *member;            /* of the body that has their parts: "messages/3/content" */
+    int parts[AC_MAX_ATTACHMENTS]; /* the index of each one's part */
+} ac_attachments_t;
+typedef struct ac_parts_t {
+    const char *content; /* the texts, joined by empty lines; in the pool or borrowed from the body */
+    ac_attachments_t attachments;
+} ac_parts_t;
+/* Reads a string, a list of parts, or nothing. A file of the body gets an id; its bytes are in rq->files. errors, with
+ * the pointer of the part: invalid_request, not_found, the store's. */
+apr_status_t ac_parts_read(ac_parts_t *parts, ac_request_t *rq, const json_t *content, const char *member,
+                           ac_part_read_fn *read);
+
+/* ---- attachments.c ---- */
+/* Adds a file that was uploaded before. part: its index. errors: invalid_request, not_found, the store's. */
+apr_status_t ac_attachments_find(ac_attachments_t *attachments, ac_request_t *rq, const char *id, bool image, int part);
+/* Gives them to the turn, as those of its message. */
+void ac_attachments_move(const ac_attachments_t *attachments, ac_turn_t *turn);
+/* Stores those files of the turn that the body had, as POST /files does, unless the turn stores nothing. All are
+ * stored, or none. errors: those of ac_upload_end(). */
+apr_status_t ac_attachments_store(ac_request_t *rq, ac_turn_t *turn);
 
 /* ---- timing.c ---- */
 /* Adds Server-Timing, where the client may see it. quota: has the times of the request's run; NULL: it has none. The

@@ -36,7 +36,7 @@ static int ui_chat_start_turn(ac_request_t *rq, chat_t *chat)
     ac_turn_t *turn = NULL;
     bool asks = request->is_user && !request->regenerates;
     if (ac_request_agents_load(rq, &agents, !request->agent && chat->loaded) == APR_SUCCESS) {
-        turn = ac_chat_request_turn(rq, request->agent, asks ? request->text : "");
+        turn = ac_chat_request_turn(rq, request->agent, asks ? request->parts.content : "");
     }
     if (!turn || ac_request_thread_of(rq, turn, request->chat, "/id") != APR_SUCCESS) {
         ac_turn_free(turn);
@@ -46,6 +46,9 @@ static int ui_chat_start_turn(ac_request_t *rq, chat_t *chat)
     ac_request_thread_enter(turn, &chat->place);
     turn->client = request->tools;
     memset(&request->tools, 0, sizeof(request->tools));
+    if (asks) {
+        ac_attachments_move(&request->parts.attachments, turn);
+    }
     if (asks && *request->id) {
         turn->metadata = json_pack("{s:s}", AC_REQUEST_MESSAGE_ID, request->id);
     }

@@ -24,7 +24,7 @@ typedef struct ac_ui_request_t {
     bool regenerates;        /* the last question gets a further answer */
     const json_t *message;   /* the last one; NULL: none */
     const char *id;          /* its id; "": none */
-    const char *text;        /* of its parts, if it is the user's; in the pool */
+    ac_parts_t parts;        /* its text and files, if it is the user's */
     bool is_user;            /* else it is the assistant's */
     ac_client_tools_t tools; /* owned */
     const ac_agent_t *agent; /* NULL: none was named */

@@ -41,7 +41,7 @@ static apr_status_t place_message(ac_request_place_t *place, ac_request_t *rq, c
     }
     if (request->message_id) {
         place->parent = ac_json_peek_string(known, "parent_id", "");
-    } else if (known && strcmp(ac_json_peek_string(known, "content", ""), request->text) == 0) {
+    } else if (known && strcmp(ac_json_peek_string(known, "content", ""), request->parts.content) == 0) {
         place->run_id = ac_json_peek_string(known, "run_id", NULL);
     } else if (known) {
         place->parent = ac_json_peek_string(known, "parent_id", "");

@@ -13,27 +13,34 @@ static apr_status_t ui_request_refuse(ac_request_t *rq, const char *pointer, con
     return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, pointer, "%s", why);
 }
 
-/* The texts of the user's message, as one. Other parts than text and files are the page's own. */
-static apr_status_t ui_request_read_text(ac_ui_request_t *request, ac_request_t *rq)
+/* Other parts than text and files are the page's own. */
+static const char *ui_request_read_part(ac_part_t *part, const json_t *value)
 {
-    apr_array_header_t *texts = apr_array_make(rq->r->pool, 2, sizeof(const char *));
-    const json_t *part;
-    size_t i;
-    json_array_foreach(json_object_get(request->message, "parts"), i, part)
-    {
-        const char *type = ac_json_peek_string(part, "type", ""), *text = ac_json_peek_string(part, "text", "");
-        if (strcmp(type, "file") == 0) {
-            return ui_request_refuse(rq, "/message", "files are not taken here; upload them with POST /files");
-        }
-        if (strcmp(type, "text") == 0 && *text) {
-            if (texts->nelts) {
-                APR_ARRAY_PUSH(texts, const char *) = "\n\n";
-            }
-            APR_ARRAY_PUSH(texts, const char *) = text;
-        }
+    const char *type = ac_json_peek_string(value, "type", "");
+    if (strcmp(type, "text") == 0) {
+        part->text = ac_json_peek_string(value, "text", "");
+    } else if (strcmp(type, "file") == 0) {
+        part->url = ac_json_peek_string(value, "url", NULL);
+        part->name = ac_json_peek_string(value, "filename", NULL);
+        return part->url ? NULL : "a part of the type file has no url";
+    } else {
+        part->ignored = true;
     }
-    request->text = apr_array_pstrcat(rq->r->pool, texts, 0);
-    return request->regenerates ? APR_SUCCESS : ac_chat_request_check(rq, request->text, "message", false);
+    return NULL;
+}
+
+/* The user's message. One that is answered again is stored already. */
+static apr_status_t ui_request_read_parts(ac_ui_request_t *request, ac_request_t *rq)
+{
+    const json_t *parts = json_object_get(request->message, "parts");
+    if (request->regenerates) {
+        return APR_SUCCESS;
+    }
+    apr_status_t status =
+        ac_parts_read(&request->parts, rq, json_is_array(parts) ? parts : NULL, "message/parts", ui_request_read_part);
+    return status != APR_SUCCESS || (request->parts.attachments.list && !*request->parts.content)
+        ? status
+        : ac_chat_request_check(rq, request->parts.content, "message", false);
 }
 
 static apr_status_t ui_request_read_message(ac_ui_request_t *request, ac_request_t *rq)
@@ -43,7 +50,7 @@ static apr_status_t ui_request_read_message(ac_ui_request_t *request, ac_request
     const char *role = ac_json_peek_string(message, "role", "");
     request->message = message;
     request->id = ac_json_peek_string(message, "id", "");
-    request->text = "";
+    request->parts.content = "";
     request->is_user = strcmp(role, "user") == 0;
     if (!message && request->regenerates) {
         return APR_SUCCESS;
@@ -54,7 +61,7 @@ static apr_status_t ui_request_read_message(ac_ui_request_t *request, ac_request
     if (strlen(request->id) > AC_MAX_KEY) {
         return ui_request_refuse(rq, "/messages", "the id of a message has at most 255 bytes");
     }
-    return request->is_user ? ui_request_read_text(request, rq) : APR_SUCCESS;
+    return request->is_user ? ui_request_read_parts(request, rq) : APR_SUCCESS;
 }
 
 /* Tools that the page carries out: [{name, description?, parameters? or inputSchema?}]. */

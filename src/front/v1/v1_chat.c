@@ -111,7 +111,8 @@ static apr_status_t read_conversation(ac_request_t *rq, chat_t *chat)
     if (status == APR_SUCCESS) {
         status = ac_v1_messages_read(&chat->messages, rq, pass ? &chat->tools : NULL);
     }
-    if (status != APR_SUCCESS || (chat->tools.results && !*chat->messages.content)) {
+    bool alone = chat->tools.results || chat->messages.attachments.list;
+    if (status != APR_SUCCESS || (alone && !*chat->messages.content)) {
         return status;
     }
     return ac_chat_request_check(rq, chat->messages.content, "messages", false);
@@ -153,6 +154,9 @@ static int start_turn(ac_request_t *rq, chat_t *chat, ac_v1_view_t *view)
         return ac_delivery_follow(rq, thread.place.run_id, 0, chat->stream);
     }
     ac_turn_t *turn = status == APR_SUCCESS ? make_turn(rq, chat) : NULL;
+    if (turn && !thread.place.again) {
+        ac_attachments_move(&chat->messages.attachments, turn);
+    }
     if (turn && thread.name) {
         status = enter_thread(rq, turn, &thread, view);
     } else if (turn) {

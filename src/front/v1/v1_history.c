@@ -46,9 +46,12 @@ void ac_v1_history_end_results(ac_v1_history_t *history)
     }
 }
 
-void ac_v1_history_add_user(ac_v1_history_t *history, const char *text)
+void ac_v1_history_add_user(ac_v1_history_t *history, const char *text, const json_t *files)
 {
-    history_append(history, "user", text, take_answered(history));
+    json_t *message = history_append(history, "user", text, take_answered(history));
+    if (files) { /* a copy for another thread */
+        ac_json_put(message, "attachments", json_deep_copy(files));
+    }
 }
 
 void ac_v1_history_add_answer(ac_v1_history_t *history, const char *text)

@@ -27,13 +27,14 @@ json_t *ac_v1_problem_json(const ac_err_t *err, const char *request_id);
 
 /* ---- v1_history.c: the messages of a client's conversation, in the form of a store ---- */
 typedef struct ac_v1_history_t {
-    json_t *list;     /* [{role, content, tool_calls?}], of the roles user and assistant; owned */
+    json_t *list;     /* [{role, content, tool_calls?, attachments?}], of the roles user and assistant; owned */
     json_t *calls;    /* those of the last assistant message; owned; NULL: none */
     json_t *answered; /* their results so far, which belong to the next message; owned; NULL: none */
 } ac_v1_history_t;
 void ac_v1_history_init(ac_v1_history_t *history);
 void ac_v1_history_free(ac_v1_history_t *history); /* all zero is allowed, and is left */
-void ac_v1_history_add_user(ac_v1_history_t *history, const char *text);
+/* files: those of the message, borrowed; NULL: none. */
+void ac_v1_history_add_user(ac_v1_history_t *history, const char *text, const json_t *files);
 void ac_v1_history_add_answer(ac_v1_history_t *history, const char *text); /* "": none, but calls may follow */
 /* Adds a call of the client's to the last assistant message, or to a new one. arguments: as the model wrote them. */
 void ac_v1_history_add_call(ac_v1_history_t *history, const char *id, const char *tool, const char *arguments);
@@ -49,7 +50,9 @@ apr_status_t ac_v1_history_take_results(ac_client_tools_t *tools, const json_t *
 typedef struct ac_v1_messages_t {
     ac_v1_history_t history; /* the messages before the last one */
     ac_buf_t system;         /* the text of system and developer messages */
-    const char *content;     /* the last message, which is the user's; "": the results of calls alone; in the pool */
+    const char *content;     /* the last message, which is the user's; "": files, or the results of calls alone; in the
+                                pool */
+    ac_attachments_t attachments; /* its files */
 } ac_v1_messages_t;
 /* Reads the member of rq->body. tools gets the results of calls that follow the last answer; NULL: calls and results
  * are left out. The caller frees the result, also after an error. errors: invalid_request. */

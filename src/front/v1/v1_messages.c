@@ -6,65 +6,55 @@
 
 #include "apr_strings.h"
 
-typedef struct place_t { /* messages[i].content[j], for errors */
-    size_t message;
-    int part; /* -1: the content itself */
-} place_t;
+/* ---- contents ---- */
 
-static apr_status_t v1_messages_refuse(ac_request_t *rq, const place_t *place, const char *why)
+static const char *v1_messages_read_file(ac_part_t *part, const json_t *file)
 {
-    const char *pointer = place->part < 0
-        ? apr_psprintf(rq->r->pool, "/messages/%" APR_SIZE_T_FMT "/content", place->message)
-        : apr_psprintf(rq->r->pool, "/messages/%" APR_SIZE_T_FMT "/content/%d", place->message, place->part);
-    return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, pointer, "%s", why);
+    part->file_id = ac_json_peek_string(file, "file_id", NULL);
+    part->data = ac_json_peek_string(file, "file_data", NULL);
+    part->name = ac_json_peek_string(file, "filename", NULL);
+    if (part->data && ac_data_url_is(part->data)) {
+        part->url = part->data;
+    }
+    return part->file_id || part->data ? NULL : "the file has neither file_data nor file_id";
 }
 
-/* *ptext: the text of a part; NULL: it has none for the model. */
-static apr_status_t part_text(const char **ptext, ac_request_t *rq, const json_t *part, const place_t *place)
+/* Some clients give an image's URL without an object around it. */
+static const char *v1_messages_read_image(ac_part_t *part, const json_t *image)
 {
-    const char *type = ac_json_peek_string(part, "type", "");
-    bool refusal = strcmp(type, "refusal") == 0;
-    *ptext = NULL;
-    if (strcmp(type, "text") != 0 && !refusal) {
-        return v1_messages_refuse(rq, place, "this agent takes text only");
-    }
-    *ptext = ac_json_peek_string(part, refusal ? "refusal" : "text", NULL);
-    return *ptext ? APR_SUCCESS : v1_messages_refuse(rq, place, "the part has no text");
+    part->url = json_is_string(image) ? json_string_value(image) : ac_json_peek_string(image, "url", NULL);
+    part->image = true;
+    return part->url ? NULL : "the image has no url";
 }
 
-/* *ptext: the content as one text, in the pool or borrowed; parts are joined by blank lines. */
-static apr_status_t content_text(const char **ptext, ac_request_t *rq, const json_t *content, size_t message)
+static const char *v1_messages_read_part(ac_part_t *part, const json_t *value)
 {
-    place_t place = {message, -1};
-    const char *text;
-    const json_t *part;
-    size_t i;
-    *ptext = "";
-    if (!content || json_is_null(content)) {
-        return APR_SUCCESS;
+    const char *type = ac_json_peek_string(value, "type", "");
+    if (strcmp(type, "text") == 0 || strcmp(type, "refusal") == 0) {
+        part->text = ac_json_peek_string(value, type, NULL);
+        return part->text ? NULL : "the part has no text";
     }
-    if (json_is_string(content)) {
-        *ptext = json_string_value(content);
-        return APR_SUCCESS;
+    if (strcmp(type, "image_url") == 0) {
+        return v1_messages_read_image(part, json_object_get(value, type));
     }
-    if (!json_is_array(content)) {
-        return v1_messages_refuse(rq, &place, "content must be a string or an array of parts");
+    if (strcmp(type, "file") == 0) {
+        return v1_messages_read_file(part, json_object_get(value, type));
     }
-    apr_array_header_t *texts = apr_array_make(rq->r->pool, 2, sizeof(const char *));
-    json_array_foreach(content, i, part)
-    {
-        place.part = (int)i;
-        apr_status_t status = part_text(&text, rq, part, &place);
-        if (status != APR_SUCCESS) {
-            return status;
-        }
-        if (texts->nelts) {
-            APR_ARRAY_PUSH(texts, const char *) = "\n\n";
-        }
-        APR_ARRAY_PUSH(texts, const char *) = text;
+    return "agents take parts of the types text, image_url and file";
+}
+
+/* The content of the i-th message. Only those of the user have files. */
+static apr_status_t v1_messages_read_parts(ac_parts_t *parts, ac_request_t *rq, const json_t *message, size_t i,
+                                           bool takes_files)
+{
+    const char *member = apr_psprintf(rq->r->pool, "messages/%" APR_SIZE_T_FMT "/content", i);
+    apr_status_t status = ac_parts_read(parts, rq, json_object_get(message, "content"), member, v1_messages_read_part);
+    if (status == APR_SUCCESS && parts->attachments.list && !takes_files) {
+        return ac_err_set_at(&rq->err, AC_INVALID_REQUEST,
+                             apr_psprintf(rq->r->pool, "/%s/%d", member, parts->attachments.parts[0]),
+                             "only messages of the user may have images and files");
     }
-    *ptext = apr_array_pstrcat(rq->r->pool, texts, 0);
-    return APR_SUCCESS;
+    return status;
 }
 
 static void add_system(ac_v1_messages_t *messages, const char *text)
@@ -78,9 +68,10 @@ static void add_system(ac_v1_messages_t *messages, const char *text)
 static apr_status_t v1_messages_add_result(ac_v1_messages_t *messages, ac_request_t *rq, const json_t *message,
                                            size_t i)
 {
-    const char *id = ac_json_peek_string(message, "tool_call_id", ""), *text;
-    apr_status_t status = content_text(&text, rq, json_object_get(message, "content"), i);
-    if (status != APR_SUCCESS || ac_v1_history_add_result(&messages->history, id, text)) {
+    const char *id = ac_json_peek_string(message, "tool_call_id", "");
+    ac_parts_t parts;
+    apr_status_t status = v1_messages_read_parts(&parts, rq, message, i, false);
+    if (status != APR_SUCCESS || ac_v1_history_add_result(&messages->history, id, parts.content)) {
         return status;
     }
     return ac_err_set_at(&rq->err, AC_INVALID_REQUEST,
@@ -122,23 +113,26 @@ static apr_status_t v1_messages_check_role(ac_request_t *rq, const char *role, s
 static apr_status_t v1_messages_add(ac_v1_messages_t *messages, ac_request_t *rq, const json_t *message, size_t i,
                                     bool pass)
 {
-    const char *role = ac_json_peek_string(message, "role", ""), *text;
+    const char *role = ac_json_peek_string(message, "role", "");
+    bool user = strcmp(role, "user") == 0;
+    ac_parts_t parts;
     apr_status_t status = v1_messages_check_role(rq, role, i);
     if (status == APR_SUCCESS && (strcmp(role, "tool") == 0 || strcmp(role, "function") == 0)) {
         return pass && *role == 't' ? v1_messages_add_result(messages, rq, message, i) : APR_SUCCESS;
     }
     if (status == APR_SUCCESS) {
-        status = content_text(&text, rq, json_object_get(message, "content"), i);
+        status = v1_messages_read_parts(&parts, rq, message, i, user);
     }
     if (status != APR_SUCCESS) {
         return status;
     }
-    if (strcmp(role, "user") == 0) {
-        ac_v1_history_add_user(&messages->history, text);
+    if (user) {
+        ac_v1_history_add_user(&messages->history, parts.content, parts.attachments.list);
+        messages->attachments = parts.attachments;
     } else if (strcmp(role, "assistant") == 0) {
-        v1_messages_add_answer(messages, message, text, pass);
+        v1_messages_add_answer(messages, message, parts.content, pass);
     } else {
-        add_system(messages, text);
+        add_system(messages, parts.content);
     }
     return messages->system.failed ? ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/messages",
                                                    "the system messages may have at most %d bytes", AC_MAX_INSTRUCTIONS)
@@ -150,6 +144,9 @@ static apr_status_t take_last(ac_v1_messages_t *messages, ac_request_t *rq, ac_c
 {
     json_t *list = messages->history.list;
     const json_t *last;
+    if (messages->history.answered) {
+        messages->attachments.list = NULL; /* they were an earlier message's */
+    }
     ac_v1_history_end_results(&messages->history);
     size_t n = json_array_size(list);
     last = json_array_get(list, n - 1);

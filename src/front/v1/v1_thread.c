@@ -9,11 +9,24 @@
 
 #include "apr_strings.h"
 
-/* The texts of the user, in order; of a stored message its index, too. */
+/* What the user has said, in order; of a stored message its index, too. */
 typedef struct words_t {
     const char *text;
     size_t at;
 } words_t;
+
+/* The text of a message, and what its files are: one that has been sent again has another id. */
+static const char *words_text(apr_pool_t *p, const char *text, const json_t *files)
+{
+    const json_t *file;
+    size_t i;
+    json_array_foreach((json_t *)files, i, file)
+    {
+        text = apr_psprintf(p, "%s\n%s\n%s\n%" APR_INT64_T_FMT, text, ac_json_peek_string(file, "name", ""),
+                            ac_json_peek_string(file, "type", ""), ac_json_peek_int(file, "size", 0));
+    }
+    return text;
+}
 
 static apr_array_header_t *words_of(apr_pool_t *p, const json_t *messages)
 {
@@ -22,7 +35,8 @@ static apr_array_header_t *words_of(apr_pool_t *p, const json_t *messages)
     size_t i;
     json_array_foreach((json_t *)messages, i, message)
     {
-        const char *text = ac_json_peek_string(message, "content", "");
+        const char *text =
+            words_text(p, ac_json_peek_string(message, "content", ""), json_object_get(message, "attachments"));
         if (strcmp(ac_json_peek_string(message, "role", ""), "user") == 0 && *text) {
             APR_ARRAY_PUSH(words, words_t) = (words_t){text, i};
         }
@@ -53,12 +67,13 @@ static void place(ac_v1_thread_t *thread, ac_request_t *rq, const ac_v1_messages
     const json_t *list = json_object_get(loaded, "messages");
     const apr_array_header_t *sent = words_of(rq->r->pool, messages->history.list),
                              *stored = words_of(rq->r->pool, list);
+    const char *said = words_text(rq->r->pool, messages->content, messages->attachments.list);
     const char *name = thread->name, *retries = apr_table_get(rq->r->headers_in, "X-Stainless-Retry-Count");
     thread->name = NULL;
     for (int n = stored->nelts; n >= 0; n--) {
         const json_t *next = n < stored->nelts ? json_array_get(list, word(stored, n)->at) : NULL;
-        bool same = next && strcmp(word(stored, n)->text, messages->content) == 0;
-        if (!ends_at(sent, stored, n) || (next && !same && (n == 0 || !*messages->content))) {
+        bool same = next && strcmp(word(stored, n)->text, said) == 0;
+        if (!ends_at(sent, stored, n) || (next && !same && (n == 0 || !*said))) {
             continue;
         }
         thread->name = name;
