@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mod_agentchat: a table of contents. Every hook of the module, and the file that has it. */
 #include "src/front/api/api.h"
+#include "src/front/mcp/mcp.h"
 #include "src/front/stream/stream.h"
 
 #include "ap_mpm.h"
@@ -43,6 +44,7 @@ static void register_hooks(apr_pool_t *p)
     ac_principal_register(p);                                                     /* principal.c */
     ac_problem_register(p);                                                       /* problem.c */
     ac_delivery_register(p);                                                      /* stream.c */
+    ac_mcp_resource_register(p);                                                  /* mcp_resource.c */
 }
 
 AP_DECLARE_MODULE(agentchat) = {STANDARD20_MODULE_STUFF,

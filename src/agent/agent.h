@@ -182,6 +182,7 @@ typedef struct ac_turn_t {
     uint64_t after;                  /* the follower's last event, for a key that leads to an earlier run */
     apr_interval_time_t leave;       /* how long the run continues without a follower; -1: to its end */
     bool stateless;                  /* stores nothing */
+    bool no_approvals;               /* calls that need approval are refused at once */
     json_t *history;                 /* stateless: the messages before this one, as a store has them; NULL: none. A
                                         call of the client has `client` true in `tool_calls`; the message after it has
                                         the results in its own `tool_calls` */
@@ -275,9 +276,10 @@ apr_status_t ac_run_cancel_logged(ac_engine_t *engine, const char *run_id, const
 /* ---- run/run_approval.c: tool calls that await approval ---- */
 typedef struct ac_approval_t {
     const char *run_id, *owner;
-    json_t *decision;        /* {call_id, approve, reason?} or {cancel: true}; borrowed */
-    ac_quota_t *quota;       /* counts the resumed run, or NULL; borrowed */
-    const ac_trace_t *trace; /* the context of the resumed run, or NULL; borrowed */
+    json_t *decision;          /* {call_id, approve, reason?} or {cancel: true}; borrowed */
+    ac_quota_t *quota;         /* counts the resumed run, or NULL; borrowed */
+    const ac_trace_t *trace;   /* the context of the resumed run, or NULL; borrowed */
+    apr_interval_time_t leave; /* of the resumed run, as ac_turn_t has it */
 } ac_approval_t;
 /* Stores a decision about calls of the owner's run, whichever child began it; after the last decision the run
  * resumes in this child. errors: not_waiting, the store's. A worker's thread; blocks. */

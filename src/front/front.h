@@ -132,10 +132,13 @@ typedef struct ac_protocol_t {                   /* how the clients of one API t
     bool (*is_on)(const ac_mount_conf_t *mount); /* false: its routes answer 404 */
     bool any_accept;                             /* Accept is not read: the body alone asks for a stream */
     const char *problem_type;                    /* the media type of an error */
-    /* The document of an error before the first byte of an answer, or a text. New reference. Any thread. */
-    json_t *(*problem)(const ac_err_t *err, const char *request_id);
+    /* The document of an error before the first byte of an answer, or a text. view: of the request, for its dialect;
+     * NULL: none, or none yet. New reference. Any thread. */
+    json_t *(*problem)(const ac_err_t *err, const char *request_id, const void *view);
     /* Adds header fields to those of every error. started: the run had begun. NULL: none. The owner of r. */
     void (*problem_headers)(request_rec *r, const ac_err_t *err, bool started);
+    /* Adds to the WWW-Authenticate of a 401 or 403, also of httpd's own. NULL: nothing. The owner of r. */
+    void (*challenge)(request_rec *r);
 } ac_protocol_t;
 /* The protocol of the request's path, also where no route has the path. Never NULL. Any thread that may read r. */
 const ac_protocol_t *ac_protocol_of(const request_rec *r);

@@ -3,6 +3,7 @@
 #include "front_internal.h"
 
 #include "front/api/api.h"
+#include "front/mcp/mcp.h"
 #include "front/ui/ui.h"
 #include "front/v1/v1.h"
 #include "front/stream/stream.h"
@@ -86,6 +87,7 @@ const ac_route_t ac_routes[] = {
     {M_GET, "/ui/chat/{id}", STORED, ac_ui_messages_list, NULL, "A conversation as messages of the AI SDK", NULL},
     {M_GET, "/ui/chat/{id}/stream", STORED | AC_ALWAYS_STREAMS, ac_ui_chat_resume, &ac_ui_dialect,
      "Follow a run of the AI SDK's useChat", NULL},
+    {M_POST, "/mcp", STORED, ac_mcp_server_post, &ac_mcp_dialect, "Use the agents as tools of an MCP host", NULL},
     {M_POST, "/files", STORED, ac_api_upload_create, NULL, "Upload a file", q_upload},
     {M_GET, "/files", STORED, ac_api_files_list, NULL, "List the caller's files", q_files},
     {M_GET, "/files/{id}", STORED, ac_api_files_get, NULL, "Show what is known about a file", NULL},

@@ -242,6 +242,7 @@ apr_status_t ac_template_header(ac_buf_t *out, const char *text, const char *sec
 
 /* ---- otlp_json.c, otlp_protobuf.c, otlp_answer.c: telemetry ---- */
 #include "wire/blob.h"
+#include "wire/mcp.h"
 #include "wire/otlp.h"
 #include "wire/otlp_metrics.h"
 /* ---- appinsights.c and others: Application Insights ---- */

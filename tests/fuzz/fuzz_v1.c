@@ -31,7 +31,7 @@ static void check_conversation(const ac_request_t *rq, const ac_v1_messages_t *m
 
 static void check_error(const ac_err_t *err)
 {
-    json_t *error = ac_v1_problem_json(err, NULL);
+    json_t *error = ac_v1_problem_json(err, NULL, NULL);
     const json_t *inner = json_object_get(error, "error");
     must((err->kind == AC_INVALID_REQUEST || err->kind == AC_NOT_FOUND) && strncmp(err->pointer, "/messages", 9) == 0);
     must(json_object_size(inner) == 4 && strncmp(ac_json_peek_string(inner, "param", ""), "messages", 8) == 0);

@@ -13,7 +13,7 @@ FIELDS = {"date", "server", "connection", "keep-alive", "content-type", "content
           "x-request-id", "x-content-type-options", "etag", "location", "allow", "vary", "retry-after", "ratelimit", "ratelimit-policy",
           "www-authenticate", "access-control-allow-origin", "access-control-allow-methods", "access-control-allow-headers",
           "access-control-allow-credentials", "access-control-expose-headers", "access-control-max-age", "last-modified",
-          "content-security-policy", "x-vercel-ai-ui-message-stream",
+          "content-security-policy", "x-vercel-ai-ui-message-stream", "mcp-session-id",
           "referrer-policy", "content-disposition", "x-should-retry"}
 CODES = {code: int(status) for code, status in re.findall(r"^\| `(\w+)` \| (\d+) \|", (TOP / "docs/errors.md").read_text(), re.M)}
 GOOD = {200, 201, 202, 204, 304}
@@ -143,8 +143,16 @@ def check_line_error(body):
     need(code and code[1] in CODES, f"the error is {body[:300]!r}")
 
 
+def check_rpc_error(body):
+    problem = strict_json(body)
+    need(set(problem) == {"jsonrpc", "id", "error"} and problem["jsonrpc"] == "2.0", f"the error is {problem}")
+    need(isinstance(problem["error"]["code"], int) and problem["error"]["message"], f"the error is {problem}")
+    need(not re.search(r"[\x00-\x1f\x7f]", problem["error"]["message"]), f"the error is {problem}")
+
+
 # Protocols whose errors have their own form: a part of their paths, the media type, the check.
-PROTOCOLS = (("v1|openai", "application/json", check_openai_error), ("ui", "text/plain; charset=utf-8", check_line_error))
+PROTOCOLS = (("v1|openai", "application/json", check_openai_error), ("ui", "text/plain; charset=utf-8", check_line_error),
+             ("mcp", "application/json", check_rpc_error))
 
 
 def check_problem(status, fields, body, target):

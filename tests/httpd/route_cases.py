@@ -79,6 +79,9 @@ CASES = {
     "POST /ui/chat": Case("/ui/chat", NOT_FOUND, {"id": "{thread}", "messages": SAID}, {"id": "{thread}", "trigger": "regenerate-message"}),
     "GET /ui/chat/{id}": Case("/ui/chat/{thread}", NOT_FOUND),
     "GET /ui/chat/{id}/stream": Case("/ui/chat/{thread}/stream", NOT_FOUND, good=(204,)),
+    "POST /mcp": Case("/mcp", THEIRS, *({"jsonrpc": "2.0", "id": 1, **call} for call in (
+        {"method": "tools/list"}, {"method": "tools/call", "params": {"name": "ask_assistant", "arguments": {"message": "x"}}},
+        {"method": "tools/call", "params": {"name": "ask_assistant", "arguments": {"message": "x", "thread_id": "{thread}"}}}))),
     "POST /files": Case("/files?thread_id={thread}", NOT_FOUND, {"text": "of a file"}, good=(201,)),
     "GET /files": Case("/files?limit=100", THEIRS),
     "GET /files/{id}": Case("/files/{file}", NOT_FOUND),

@@ -40,7 +40,8 @@ class World:
         keys("revoke", "revoked")
         self.keys["wrong"] = self.keys["ann"][:-1] + ("0" if self.keys["ann"][-1] != "0" else "1")
         conf = self.server.conf
-        conf.write_text(conf.read_text() + MOUNT_WITH_KEYS.format(path=keys.path) + MOUNTS + "AgentChatOpenAI on\nAgentChatUI on\n")
+        conf.write_text(conf.read_text() + MOUNT_WITH_KEYS.format(path=keys.path) + MOUNTS + "AgentChatOpenAI on\nAgentChatUI on\n"
+                        "AgentChatMCPServer on\n")
         self.server.start()
         self.client = Client(self.server.port, "/keys")
 
@@ -104,7 +105,8 @@ def code_of(response):
     """The code of an error, in the form of its protocol."""
     if response.headers["content-type"].startswith("text/plain"):
         return re.search(r"\((\w+)\)$", response.body.decode())[1]
-    return response.json.get("error", response.json)["code"]
+    error = response.json.get("error", response.json)
+    return error.get("data", error)["code"]
 
 
 def test_every_route_of_the_table_has_a_case():

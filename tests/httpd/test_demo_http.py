@@ -35,6 +35,7 @@ AgentChatFiles on reserve=0
     AgentChatAnonymous on
     AgentChatOpenAI on
     AgentChatUI on
+    AgentChatMCPServer on
 </Location>
 """
 

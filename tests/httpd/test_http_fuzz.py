@@ -34,6 +34,7 @@ MOUNTS = """
     AgentChatAnonymous on
     AgentChatOpenAI on
     AgentChatUI on
+    AgentChatMCPServer on
     AgentChatCORSOrigin https://app.example
 </Location>
 <Location "/limited">

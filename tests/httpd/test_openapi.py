@@ -28,6 +28,7 @@ ADMIN = """
     AgentChatRole admin ann
     AgentChatOpenAI on
     AgentChatUI on
+    AgentChatMCPServer on
 </Location>
 """
 WORD = {"Authorization": "Basic YW5uOnNlY3JldA=="}         # ann:secret
@@ -73,7 +74,7 @@ class Contract:
         assert str(reply.status) in answers or reply.status >= 400, f"{what} is not described: {reply}"
         assert reply.headers["x-request-id"], what
         self.seen.add((operation, reply.status))
-        if reply.status >= 400 and operation != "ready" and not operation.startswith(("v1", "ui")):
+        if reply.status >= 400 and operation != "ready" and not operation.startswith(("v1", "ui", "mcp")):
             assert reply.headers["content-type"] == "application/problem+json", what
             assert reply.json["status"] == reply.status
         for name in ("Location", "ETag", "WWW-Authenticate"):
@@ -199,6 +200,11 @@ def test_every_example_is_taken_and_every_answer_is_as_described(contract, model
             plays()
             call(operation, body, **path, status=200)
         call(operation, {}, **path, status=400)
+    for body in examples("mcp"):
+        plays()
+        call("mcp", body, status=200)
+    call("mcp", {"jsonrpc": "2.0", "method": "notifications/initialized"}, status=202)
+    call("mcp", {}, status=400)
     for body in examples("uiChat"):
         plays()
         call("uiChat", body, status=200)
@@ -294,7 +300,7 @@ def test_requests_against_the_schema_are_refused(contract, operation):
     schema = resolve(resolve(OPERATIONS[operation][2]["requestBody"])["content"]["application/json"]["schema"])
     thread = contract.call("createThread", status=201).json["id"]
     path = {"id": "assistant" if "/agents/" in OPERATIONS[operation][1] else thread, "agent": "assistant"}
-    further = [] if operation.startswith(("v1", "ui")) else [{**body, "surprise": 1}]
+    further = [] if operation.startswith(("v1", "ui", "mcp")) else [{**body, "surprise": 1}]
     for wrong in (*further, [], 7, *({k: v for k, v in body.items() if k != name} for name in schema.get("required", []))):
         assert list(validator(schema).iter_errors(wrong)), wrong
         assert contract.call(operation, wrong, **path).status in (400, 409), (operation, wrong)

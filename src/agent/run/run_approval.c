@@ -134,6 +134,7 @@ typedef struct resume_t { /* a run that this child has taken from the store to r
     bool cancel;
     ac_quota_t *quota; /* counts the run from now on, or NULL */
     ac_trace_t trace;  /* of the request that resumes it, or empty */
+    apr_interval_time_t leave;
     int n_tries;
     ac_timer_t timer;
 } resume_t;
@@ -211,6 +212,7 @@ static ac_run_t *make_run(resume_t *resume, ac_agents_t *agents)
     apr_cpystrn(turn->run_id, resume->run_id, sizeof turn->run_id);
     apr_cpystrn(turn->thread_id, ac_json_peek_string(resume->out, "thread_id", ""), sizeof turn->thread_id);
     turn->agents = agents;
+    turn->leave = resume->leave;
     turn->quota = resume->quota;
     ac_quota_ref(turn->quota);
     ac_turn_set_trace(turn, &resume->trace);
@@ -277,6 +279,7 @@ static resume_t *make_resume(ac_engine_t *engine, const char *run_id, const char
 {
     resume_t *resume = ac_alloc(sizeof *resume);
     resume->engine = engine;
+    resume->leave = -1;
     resume->out = json_incref(out);
     apr_cpystrn(resume->run_id, run_id, sizeof resume->run_id);
     apr_cpystrn(resume->owner, owner, sizeof resume->owner);
@@ -291,6 +294,7 @@ typedef struct decide_t { /* a worker's; the loop completes it even if the worke
     json_t *in;
     ac_quota_t *quota;
     ac_trace_t trace;
+    apr_interval_time_t leave;
     ac_handover_t handover;
     apr_status_t status;
     ac_err_t err;
@@ -311,6 +315,7 @@ static void on_decided(ac_store_op_t *op)
     decide->err = op->err;
     if (op->status == APR_SUCCESS && json_object_get(op->out, "state")) {
         resume_t *resume = make_resume(decide->engine, decide->run_id, decide->owner, op->out);
+        resume->leave = decide->leave;
         resume->quota = decide->quota;
         ac_quota_ref(resume->quota);
         ac_trace_copy(&resume->trace, &decide->trace);
@@ -344,6 +349,7 @@ apr_status_t ac_run_approval_decide(ac_engine_t *engine, const ac_approval_t *ap
         ac_trace_copy(&decide->trace, approval->trace);
     }
     decide->engine = engine;
+    decide->leave = approval->leave;
     decide->in = json_incref(approval->decision);
     ac_handover_begin(&decide->handover);
     apr_cpystrn(decide->run_id, approval->run_id, sizeof decide->run_id);

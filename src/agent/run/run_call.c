@@ -333,7 +333,7 @@ static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
         return ac_err_set(err, AC_TOOL_ERROR, "%s", call->refusal);
     }
     if (tool->conf->approval && !call->approved) {
-        if (run->turn->stateless) {
+        if (run->turn->stateless || run->turn->no_approvals) {
             return ac_err_set(err, AC_TOOL_ERROR, "this tool needs approval, which is not possible here");
         }
         call->needs_approval = true;

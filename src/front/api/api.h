@@ -35,13 +35,17 @@ apr_status_t ac_chat_request_check(ac_request_t *rq, const char *content, const 
 /* A turn with all that it gets of the request itself: owner, agents, quota, trace and others. agent: NULL: the
  * thread's. NULL: rq->err is set. */
 ac_turn_t *ac_chat_request_turn(ac_request_t *rq, const ac_agent_t *agent, const char *content);
-/* Starts the turn, which is consumed, or follows the run that the same Idempotency-Key started earlier. Returns what
- * the handler returns. */
+/* Starts the turn, which is consumed, or follows the run that the same Idempotency-Key started earlier. The turn may
+ * have a key that its protocol makes instead; it counts as none where it was used for another request. Returns what the
+ * handler returns. */
 int ac_chat_request_deliver(ac_request_t *rq, ac_turn_t *turn, bool stream);
 
 /* ---- api_runs.c ---- */
-/* Stores the decision {call_id, approve, reason?} about a call of the caller's run; borrowed. errors: those of
- * ac_run_approval_decide(). */
-apr_status_t ac_api_runs_decide(ac_request_t *rq, const char *run_id, json_t *decision);
+/* Stores the decision {call_id, approve, reason?} about a call of the caller's run; borrowed. leave: of the resumed
+ * run, as ac_turn_t has it. errors: those of ac_run_approval_decide(). */
+apr_status_t ac_api_runs_decide(ac_request_t *rq, const char *run_id, json_t *decision, apr_interval_time_t leave);
+/* Cancels the caller's run rq->args[0], in whichever process it is. *prun: its document, a new reference; NULL after an
+ * error. errors: not_found, run_ended, the store's. */
+apr_status_t ac_api_runs_end(ac_request_t *rq, json_t **prun);
 
 #endif

@@ -102,7 +102,7 @@ static apr_status_t cancel_by_store(ac_request_t *rq, bool asked)
 /* A suspended run is in no process: this one takes it over with the cancel, and ends it. */
 static apr_status_t cancel_suspended(ac_request_t *rq, ac_err_t *err)
 {
-    ac_approval_t approval = {rq->args[0], rq->owner, json_pack("{s:b}", "cancel", 1), NULL, &rq->trace};
+    ac_approval_t approval = {rq->args[0], rq->owner, json_pack("{s:b}", "cancel", 1), NULL, &rq->trace, -1};
     apr_status_t status = ac_run_approval_decide(ac_child()->engine, &approval, err);
     json_decref(approval.decision);
     return status;
@@ -157,35 +157,45 @@ static apr_status_t cancel_run(ac_request_t *rq)
 /* A run on this machine is cancelled without the store, which may be slow or out: its log has the owner, and the
  * document for the answer. A run without a log cannot be cancelled during an outage of the store, because there would
  * be no answer. */
-int ac_api_runs_cancel(ac_request_t *rq)
+apr_status_t ac_api_runs_end(ac_request_t *rq, json_t **prun)
 {
     ac_store_op_t *result;
-    json_t *stored = NULL;
     rq->doing = "cancelling the run";
     rq->audit.event = AC_AUDIT_RUN_CANCELLED;
-    if (check_run_id(rq) != APR_SUCCESS || ac_request_body_drop(rq) != APR_SUCCESS) {
-        return ac_reply_problem(rq, NULL);
+    *prun = NULL;
+    apr_status_t status = check_run_id(rq);
+    if (status != APR_SUCCESS) {
+        return status;
     }
-    apr_status_t status = ac_run_cancel_logged(ac_child()->engine, rq->args[0], rq->owner, &stored);
+    status = ac_run_cancel_logged(ac_child()->engine, rq->args[0], rq->owner, prun);
     if (status == ac_err_row(AC_RUN_ENDED)->status) {
-        refuse_too_late(rq);
-        return ac_reply_problem(rq, NULL);
+        return refuse_too_late(rq);
     }
     if (status == APR_SUCCESS) {
-        return ac_reply_json(rq, HTTP_ACCEPTED, stored);
+        return status;
     }
-    if (ac_request_store(rq, ac_store_op_create(AC_STORE_RUN_GET, rq->owner, rq->args[0]), &result) != APR_SUCCESS) {
-        return stored ? ac_reply_json(rq, HTTP_ACCEPTED, stored) : ac_reply_problem(rq, NULL);
+    status = ac_request_store(rq, ac_store_op_create(AC_STORE_RUN_GET, rq->owner, rq->args[0]), &result);
+    if (status != APR_SUCCESS) {
+        return *prun ? APR_SUCCESS : status;
     }
-    json_decref(stored);
-    if (!ac_record_is_active(result->out)) {
-        ac_err_set(&rq->err, AC_RUN_ENDED, "the run has ended");
-        return ac_reply_problem(rq, NULL);
+    json_decref(*prun);
+    *prun = NULL;
+    status = ac_record_is_active(result->out) ? cancel_run(rq)
+                                              : ac_err_set(&rq->err, AC_RUN_ENDED, "the run has ended");
+    if (status == APR_SUCCESS) {
+        *prun = json_incref(result->out);
     }
-    if (cancel_run(rq) != APR_SUCCESS) {
-        return ac_reply_problem(rq, NULL);
+    return status;
+}
+
+int ac_api_runs_cancel(ac_request_t *rq)
+{
+    json_t *run = NULL;
+    apr_status_t status = ac_request_body_drop(rq);
+    if (status == APR_SUCCESS) {
+        status = ac_api_runs_end(rq, &run);
     }
-    return ac_reply_json(rq, HTTP_ACCEPTED, json_incref(result->out));
+    return status == APR_SUCCESS ? ac_reply_json(rq, HTTP_ACCEPTED, run) : ac_reply_problem(rq, NULL);
 }
 
 /* ---- approvals ---- */
@@ -235,9 +245,9 @@ static apr_status_t check_open(ac_request_t *rq, const json_t *run)
     return APR_SUCCESS;
 }
 
-apr_status_t ac_api_runs_decide(ac_request_t *rq, const char *run_id, json_t *decision)
+apr_status_t ac_api_runs_decide(ac_request_t *rq, const char *run_id, json_t *decision, apr_interval_time_t leave)
 {
-    ac_approval_t approval = {run_id, rq->owner, decision, ac_limits_quota(rq), &rq->trace};
+    ac_approval_t approval = {run_id, rq->owner, decision, ac_limits_quota(rq), &rq->trace, leave};
     const char *call_id = apr_pstrdup(rq->r->pool, ac_json_peek_string(decision, "call_id", ""));
     bool approves = json_is_true(json_object_get(decision, "approve"));
     rq->doing = "deciding about a call";
@@ -262,7 +272,7 @@ int ac_api_runs_approve(ac_request_t *rq)
         status = check_open(rq, result->out);
     }
     if (status == APR_SUCCESS) {
-        status = ac_api_runs_decide(rq, rq->args[0], decision);
+        status = ac_api_runs_decide(rq, rq->args[0], decision, -1);
     }
     json_decref(decision);
     return status == APR_SUCCESS ? ac_reply_json(rq, HTTP_ACCEPTED, json_incref(result->out))

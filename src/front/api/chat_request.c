@@ -268,10 +268,10 @@ static apr_status_t find_earlier(ac_request_t *rq, const ac_turn_t *turn, const 
 static apr_status_t read_earlier(ac_request_t *rq, ac_turn_t *turn, const char **prun_id)
 {
     const char *key = NULL;
-    bool given = false;
-    apr_status_t status = turn->stateless ? APR_SUCCESS : chat_request_read_key(rq, &key);
+    bool given = false, made = turn->key != NULL;
+    apr_status_t status = turn->stateless || made ? APR_SUCCESS : chat_request_read_key(rq, &key);
     *prun_id = NULL;
-    if (status == APR_SUCCESS && !turn->stateless) {
+    if (status == APR_SUCCESS && !turn->stateless && !made) {
         status = ac_chat_request_last_event(rq, &turn->after, &given, NULL);
     }
     if (status == APR_SUCCESS && given && !key) {
@@ -279,14 +279,22 @@ static apr_status_t read_earlier(ac_request_t *rq, ac_turn_t *turn, const char *
                             "Last-Event-ID resumes a message that was sent with an "
                             "Idempotency-Key, which this request lacks; GET /runs/{id}/events needs no key");
     }
-    if (status != APR_SUCCESS || !key) {
+    if (status != APR_SUCCESS || (!key && !made)) {
         return status;
     }
-    turn->key = strdup(key);
+    turn->key = made ? turn->key : strdup(key);
     if (!turn->key || !hash_request(turn->key_hash, rq)) {
         return ac_err_set(&rq->err, AC_INTERNAL, "memory ran out");
     }
-    return find_earlier(rq, turn, prun_id);
+    status = find_earlier(rq, turn, prun_id);
+    if (made && status != APR_SUCCESS && rq->err.kind == AC_IDEMPOTENCY_CONFLICT) {
+        /* Its client counts its requests from the beginning again. */
+        ac_err_init(&rq->err);
+        free(turn->key);
+        turn->key = NULL;
+        status = APR_SUCCESS;
+    }
+    return status;
 }
 
 /* ---- the turn ---- */

@@ -6,10 +6,11 @@
 #include "http_ssl.h"
 
 #define EXPOSED \
-    "ETag, Location, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate, X-Agentchat-Thread, X-Request-Id"
+    "ETag, Location, Mcp-Session-Id, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate, X-Agentchat-Thread, " \
+    "X-Request-Id"
 #define TAKEN \
-    "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, X-API-Key, " \
-    "X-Request-Id, api-key"
+    "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, MCP-Protocol-Version, " \
+    "Mcp-Method, Mcp-Name, Mcp-Session-Id, X-API-Key, X-Request-Id, api-key"
 /* Header fields in which clients of OpenAI's API describe themselves; each version adds some. They are allowed and
  * ignored. */
 static const char *const of_clients[] = {"x-stainless-", "openai-", "user-agent"};

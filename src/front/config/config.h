@@ -105,6 +105,8 @@ typedef struct ac_role_t { /* AgentChatRole: one owner's role */
 
 #define AC_UI_APPROVALS_PARTS 0 /* in the order of the directive's words */
 #define AC_UI_APPROVALS_DATA 1
+#define AC_MCP_APPROVALS_ASK 0 /* in the order of the directive's words */
+#define AC_MCP_APPROVALS_REFUSE 1
 #define AC_V1_TOOLS_IGNORE 0 /* in the order of the directive's words */
 #define AC_V1_TOOLS_REFUSE 1
 #define AC_V1_TOOLS_PASS 2
@@ -137,6 +139,12 @@ struct ac_mount_conf_t {                /* per directory: the settings that a <L
         int on, approvals; /* AC_UI_APPROVALS_… */
         const char *path;  /* of the chat, below the mount */
     } ui;
+    struct {                  /* AgentChatMCPServer */
+        int on, approvals;    /* AC_MCP_APPROVALS_… */
+        const char *resource; /* the URL of the endpoint; NULL: as the request has it */
+        const char *server;   /* authorization servers, separated by commas; NULL: none */
+        const char *scopes;   /* that a token needs, likewise; NULL: none */
+    } mcp;
     /* … the setter writes through the directive table's offsets; a bit in `set` says that a directive was given */
     uint64_t set;
     const char *default_agent_id;

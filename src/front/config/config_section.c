@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Settings of a section that are checked at once: origins, and the directory of the page /docs. */
+/* Settings of a section that are checked at once: origins, the directory of the page /docs, and what
+ * clients of MCP read about tokens. */
 #include "config_internal.h"
 
 /* Whether text is an origin as browsers write it, since it is compared byte by byte: "https://app.example.com",
@@ -59,10 +60,57 @@ static const char *problem_of_docs(const ac_mount_conf_t *mount, apr_pool_t *p)
                         mount->docs);
 }
 
+/* An absolute URL that may stand in a header field. */
+static bool is_url(const char *text)
+{
+    size_t scheme = strncmp(text, "https://", 8) == 0 ? 8 : strncmp(text, "http://", 7) == 0 ? 7 : 0;
+    return scheme && text[scheme] && text[scheme] != '/' && !text[strcspn(text, "\"\\# <>")];
+}
+
+/* RFC 6749, 3.3: scope-token. */
+static bool is_scope_token(const char *text)
+{
+    for (const char *c = text; *c; c++) {
+        if (*c <= 0x20 || *c >= 0x7f || *c == '"' || *c == '\\') {
+            return false;
+        }
+    }
+    return *text;
+}
+
+static const char *bad_word(const char *words, bool (*fits)(const char *text), apr_pool_t *p)
+{
+    char *state = NULL;
+    for (char *word = words ? apr_strtok(apr_pstrdup(p, words), ",", &state) : NULL; word;
+         word = apr_strtok(NULL, ",", &state)) {
+        if (!fits(word)) {
+            return word;
+        }
+    }
+    return NULL;
+}
+
+static const char *problem_of_mcp(const ac_mount_conf_t *mount, apr_pool_t *p)
+{
+    const char *server = bad_word(mount->mcp.server, is_url, p),
+               *scope = bad_word(mount->mcp.scopes, is_scope_token, p);
+    if (server) {
+        return apr_psprintf(p, "authorization-server: '%s' is not a URL like https://login.example.com", server);
+    }
+    if (mount->mcp.resource && !is_url(mount->mcp.resource)) {
+        return apr_psprintf(p, "resource: '%s' is not a URL like https://chat.example.com/api/mcp",
+                            mount->mcp.resource);
+    }
+    return scope ? apr_psprintf(p, "scopes: '%s' is not a scope", scope) : NULL;
+}
+
 const char *ac_config_section_problem(const ac_mount_conf_t *mount, apr_pool_t *p)
 {
     const char *problem = problem_of_origins(mount, p);
-    return problem ? problem : problem_of_docs(mount, p);
+    if (!problem) {
+        problem = problem_of_docs(mount, p);
+    }
+    return problem ? problem : problem_of_mcp(mount, p);
 }
 
 bool ac_config_section_is_open(const ac_mount_conf_t *mount)

@@ -12,11 +12,12 @@
 
 static ap_filter_rec_t *problem_filter;
 
-json_t *ac_problem_json(const ac_err_t *err, const char *request_id)
+json_t *ac_problem_json(const ac_err_t *err, const char *request_id, const void *view)
 {
     const ac_err_row_t *row = ac_err_row(err->kind);
     char type[64];
     json_t *problem = json_object();
+    (void)view;
     apr_snprintf(type, sizeof(type), "urn:agentchat:error:%s", row->code);
     ac_json_put(problem, "type", json_string(type));
     ac_json_put(problem, "title", json_string(row->title));
@@ -66,6 +67,9 @@ void ac_problem_headers(request_rec *r, const ac_err_t *err, bool started)
     if (err->kind == AC_UNAUTHENTICATED && !apr_table_get(r->err_headers_out, "WWW-Authenticate")) {
         apr_table_setn(r->headers_out, "WWW-Authenticate", "Bearer realm=\"agentchat\"");
     }
+    if (protocol->challenge && (row->http == HTTP_UNAUTHORIZED || row->http == HTTP_FORBIDDEN)) {
+        protocol->challenge(r);
+    }
     if (protocol->problem_headers) {
         protocol->problem_headers(r, err, started);
     }
@@ -109,7 +113,7 @@ static char *problem_text(request_rec *r, size_t *plen)
     const char *detail = apr_table_get(r->notes, AC_NOTE_DETAIL);
     ac_err_set(&err, kind_of(r->status), "%s%s",
                detail ? "" : "the server refused the request: ", detail ? detail : reason);
-    json_t *problem = ac_protocol_of(r)->problem(&err, request_id(r));
+    json_t *problem = ac_protocol_of(r)->problem(&err, request_id(r), NULL);
     ac_audit_problem(r, &err);
     if (json_object_get(problem, "status") && ac_err_row(err.kind)->http != r->status) {
         ac_json_put(problem, "status", json_integer(r->status));
@@ -139,6 +143,9 @@ static apr_status_t replace_page(ap_filter_t *filter, apr_bucket_brigade *brigad
     ap_set_content_type(r, ac_protocol_of(r)->problem_type);
     ap_set_content_length(r, (apr_off_t)len);
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
+    if (ac_protocol_of(r)->challenge && (r->status == HTTP_UNAUTHORIZED || r->status == HTTP_FORBIDDEN)) {
+        ac_protocol_of(r)->challenge(r);
+    }
     ap_remove_output_filter(filter);
     return ap_pass_brigade(filter->next, brigade);
 }

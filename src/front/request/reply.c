@@ -136,7 +136,7 @@ int ac_reply_problem(ac_request_t *rq, const ac_err_t *err)
     }
     log_problem(rq, &shown);
     size_t len = 0;
-    char *text = ac_problem_text(ac_protocol_of(rq->r)->problem(&shown, rq->request_id), &len);
+    char *text = ac_problem_text(ac_protocol_of(rq->r)->problem(&shown, rq->request_id, rq->view), &len);
     if (!text) {
         return HTTP_INTERNAL_SERVER_ERROR;
     }

@@ -233,6 +233,12 @@ apr_status_t ac_request_accept(ac_request_t *rq)
     return ac_err_set(&rq->err, AC_NOT_ACCEPTABLE, "answers are application/json or text/event-stream");
 }
 
+bool ac_request_takes(const ac_request_t *rq, const char *type)
+{
+    const char *accept = accept_header(rq);
+    return !accept || accept_weight(accept, type).q > 0;
+}
+
 bool ac_request_prefers_csv(const ac_request_t *rq)
 {
     const char *accept = accept_header(rq);

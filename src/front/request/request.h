@@ -52,6 +52,8 @@ apr_status_t ac_request_owner(ac_request_t *rq);
 apr_status_t ac_request_accept(ac_request_t *rq);
 /* Whether Accept asks for a stream of the route's events; fallback where it does not say. */
 bool ac_request_prefers_stream(const ac_request_t *rq, bool fallback);
+/* Whether Accept allows this media type. */
+bool ac_request_takes(const ac_request_t *rq, const char *type);
 /* Whether Accept prefers CSV to JSON. */
 bool ac_request_prefers_csv(const ac_request_t *rq);
 /* The route's dialect that Accept prefers, of those that stream or of the documents; the first of them where Accept
@@ -235,8 +237,8 @@ apr_status_t ac_request_store(ac_request_t *rq, ac_store_op_t *op, ac_store_op_t
 void ac_request_store_free(ac_request_t *rq, ac_store_op_t *result);
 
 /* ---- problem.c ---- */
-/* The problem document of an error, for streams too. New reference. Any thread. */
-json_t *ac_problem_json(const ac_err_t *err, const char *request_id);
+/* The problem document of an error, for streams too; view is not used. New reference. Any thread. */
+json_t *ac_problem_json(const ac_err_t *err, const char *request_id, const void *view);
 /* The bytes of a problem: a document, or the text alone if it is a string. Consumes it; the caller frees the bytes.
  * NULL: out of memory. Any thread. */
 char *ac_problem_text(json_t *problem, size_t *plen);

@@ -31,9 +31,10 @@ apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_even
     stream->retry = rq->mount->retry;
     apr_cpystrn(stream->request_id, rq->request_id, sizeof(stream->request_id));
     ac_dialect_render_init(&stream->render, dialect);
-    stream->render.view = stream->view = ac_request_view_take(rq);
+    stream->render.follows = rq->followed != NULL;
     /* A document is rendered whole at its end: its length says nothing about how fast the client reads. */
-    stream->max_waiting = dialect->stream ? (size_t)rq->mount->stream_buffer : AC_MAX_JSON_TEXT;
+    bool is_stream = dialect->stream && !dialect->document_type;
+    stream->max_waiting = is_stream ? (size_t)rq->mount->stream_buffer : AC_MAX_JSON_TEXT;
     ac_buf_init(&stream->out, stream->max_waiting);
     pthread_mutex_lock(&lock);
     bool refused = stopped;
@@ -50,6 +51,7 @@ apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_even
         return ac_err_set(&rq->err, AC_STOPPING, "this server process is stopping");
     }
     stream->protocol = ac_protocol_of(rq->r);
+    stream->render.view = stream->view = ac_request_view_take(rq);
     stream->quota = rq->quota;
     ac_quota_ref(stream->quota);
     stream->began = ac_clock();
@@ -138,6 +140,7 @@ static void open_stream(ac_stream_t *stream)
 {
     size_t before = stream->out.len;
     stream->response = AC_RESPONSE_STREAM;
+    stream->render.begun = true;
     if (stream->render.dialect->begin) {
         stream->render.dialect->begin(stream->retry, &stream->out);
     }
@@ -152,7 +155,7 @@ static void render_problem(ac_stream_t *stream, const ac_event_t *event)
                   ac_json_peek_string(event->data, "message", ""));
     err->retry_after = event->retry_after;
     size_t len = 0;
-    char *text = ac_problem_text(stream->protocol->problem(err, stream->request_id), &len);
+    char *text = ac_problem_text(stream->protocol->problem(err, stream->request_id, stream->view), &len);
     ac_buf_clear(&stream->out);
     if (text) {
         ac_buf_add(&stream->out, text, len);
@@ -180,7 +183,7 @@ static void skip_written(ac_stream_t *stream)
 static void render_event(ac_stream_t *stream, const ac_event_t *event)
 {
     const ac_dialect_t *dialect = stream->render.dialect;
-    if (stream->response == AC_RESPONSE_OPEN && dialect->stream) {
+    if (stream->response == AC_RESPONSE_OPEN && dialect->stream && !dialect->document_type) {
         open_stream(stream);
     }
     if (!event->seq && stream->bytes_to_skip) {
@@ -235,6 +238,16 @@ static void report_live(ac_stream_t *stream)
     stream->ended = stream->render.ended;
 }
 
+/* What an answer is that was open before the last event. */
+static void decide_response(ac_stream_t *stream)
+{
+    if (stream->response == AC_RESPONSE_OPEN && stream->render.begun) {
+        stream->response = AC_RESPONSE_STREAM;
+    } else if (stream->response == AC_RESPONSE_OPEN && stream->ended) {
+        stream->response = AC_RESPONSE_DOCUMENT;
+    }
+}
+
 void ac_stream_render(ac_stream_t *stream, const ac_event_t *event)
 {
     if (event->type != AC_EVENT_TOKEN || stream->shown != AC_ACTIVITY_ANSWERING) {
@@ -254,10 +267,12 @@ void ac_stream_render(ac_stream_t *stream, const ac_event_t *event)
     }
     if (event->type == AC_EVENT_LIVE) {
         /* The client gets the response head now, and not with the next event, which may be minutes away. */
-        if (stream->response == AC_RESPONSE_OPEN && stream->render.dialect->stream) {
+        if (stream->response == AC_RESPONSE_OPEN && stream->render.dialect->stream &&
+            !stream->render.dialect->document_type) {
             open_stream(stream);
         }
         report_live(stream);
+        decide_response(stream);
         return;
     }
     /* If the run had begun, the error is an event, also for a client that comes later. Its number is above 1 then. */
@@ -266,11 +281,9 @@ void ac_stream_render(ac_stream_t *stream, const ac_event_t *event)
         render_problem(stream, event);
     } else {
         render_event(stream, event);
-        if (terminal && stream->response == AC_RESPONSE_OPEN) {
-            stream->response = AC_RESPONSE_DOCUMENT;
-        }
     }
     stream->ended = terminal || stream->render.ended;
+    decide_response(stream);
 }
 
 bool ac_stream_has_room(const ac_stream_t *stream)
@@ -315,6 +328,9 @@ bool ac_stream_heartbeat(ac_stream_t *stream)
     const ac_dialect_t *dialect = stream->render.dialect;
     if (!dialect->stream || !dialect->heartbeat || stream->ended || stream->bytes_to_skip) {
         return false;
+    }
+    if (stream->response == AC_RESPONSE_OPEN && stream->out.len) {
+        return false; /* a part of a document */
     }
     if (stream->response == AC_RESPONSE_OPEN) {
         open_stream(stream);

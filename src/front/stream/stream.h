@@ -11,22 +11,27 @@ typedef struct ac_render_place_t { /* how far a dialect is in its own events; it
     unsigned n_items;              /* parts, items or messages that have begun */
     unsigned open;                 /* the kind of the one that has not ended; 0: none */
     unsigned flags;
+    uint64_t seq; /* of an event of the run that it remembers */
 } ac_render_place_t;
 typedef struct ac_render_t { /* one client's view of one run */
     const ac_dialect_t *dialect;
     char thread_id[AC_ID_SIZE], run_id[AC_ID_SIZE]; /* "": the run has not begun */
     apr_time_t began;                               /* when the run did */
     int status;                                     /* of a JSON document: 200 */
-    bool ended;                                     /* nothing follows what was rendered */
-    ac_render_place_t place;                        /* set back when events are rendered again */
-    const void *view;                               /* the request's, see ac_request_view_make(); NULL: none */
+    bool follows;            /* a run that had begun before: LIVE comes after its stored events */
+    bool ended;              /* nothing follows what was rendered */
+    bool begun;              /* with `document_type`: the answer is a stream. A dialect sets it with its first event */
+    ac_render_place_t place; /* set back when events are rendered again */
+    const void *view;        /* the request's, see ac_request_view_make(); NULL: none */
 } ac_render_t;
 struct ac_dialect_t {
     const char *name;
     const char *media_type;
-    bool stream;              /* events as they happen; else one document at the end */
-    bool ids;                 /* a stream with id: lines, so that its client can resume */
-    const ac_dialect_t *next; /* another one of the same route, for clients that accept it; NULL: there is none */
+    bool stream;               /* events as they happen; else one document at the end */
+    bool ids;                  /* a stream with id: lines, so that its client can resume */
+    const char *document_type; /* of a stream that is a document instead, if the run ends before the stream has begun;
+                                  NULL: the stream begins with the run */
+    const ac_dialect_t *next;  /* another one of the same route, for clients that accept it; NULL: there is none */
     /* The bytes before the first event; NULL: none. retry: of AgentChatRetry. */
     void (*begin)(apr_interval_time_t retry, ac_buf_t *out);
     /* Appends the bytes of this event to out, whole or not at all; may append nothing. errors: APR_ENOSPC. */

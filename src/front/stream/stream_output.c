@@ -19,7 +19,8 @@ static void set_stream_head(const ac_stream_t *stream, request_rec *r)
 
 static void set_document_head(const ac_stream_t *stream, request_rec *r)
 {
-    ap_set_content_type(r, stream->render.dialect->media_type);
+    const ac_dialect_t *dialect = stream->render.dialect;
+    ap_set_content_type(r, dialect->document_type ? dialect->document_type : dialect->media_type);
     r->status = stream->render.status ? stream->render.status : HTTP_OK;
     apr_table_setn(r->headers_out, "Cache-Control", "no-store");
     ap_set_content_length(r, (apr_off_t)stream->out.len);

@@ -92,7 +92,7 @@ static apr_status_t decide(ac_request_t *rq, const chat_t *chat, const char *run
             continue;
         }
         json_t *decision = decision_of(part);
-        apr_status_t status = run_id ? ac_api_runs_decide(rq, run_id, decision) : APR_SUCCESS;
+        apr_status_t status = run_id ? ac_api_runs_decide(rq, run_id, decision, -1) : APR_SUCCESS;
         if (!*pcall) {
             *pcall = apr_pstrdup(rq->r->pool, ac_json_peek_string(decision, "call_id", ""));
         }

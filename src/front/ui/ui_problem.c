@@ -2,10 +2,11 @@
 /* Errors of the AI SDK's protocol: its clients show the body of an error as it is. */
 #include "ui_internal.h"
 
-static json_t *ui_problem_text(const ac_err_t *err, const char *request_id)
+static json_t *ui_problem_text(const ac_err_t *err, const char *request_id, const void *view)
 {
     const ac_err_row_t *row = ac_err_row(err->kind);
     (void)request_id; /* in X-Request-Id */
+    (void)view;
     return json_sprintf("%s (%s)", err->detail[0] ? err->detail : row->title, row->code);
 }
 

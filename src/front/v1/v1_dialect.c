@@ -198,7 +198,7 @@ static void add_error(const ac_render_t *render, const ac_event_t *event, ac_buf
     }
     ac_err_init(&err);
     ac_err_set(&err, event->kind, "%s", ac_json_peek_string(event->data, "message", ""));
-    json_t *error = ac_v1_problem_json(&err, NULL);
+    json_t *error = ac_v1_problem_json(&err, NULL, NULL);
     LITERAL(out, "data: ");
     ac_dialect_add_json(out, error);
     LITERAL(out, "\n\n");

@@ -23,7 +23,7 @@ typedef struct ac_v1_view_t {
 
 /* ---- v1_problem.c ---- */
 /* {"error": {message, type, param, code}}. New reference. Any thread. */
-json_t *ac_v1_problem_json(const ac_err_t *err, const char *request_id);
+json_t *ac_v1_problem_json(const ac_err_t *err, const char *request_id, const void *view);
 
 /* ---- v1_history.c: the messages of a client's conversation, in the form of a store ---- */
 typedef struct ac_v1_history_t {

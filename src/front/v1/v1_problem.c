@@ -58,11 +58,12 @@ static json_t *v1_problem_param(const char *pointer)
     return param;
 }
 
-json_t *ac_v1_problem_json(const ac_err_t *err, const char *request_id)
+json_t *ac_v1_problem_json(const ac_err_t *err, const char *request_id, const void *view)
 {
     const ac_err_row_t *row = ac_err_row(err->kind);
     json_t *inner = json_object(), *error = json_object();
     (void)request_id; /* clients read it from X-Request-Id */
+    (void)view;
     ac_json_put(inner, "message", ac_json_text(err->detail[0] ? err->detail : row->title));
     ac_json_put(inner, "type", json_string(v1_problem_type(row->http)));
     ac_json_put(inner, "param", v1_problem_param(err->pointer));
