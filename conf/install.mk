@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # make install: the module, the header for modules that add stores, models and tools, the programs, their manual pages, the
-# chat page and the configuration, in the layout of apxs's httpd. DESTDIR= stages all below another root. Files that an
+# chat page, drop-ins for systemd and the configuration, in the layout of apxs's httpd. DESTDIR= stages all below another root. Files that an
 # administrator has changed stay.
 #
 #   LAYOUT=debian   mods-available/agentchat.{load,conf}, for a2enmod          (apxs says that the server is called apache2)
@@ -40,6 +40,8 @@ install: module tools install-header
 	sed 's|/usr/share/agentchat/|$(DATADIR)/|' conf/chat-page.conf >$(BUILD)/chat-page.conf
 	install -m 644 $(BUILD)/chat-page.conf '$(DESTDIR)$(DATADIR)/'
 	conf/install.sh page $(SWAGGER) '$(DESTDIR)$(DATADIR)/swagger-ui'
+	install -d '$(DESTDIR)$(DATADIR)/systemd'
+	install -m 644 conf/systemd/*.conf '$(DESTDIR)$(DATADIR)/systemd/'
 	echo 'LoadModule agentchat_module $(MODDIR)/mod_agentchat.so' >$(BUILD)/agentchat.load
 	conf/install.sh config $(BUILD)/agentchat.load '$(DESTDIR)$(SYSCONF)/$(MODULES_$(LAYOUT))'
 	conf/install.sh config conf/agentchat.conf '$(DESTDIR)$(SYSCONF)/$(CONF_$(LAYOUT))'
@@ -49,7 +51,7 @@ install: module tools install-header
 # Changed configuration, the administrator's files of the page, and conversations stay.
 uninstall:
 	rm -f '$(DESTDIR)$(MODDIR)/mod_agentchat.so' '$(DESTDIR)$(INCDIR)/agentchat.h' $(PROGRAMS:%='$(DESTDIR)$(BINDIR)/%') $(PROGRAMS:%='$(DESTDIR)$(MANDIR)/man1/%.1')
-	rm -rf '$(DESTDIR)$(DATADIR)/swagger-ui' '$(DESTDIR)$(DATADIR)/chat-page.conf'
+	rm -rf '$(DESTDIR)$(DATADIR)/swagger-ui' '$(DESTDIR)$(DATADIR)/systemd' '$(DESTDIR)$(DATADIR)/chat-page.conf'
 	conf/install.sh unpage src/www '$(DESTDIR)$(DATADIR)/www'
 	rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(DATADIR)'
 	@conf/install.sh remove $(BUILD)/agentchat.load '$(DESTDIR)$(SYSCONF)/$(MODULES_$(LAYOUT))'

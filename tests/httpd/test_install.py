@@ -38,6 +38,7 @@ def programs():
 
 def expected(prefix, module, *configuration):
     page = {f"{prefix}/share/agentchat/www/{name}" for name in files(TOP / "src/www")} | {f"{prefix}/share/agentchat/chat-page.conf"}
+    page |= {f"{prefix}/share/agentchat/systemd/{name}" for name in files(TOP / "conf/systemd")}
     # Where `make swagger-ui` has brought it.
     page |= {f"{prefix}/share/agentchat/swagger-ui/{name}" for name in files(BUILD / "swagger-ui")}
     return ({f"{prefix}/bin/{name}" for name in programs()} | {f"{prefix}/share/man/man1/{name}.1" for name in programs()} |
