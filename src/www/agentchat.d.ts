@@ -148,6 +148,8 @@ export interface Run {
 export interface Step {
   id: string;
   run_id: string;
+  /** Of a tool call. */
+  call_id?: string;
   type: 'model_call' | 'tool_call';
   status: 'in_progress' | 'completed' | 'failed';
   model?: string | null;
@@ -273,6 +275,9 @@ export interface TraceUpdateEvent extends EventBase {
   expires_at?: string;
   approved?: boolean;
   more?: boolean;
+  /** With the last request: all calls that await approval, and those of the client that wait with them. */
+  awaiting?: { call_id: string; tool: string }[];
+  client_calls?: string[];
   progress?: any;
   client?: true;
   index?: number;

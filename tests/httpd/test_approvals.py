@@ -91,12 +91,13 @@ def test_approved(make, model, mail):
     run, thread, events = begin(server, model, wants(MAIL, ("calculate", {"expression": "1+1"})), answer("Sent."))
     asked = events[-1].json
     assert asked["call_id"] == "call_1" and asked["tool"] == "send_mail" and asked["arguments"] == {"to": "a@b"}
+    assert asked["awaiting"] == [{"call_id": "call_1", "tool": "send_mail"}] and "client_calls" not in asked
     assert not mail.requests
     shown = server.client.get(f"/runs/{run}").json
     assert shown["status"] == "in_progress"
     steps = server.client.get(f"/runs/{run}/steps").json["data"]
-    assert [(s["tool"], s["status"], s.get("approval")) for s in steps if s["type"] == "tool_call"] == [
-        ("calculate", "completed", None), ("send_mail", "in_progress", "required")]
+    assert [(s["call_id"], s["tool"], s["status"], s.get("approval")) for s in steps if s["type"] == "tool_call"] == [
+        ("call_2", "calculate", "completed", None), ("call_1", "send_mail", "in_progress", "required")]
     busy = server.client.send(thread, "and?")
     assert (busy.status, busy.json["code"]) == (409, "run_in_progress")
     assert server.client.delete(f"/threads/{thread}?hard_delete=true").json["code"] == "run_in_progress"

@@ -40,6 +40,7 @@ static void begin_call(ac_recover_turn_t *turn, const ac_event_t *event)
     static const char lost[] = "the server process ended before this call did";
     json_t *step = json_object(), *call = json_object();
     recover_turn_copy(step, "id", event->data, "step_id");
+    recover_turn_copy(step, "call_id", event->data, "call_id");
     ac_json_put(step, "type", json_string("tool_call"));
     ac_json_put(step, "status", json_string("failed"));
     recover_turn_copy(step, "tool", event->data, "tool");

@@ -190,6 +190,17 @@ static void collect_call(ac_tail_t *tail, json_t *round, json_t *step, json_t *c
     json_array_append_new(round, one);
 }
 
+/* Steps of an older version do not name their call: the first one with the same tool and arguments counts. */
+static bool is_step_of(const json_t *step, const json_t *call)
+{
+    const json_t *id = json_object_get(step, "call_id");
+    if (json_is_string(id)) {
+        return json_equal(id, json_object_get(call, "id"));
+    }
+    return json_equal(json_object_get(call, "tool"), json_object_get(step, "tool")) &&
+        json_equal(json_object_get(call, "arguments"), json_object_get(step, "arguments"));
+}
+
 /* ---- an answer without the order of its parts: its calls come first ---- */
 
 /* The call of a step. Steps are in the order of their end, calls in the model's order. Removes the call from calls;
@@ -200,9 +211,7 @@ static json_t *call_of(json_t *calls, const json_t *step)
     json_t *call;
     json_array_foreach(calls, i, call)
     {
-        bool same = json_equal(json_object_get(call, "tool"), json_object_get(step, "tool")) &&
-            json_equal(json_object_get(call, "arguments"), json_object_get(step, "arguments"));
-        if (!same) {
+        if (!is_step_of(step, call)) {
             continue;
         }
         json_incref(call);
@@ -243,17 +252,14 @@ static void tail_events_add_text(ac_tail_t *tail, const char *text, size_t len, 
     }
 }
 
-/* The step of a call: the first one with its tool and arguments. Removes it from steps; new reference. */
+/* The step of a call. Removes it from steps; new reference. */
 static json_t *step_of(json_t *steps, const json_t *call)
 {
     size_t i;
     json_t *step;
     json_array_foreach(steps, i, step)
     {
-        bool same = strcmp(ac_json_peek_string(step, "type", ""), "tool_call") == 0 &&
-            json_equal(json_object_get(call, "tool"), json_object_get(step, "tool")) &&
-            json_equal(json_object_get(call, "arguments"), json_object_get(step, "arguments"));
-        if (!same) {
+        if (strcmp(ac_json_peek_string(step, "type", ""), "tool_call") != 0 || !is_step_of(step, call)) {
             continue;
         }
         json_incref(step);

@@ -14,6 +14,25 @@
 
 /* ---- suspending ---- */
 
+/* The last of several requests has all of them, and the calls of the client, which wait as well. */
+static void add_awaited(json_t *data, const ac_run_t *run)
+{
+    json_t *awaiting = json_array(), *client = json_array();
+    for (int i = 0; i < run->calls.n; i++) {
+        const ac_call_t *call = run->calls.list[i];
+        if (call->needs_approval) {
+            json_array_append_new(awaiting, json_pack("{s:s, s:s}", "call_id", call->id, "tool", call->name));
+        } else if (call->client) {
+            json_array_append_new(client, ac_json_text(call->id));
+        }
+    }
+    ac_json_put(data, "awaiting", awaiting);
+    if (json_array_size(client) > 0) {
+        ac_json_put(data, "client_calls", json_incref(client));
+    }
+    json_decref(client);
+}
+
 /* more: another request follows at once. */
 static ac_event_t *request_event(const ac_call_t *call, apr_time_t until, bool more)
 {
@@ -25,6 +44,9 @@ static ac_event_t *request_event(const ac_call_t *call, apr_time_t until, bool m
     ac_json_put(data, "approval_required", json_true());
     ac_json_put(data, "expires_at", ac_time_json(until));
     ac_json_put(data, "more", json_boolean(more));
+    if (!more) {
+        add_awaited(data, call->run);
+    }
     ac_event_t *event = ac_event_create(AC_EVENT_TRACE_UPDATE, data, NULL, 0);
     if (!event) {
         abort();

@@ -185,6 +185,7 @@ json_t *ac_run_document_step(const ac_run_t *run, const ac_call_t *call)
     json_t *step = json_object();
     ac_json_put(step, "id", ac_json_text(call->step_id));
     ac_json_put(step, "run_id", ac_json_text(run->turn->run_id));
+    ac_json_put(step, "call_id", ac_json_text(call->id));
     ac_json_put(step, "type", json_string("tool_call"));
     ac_json_put(step, "status", json_string(!call->done ? "in_progress" : call->error ? "failed" : "completed"));
     ac_json_put(step, "model", json_null());
