@@ -3,6 +3,7 @@
  * its routes, and its folder. */
 #include "front_internal.h"
 
+#include "front/agui/agui.h"
 #include "front/mcp/mcp.h"
 #include "front/request/request.h"
 #include "front/ui/ui.h"
@@ -26,7 +27,7 @@ static const ac_protocol_t native = {.title = "this API",
                                      .problem_type = "application/problem+json",
                                      .problem = ac_problem_json};
 
-static const ac_protocol_t *const protocols[] = {&ac_v1_protocol, &ac_ui_protocol, &ac_mcp_protocol};
+static const ac_protocol_t *const protocols[] = {&ac_v1_protocol, &ac_ui_protocol, &ac_agui_protocol, &ac_mcp_protocol};
 
 static bool has_prefix(const ac_protocol_t *protocol, const char *path)
 {

@@ -2,6 +2,7 @@
 /* The table of routes, and the checks of a request before its handler. */
 #include "front_internal.h"
 
+#include "front/agui/agui.h"
 #include "front/api/api.h"
 #include "front/mcp/mcp.h"
 #include "front/ui/ui.h"
@@ -88,6 +89,9 @@ const ac_route_t ac_routes[] = {
     {M_GET, "/ui/chat/{id}/stream", STORED | AC_ALWAYS_STREAMS, ac_ui_chat_resume, &ac_ui_dialect,
      "Follow a run of the AI SDK's useChat", NULL},
     {M_POST, "/mcp", STORED, ac_mcp_server_post, &ac_mcp_dialect, "Use the agents as tools of an MCP host", NULL},
+    {M_POST, "/agui/{agent}", STORED, ac_agui_run_start, &ac_agui_dialect, "Run an agent for a client of AG-UI", NULL},
+    {M_GET, "/agui/{agent}", STORED, ac_agui_capabilities_get, NULL,
+     "Show the capabilities of an agent, for a client of AG-UI", NULL},
     {M_POST, "/files", STORED, ac_api_upload_create, NULL, "Upload a file", q_upload},
     {M_GET, "/files", STORED, ac_api_files_list, NULL, "List the caller's files", q_files},
     {M_GET, "/files/{id}", STORED, ac_api_files_get, NULL, "Show what is known about a file", NULL},

@@ -21,7 +21,7 @@ GOOD = {200, 201, 202, 204, 304}
 HTTPDS = {400, 404, 405, 408, 413, 414, 417, 431, 501, 505}
 OUTSIDE = {200, 403}            # TRACE, OPTIONS; a path that is longer than any file's name
 MOUNTS = ("api", "keys", "limited")
-TERMINAL = {"done", "error"}
+TERMINAL = {"done", "error", "RUN_FINISHED", "RUN_ERROR"}
 assert len(CODES) > 30
 
 

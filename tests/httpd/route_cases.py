@@ -29,6 +29,7 @@ SAY = {"content": "x", "stream": False}, {"content": "x", "stream": True}
 MADE = {"name": "Made", "model": "scripted", "tools": [], "instructions": "x"}
 
 SAID = [{"role": "user", "parts": [{"type": "text", "text": "x"}]}]
+RUN = {"threadId": "{thread}", "runId": "r1", "messages": [{"id": "u1", "role": "user", "content": "x"}]}
 ASK = {"model": "assistant", "messages": [{"role": "user", "content": "x"}]}
 
 CASES = {
@@ -82,6 +83,8 @@ CASES = {
     "POST /mcp": Case("/mcp", THEIRS, *({"jsonrpc": "2.0", "id": 1, **call} for call in (
         {"method": "tools/list"}, {"method": "tools/call", "params": {"name": "ask_assistant", "arguments": {"message": "x"}}},
         {"method": "tools/call", "params": {"name": "ask_assistant", "arguments": {"message": "x", "thread_id": "{thread}"}}}))),
+    "POST /agui/{agent}": Case("/agui/assistant", NOT_FOUND, RUN, {**RUN, "messages": []}),
+    "GET /agui/{agent}": Case("/agui/assistant", THEIRS),
     "POST /files": Case("/files?thread_id={thread}", NOT_FOUND, {"text": "of a file"}, good=(201,)),
     "GET /files": Case("/files?limit=100", THEIRS),
     "GET /files/{id}": Case("/files/{file}", NOT_FOUND),

@@ -41,7 +41,7 @@ class World:
         self.keys["wrong"] = self.keys["ann"][:-1] + ("0" if self.keys["ann"][-1] != "0" else "1")
         conf = self.server.conf
         conf.write_text(conf.read_text() + MOUNT_WITH_KEYS.format(path=keys.path) + MOUNTS + "AgentChatOpenAI on\nAgentChatUI on\n"
-                        "AgentChatMCPServer on\n")
+                        "AgentChatAGUI on\nAgentChatMCPServer on\n")
         self.server.start()
         self.client = Client(self.server.port, "/keys")
 

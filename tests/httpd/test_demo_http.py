@@ -36,6 +36,7 @@ AgentChatFiles on reserve=0
     AgentChatOpenAI on
     AgentChatUI on
     AgentChatMCPServer on
+    AgentChatAGUI on
 </Location>
 """
 

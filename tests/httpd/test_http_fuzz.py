@@ -35,6 +35,7 @@ MOUNTS = """
     AgentChatOpenAI on
     AgentChatUI on
     AgentChatMCPServer on
+    AgentChatAGUI on
     AgentChatCORSOrigin https://app.example
 </Location>
 <Location "/limited">

@@ -29,6 +29,7 @@ ADMIN = """
     AgentChatOpenAI on
     AgentChatUI on
     AgentChatMCPServer on
+    AgentChatAGUI on
 </Location>
 """
 WORD = {"Authorization": "Basic YW5uOnNlY3JldA=="}         # ann:secret
@@ -212,6 +213,15 @@ def test_every_example_is_taken_and_every_answer_is_as_described(contract, model
     call("uiMessages", id="order-1234", status=200)
     call("uiStream", id="order-1234", status=204)
     call("uiStream", id="thread_" + "0" * 26, status=404)
+    for body in examples("aguiRun"):
+        plays()
+        call("aguiRun", body, agent="assistant", status=200)
+    call("aguiRun", {}, agent="assistant", status=400)
+    body = next(examples("aguiRun"))
+    call("aguiRun", body, agent="unknown", status=404)
+    call("aguiRun", {**body, "messages": [{"id": "u2", "role": "user", "content": "x"}]}, agent="assistant", status=409)
+    call("aguiCapabilities", agent="assistant", status=200)
+    call("aguiCapabilities", agent="unknown", status=404)
     for body in examples("createAgent"):
         made = call("createAgent", body, status=201)
     call("createAgent", made.json, status=409)
@@ -300,7 +310,7 @@ def test_requests_against_the_schema_are_refused(contract, operation):
     schema = resolve(resolve(OPERATIONS[operation][2]["requestBody"])["content"]["application/json"]["schema"])
     thread = contract.call("createThread", status=201).json["id"]
     path = {"id": "assistant" if "/agents/" in OPERATIONS[operation][1] else thread, "agent": "assistant"}
-    further = [] if operation.startswith(("v1", "ui", "mcp")) else [{**body, "surprise": 1}]
+    further = [] if operation.startswith(("v1", "ui", "agui", "mcp")) else [{**body, "surprise": 1}]
     for wrong in (*further, [], 7, *({k: v for k, v in body.items() if k != name} for name in schema.get("required", []))):
         assert list(validator(schema).iter_errors(wrong)), wrong
         assert contract.call(operation, wrong, **path).status in (400, 409), (operation, wrong)

@@ -220,34 +220,37 @@ static apr_status_t chat_request_read_key(ac_request_t *rq, const char **pkey)
     return APR_SUCCESS;
 }
 
-/* The hash of path and body. The member stream is no part of it: it only chooses how the answer is delivered.
- * false: out of memory. */
-static bool hash_request(char hash[AC_KEY_HASH_SIZE], const ac_request_t *rq)
+apr_status_t ac_chat_request_hash(char hash[AC_KEY_HASH_SIZE], const char *text, ac_err_t *err)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned len = 0;
+    if (!text || !EVP_Digest(text, strlen(text), digest, &len, EVP_sha256(), NULL)) {
+        return ac_err_set(err, AC_INTERNAL, "memory ran out");
+    }
+    ap_bin2hex(digest, len, hash);
+    return APR_SUCCESS;
+}
+
+/* The hash of path and body. The member stream is no part of it: it only chooses how the answer is delivered. */
+static apr_status_t hash_request(char hash[AC_KEY_HASH_SIZE], ac_request_t *rq)
+{
     json_t *body = json_copy(rq->body);
     json_object_del(body, "stream");
     char *text = json_dumps(body, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(body);
     const char *whole = text ? apr_pstrcat(rq->r->pool, rq->path, "\n", text, NULL) : NULL;
     free(text);
-    if (!whole || !EVP_Digest(whole, strlen(whole), digest, &len, EVP_sha256(), NULL)) {
-        return false;
-    }
-    ap_bin2hex(digest, len, hash);
-    return true;
+    return ac_chat_request_hash(hash, whole, &rq->err);
 }
 
-/* *prun_id: the run that the same request started earlier; NULL: none. */
-static apr_status_t find_earlier(ac_request_t *rq, const ac_turn_t *turn, const char **prun_id)
+apr_status_t ac_chat_request_earlier(ac_request_t *rq, const char *key, const char *hash, const char **prun_id)
 {
     char since[AC_TIME_SIZE];
     ac_store_op_t *op = ac_store_op_create(AC_STORE_KEY_GET, rq->owner, NULL), *result = NULL;
     *prun_id = NULL;
     if (op) {
         ac_time_format(since, apr_time_now() - AC_KEY_LIFE);
-        op->in = json_pack("{s:s, s:s}", "key", turn->key, "since", since);
+        op->in = json_pack("{s:s, s:s}", "key", key, "since", since);
     }
     apr_status_t status = ac_request_store(rq, op, &result);
     if (status != APR_SUCCESS && rq->err.kind == AC_NOT_FOUND) {
@@ -257,7 +260,7 @@ static apr_status_t find_earlier(ac_request_t *rq, const ac_turn_t *turn, const 
     if (status != APR_SUCCESS) {
         return status;
     }
-    if (strcmp(ac_json_peek_string(result->out, "request_hash", ""), turn->key_hash) != 0) {
+    if (strcmp(ac_json_peek_string(result->out, "request_hash", ""), hash) != 0) {
         return ac_err_set(&rq->err, AC_IDEMPOTENCY_CONFLICT, "this Idempotency-Key was used for another request");
     }
     *prun_id = ac_json_peek_string(result->out, "run_id", NULL);
@@ -283,10 +286,10 @@ static apr_status_t read_earlier(ac_request_t *rq, ac_turn_t *turn, const char *
         return status;
     }
     turn->key = made ? turn->key : strdup(key);
-    if (!turn->key || !hash_request(turn->key_hash, rq)) {
+    if (!turn->key || hash_request(turn->key_hash, rq) != APR_SUCCESS) {
         return ac_err_set(&rq->err, AC_INTERNAL, "memory ran out");
     }
-    status = find_earlier(rq, turn, prun_id);
+    status = ac_chat_request_earlier(rq, turn->key, turn->key_hash, prun_id);
     if (made && status != APR_SUCCESS && rq->err.kind == AC_IDEMPOTENCY_CONFLICT) {
         /* Its client counts its requests from the beginning again. */
         ac_err_init(&rq->err);

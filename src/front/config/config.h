@@ -103,6 +103,9 @@ typedef struct ac_role_t { /* AgentChatRole: one owner's role */
     const char *role, *owner;
 } ac_role_t;
 
+#define AC_AGUI_TOOLS_PASS 0 /* in the order of the directive's words */
+#define AC_AGUI_TOOLS_IGNORE 1
+#define AC_AGUI_TOOLS_REFUSE 2
 #define AC_UI_APPROVALS_PARTS 0 /* in the order of the directive's words */
 #define AC_UI_APPROVALS_DATA 1
 #define AC_MCP_APPROVALS_ASK 0 /* in the order of the directive's words */
@@ -135,6 +138,9 @@ struct ac_mount_conf_t {                /* per directory: the settings that a <L
         int on, client_tools, activity; /* AC_V1_TOOLS_…; ac_v1_activity_e */
         const char *threads;            /* a header field that names the conversation; NULL, "off": none */
     } openai;
+    struct {                  /* AgentChatAGUI */
+        int on, client_tools; /* AC_AGUI_TOOLS_… */
+    } agui;
     struct {               /* AgentChatUI */
         int on, approvals; /* AC_UI_APPROVALS_… */
         const char *path;  /* of the chat, below the mount */

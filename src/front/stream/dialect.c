@@ -97,6 +97,13 @@ void ac_dialect_keep_facts(ac_render_t *render, const ac_event_t *event)
     }
 }
 
+void ac_dialect_keep_event(ac_render_t *render, const ac_event_t *event)
+{
+    ac_event_unref(render->kept);
+    render->kept = (ac_event_t *)event; /* only its count changes */
+    ac_event_ref(render->kept);
+}
+
 apr_status_t ac_dialect_finish(ac_buf_t *out, size_t before)
 {
     if (!out->failed) {

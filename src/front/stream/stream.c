@@ -94,6 +94,7 @@ void ac_stream_cleanup(ac_stream_t *stream)
     ac_counters_release(&stream->child->counters, stream->reservation);
     ac_quota_unref(stream->quota);
     ac_buf_free(&stream->out);
+    ac_event_unref(stream->render.kept);
     free(stream->problem);
     free(stream->view);
 }

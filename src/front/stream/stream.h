@@ -11,7 +11,9 @@ typedef struct ac_render_place_t { /* how far a dialect is in its own events; it
     unsigned n_items;              /* parts, items or messages that have begun */
     unsigned open;                 /* the kind of the one that has not ended; 0: none */
     unsigned flags;
-    uint64_t seq; /* of an event of the run that it remembers */
+    uint64_t seq;                      /* of an event of the run that it remembers */
+    unsigned n_calls;                  /* tool calls that have begun and not ended for the client */
+    uint32_t calls[AC_MAX_TOOL_CALLS]; /* the dialect's marks of them */
 } ac_render_place_t;
 typedef struct ac_render_t { /* one client's view of one run */
     const ac_dialect_t *dialect;
@@ -22,6 +24,7 @@ typedef struct ac_render_t { /* one client's view of one run */
     bool ended;              /* nothing follows what was rendered */
     bool begun;              /* with `document_type`: the answer is a stream. A dialect sets it with its first event */
     ac_render_place_t place; /* set back when events are rendered again */
+    ac_event_t *kept;        /* one that the dialect needs once more; a reference, or NULL */
     const void *view;        /* the request's, see ac_request_view_make(); NULL: none */
 } ac_render_t;
 struct ac_dialect_t {
@@ -51,6 +54,8 @@ apr_status_t ac_dialect_no_heartbeat(ac_render_t *render, ac_buf_t *out);
 apr_status_t ac_dialect_comment_heartbeat(ac_render_t *render, ac_buf_t *out);
 /* Keeps what all dialects need of an event; each `event` calls it first. */
 void ac_dialect_keep_facts(ac_render_t *render, const ac_event_t *event);
+/* Keeps this event instead of the one before. It is kept again when events are rendered again. */
+void ac_dialect_keep_event(ac_render_t *render, const ac_event_t *event);
 /* Appends a JSON value; NULL: null. */
 void ac_dialect_add_json(ac_buf_t *out, const json_t *value);
 /* Appends a further member of an object: ,"name":value */
