@@ -305,7 +305,8 @@ export class AgentChat {
 
   /**
    * The newest first, or with `order` "updated" the most recently changed first.
-   * @param {{limit?: number, after?: string, status?: string, agent_id?: string, order?: 'created'|'updated'}} [where]
+   * @param {{limit?: number, after?: string, status?: string, agent_id?: string, order?: 'created'|'updated', pinned?: boolean,
+   *          label?: string, q?: string}} [where] q: the words that are searched for
    * @returns {Promise<Page>}
    */
   threads(where = {}, options) { return this.#json('GET', `/threads${query(where)}`, options); }
@@ -380,7 +381,7 @@ export class AgentChat {
    * Sends a message and yields the events of its run, each once and in order, over as many connections as it takes. Ends with
    * `done` or `error`. Leaving the loop, or aborting, ends the watching only: the run continues, `cancel` stops it.
    * @param {string?} threadId null: a new thread; the first event, `run`, has its id
-   * @param {string} content
+   * @param {string|Object[]} content a text, or parts: docs/files.md
    * @param {{agent_id?: string, metadata?: Object<string, string>, parent_id?: string?, idempotencyKey?: string, signal?: AbortSignal}} [options]
    *        agent_id: the agent of the new thread, by default the default agent; metadata: of the message, in an existing
    *        thread; parent_id: the message that it follows, by default the end of the current path, null: none; a message with

@@ -54,6 +54,10 @@ const problem = (status, code, headers = {}) => response => {
   response.writeHead(status, { 'Content-Type': 'application/problem+json', ...headers });
   response.end(JSON.stringify({ status, code, title: 'No', detail: `because ${code}`, request_id: 'req_1', errors: [] }));
 };
+const json = (value, status = 200) => response => {
+  response.writeHead(status, { 'Content-Type': 'application/json' });
+  response.end(JSON.stringify(value));
+};
 const page = status => response => { response.writeHead(status, { 'Content-Type': 'text/html' }); response.end('<h1>gateway</h1>'); };
 
 async function all(events) {
@@ -202,7 +206,6 @@ test('an empty message sends no request', async () => {
 });
 
 test('a first message that is refused leaves no thread', async () => {
-  const json = value => response => response.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(value));
   let chat = client([json({ id: 'thread_1' }), problem(413, 'body_too_large'), json({})]);
   await assert.rejects(all(chat.send(null, 'x')), { code: 'body_too_large' });
   assert.deepEqual(seen.map(one => `${one.method} ${one.url.slice(4)}`),
@@ -228,12 +231,70 @@ test('a page in the place of an answer is an error at once', async () => {
   await assert.rejects(chat.agents(), { status: 401, scheme: 'basic', wantsSignIn: true });
 });
 
+// ---- branches ----
+const FILES = [{ type: 'text', text: 'x' }, { type: 'file', file_id: 'file_1' }];
+
+test('an edited question is a sibling: it has the same parent, and none in the place of the first', async () => {
+  for (const [parent_id, content] of [['msg_7', 'in other words'], [null, 'in other words'], [null, FILES]]) {
+    const chat = client([stream(RUN, token(2, 'a'), DONE)]);
+    const events = await all(chat.edit('thread_1', { id: 'msg_8', parent_id }, content, { agent_id: 'b', metadata: { a: 'b' } }));
+    assert.equal(short(events), 'run a done');
+    assert.equal(seen[0].url, '/api/threads/thread_1/messages');
+    assert.deepEqual(seen[0].body, { content, agent_id: 'b', metadata: { a: 'b' }, parent_id, stream: true });
+  }
+  await assert.rejects(all(client([]).edit('thread_1', { parent_id: null }, ' ')), { code: 'message_empty' });
+  assert.equal(seen.length, 0);
+});
+
+test('a further answer names the message, and no text', async () => {
+  let chat = client([stream(RUN, DONE)]);
+  await all(chat.regenerate('thread/1', 'msg_2', { agent_id: 'b', idempotencyKey: 'key' }));
+  assert.equal(seen[0].url, '/api/threads/thread%2F1/messages');
+  assert.deepEqual(seen[0].body, { regenerate: 'msg_2', agent_id: 'b', stream: true });
+  assert.equal(seen[0].headers['idempotency-key'], 'key');
+  chat = client([stream(RUN, DONE)]);
+  await all(chat.regenerate('thread_1', 'msg_2'));
+  assert.deepEqual(seen[0].body, { regenerate: 'msg_2', stream: true });
+  assert.match(seen[0].headers['idempotency-key'], /^[0-9a-f]{32}$/);
+});
+
+test('a cut makes no second version', async () => {
+  const calls = [chat => chat.edit('thread_1', { parent_id: 'msg_7' }, 'x'), chat => chat.regenerate('thread_1', 'msg_8')];
+  const blocks = [RUN, token(2, 'a'), token(3, 'é'), DONE], bytes = new TextEncoder().encode(blocks.join(''));
+  const begun = new TextEncoder().encode(RUN).length;
+  for (const call of calls) {
+    for (let at = 0; at < bytes.length; at += 5) {
+      const chat = client([hangUp, cut(bytes.subarray(0, at)), behind(...blocks)]);
+      assert.equal(short(await all(call(chat))), 'run a é done', `cut at ${at}`);
+      const posts = seen.filter(one => one.method === 'POST');
+      assert.equal(posts.length, at < begun ? 3 : 2);
+      assert.equal(new Set(posts.map(one => one.headers['idempotency-key'])).size, 1);
+      for (const one of posts) assert.deepEqual(one.body, posts[0].body);
+      if (at >= begun) assert.equal(seen.at(-1).url, '/api/runs/run_1/events');
+    }
+  }
+});
+
+test('a refusal of a version is thrown at once', async () => {
+  for (const step of [problem(409, 'run_in_progress'), problem(404, 'not_found'), problem(400, 'invalid_request')]) {
+    for (const call of [chat => all(chat.edit('thread_1', { parent_id: 'msg_1' }, 'x')), chat => all(chat.regenerate('thread_1', 'msg_2')),
+      chat => chat.switchBranch('thread_1', 'msg_2')]) {
+      await assert.rejects(call(client([step])), error => error instanceof AgentChatError && error.message === `because ${error.code}`);
+      assert.equal(seen.length, 1);
+    }
+  }
+});
+
+test('a branch is chosen by one of its messages', async () => {
+  const chat = client([json({ id: 'thread_1', leaf: 'msg_9' })]);
+  assert.equal((await chat.switchBranch('thread_1', 'msg_2')).leaf, 'msg_9');
+  assert.deepEqual([seen[0].method, seen[0].url, seen[0].body], ['PATCH', '/api/threads/thread_1', { leaf: 'msg_2' }]);
+  const abort = AbortSignal.abort(new Error('enough'));
+  await assert.rejects(client([]).switchBranch('thread_1', 'msg_2', { signal: abort }), { message: 'enough' });
+});
+
 test('the other calls', async () => {
-  const json = value => response => {
-    response.writeHead(200, { 'Content-Type': 'application/json' });
-    response.end(JSON.stringify(value));
-  };
-  const chat = client(Array.from({ length: 12 }, () => json({ data: [] })),
+  const chat = client(Array.from({ length: 18 }, () => json({ data: [] })),
     { url: `${base}/`, headers: async () => ({ Authorization: 'Bearer t' }) });
   await chat.createThread({ title: 't' });
   await chat.threads({ limit: 5, after: 'a b', status: undefined });
@@ -251,6 +312,15 @@ test('the other calls', async () => {
     'GET /threads/thread_1', 'PATCH /threads/thread_1', 'DELETE /threads/thread_1?hard_delete=true', 'POST /threads/thread_1/restore',
     'GET /threads/thread_1/messages?before=7&order=desc', 'GET /threads/thread_1/runs?limit=1', 'GET /runs/run_1/steps', 'GET /agents',
     'POST /runs/run_1/cancel', 'POST /runs/run_1/approvals']);
+  await chat.rate('msg_1', { rating: 'down', reason: 'incorrect' });
+  await chat.messages('thread_1', { all: true });
+  await chat.threads({ q: 'two words', pinned: true });
+  await chat.me();
+  await chat.forgetMe();
+  await (await chat.exportMe({ after: 'p 1' })).text();
+  assert.deepEqual(seen.slice(12).map(one => `${one.method} ${one.url.slice(4)}`), ['PUT /messages/msg_1/feedback',
+    'GET /threads/thread_1/messages?all=true', 'GET /threads?q=two+words&pinned=true', 'GET /me', 'DELETE /me', 'GET /me/export?after=p+1']);
+  assert.deepEqual([seen[12].body, seen[16].body], [{ rating: 'down', reason: 'incorrect' }, { confirm: 'delete everything' }]);
   assert.deepEqual(seen[11].body, { call_id: 'call_1', approve: false, reason: 'no' });
   assert.ok(seen.every(one => one.headers.authorization === 'Bearer t'));
 });

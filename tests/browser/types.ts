@@ -25,6 +25,9 @@ export async function calls(signal: AbortSignal): Promise<void> {
   const runs: Run[] = (await chat.runs(thread.id)).data;
   const run = await chat.run(runs[0]!.id);
   console.log(messages.length, next, run.cost?.amount.toFixed(2), (await chat.steps(run.id)).map(step => step.tool));
+  const branch: Thread = await chat.switchBranch(thread.id, messages[0]!.id, { signal });
+  for await (const event of chat.edit(branch.id, messages[0]!, [{ type: 'text', text: 'x' }], { agent_id: 'a', signal })) console.log(words(event));
+  for await (const event of chat.regenerate(branch.id, messages[0]!.id, { agent_id: 'a', signal })) console.log(words(event));
   await chat.cancel(run.id);
   await chat.approve(run.id, 'call_1', false);
   await chat.approve(run.id, 'call_1', false, 'not today', { signal });
