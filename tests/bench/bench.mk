@@ -42,6 +42,11 @@ bench-crud: module bench-rig
 bench-search: module bench-rig
 	/usr/bin/python3 tests/bench/search.py $(BUILD) $(BUILD)/bench/results
 
+# The chat page beside that of the commit BEFORE; tests/bench/page.py.
+bench-page: module
+	@test -n '$(BEFORE)' || { echo 'bench-page: BEFORE=COMMIT names the page to compare with' >&2; exit 1; }
+	BUILD_DIR=$(BUILD) /usr/bin/python3 tests/bench/page.py '$(BEFORE)' $(BUILD)/bench/results
+
 # The delay and the cost of tokens for followers on another machine, by Redis.
 bench-mirror: module $(BENCH_BIN)/llmsim
 	BUILD_DIR=$(BUILD) /usr/bin/python3 tests/bench/mirror.py $(BENCH_BIN)/llmsim $(BUILD)/bench/results
@@ -64,4 +69,4 @@ bench-check:
 	    SAN='-O1 -fsanitize=address,undefined -fno-omit-frame-pointer' bench-rig
 	tests/bench/check.sh $(BUILD)/bench-asan
 
-.PHONY: bench bench-cache bench-check bench-crud bench-mirror bench-parked bench-rig bench-search bench-telemetry soak soak-mirror
+.PHONY: bench bench-cache bench-check bench-crud bench-mirror bench-page bench-parked bench-rig bench-search bench-telemetry soak soak-mirror

@@ -45,9 +45,9 @@ KEYED = """
 class PageServer(Server):
     """A server with the page at /chat/ and the API at /api."""
 
-    def __init__(self, model, mount=MOUNT, more="", modules=(), of_model="", **options):
+    def __init__(self, model, mount=MOUNT, more="", modules=(), of_model="", www=WWW, **options):
         super().__init__("", modules=(*MODULES, *modules), **options)
-        shutil.copytree(WWW, self.root / "www")
+        shutil.copytree(www, self.root / "www")
         self.write(MODEL.format(url=model.url).replace("</", f"{of_model}\n</") + AGENT + SECOND + mount + more +
                    f'Define AGENTCHAT_WWW "{self.root}/www"\nInclude "{TOP}/conf/chat-page.conf"\n')
         self.url = f"http://127.0.0.1:{self.port}/chat/"
