@@ -147,7 +147,7 @@ typedef struct ac_store_op_t ac_store_op_t;
  * logged. NULL on failure: err->detail says why. */
 typedef void ac_credential_fn(void *baton, apr_status_t status, const char *text, const ac_err_t *err);
 typedef struct ac_host_t {
-    int version; /* 3; a later version has further members at the end */
+    int version; /* 4; a later version has further members at the end */
     ac_loop_t *loop;
     ac_work_t *work;
     /* Runs fn(baton) on the loop thread. Any thread. */
@@ -176,6 +176,10 @@ typedef struct ac_host_t {
      * the context has not both ids, and no header is sent. Any thread. */
     const ac_trace_t *(*trace)(void);
     void (*trace_text)(const ac_trace_t *trace, char text[56]);
+    /* Version 4: how far a tool's call is, for the clients of the run. baton: of start() or proceed(), whose done has
+     * not been called. progress: {progress: number, total?: number, message?: text}; consumed. More than a few a second
+     * are dropped. Loop thread. */
+    void (*tool_progress)(void *baton, json_t *progress);
 } ac_host_t;
 
 /* ---- store ---- */
@@ -472,7 +476,7 @@ struct ac_store_op_t {
 #define AC_STORE_PROVIDER "agentchat-store"
 #define AC_MODEL_PROVIDER "agentchat-model"
 #define AC_TOOL_PROVIDER "agentchat-tool"
-#define AC_PROVIDER_VERSION "3"
+#define AC_PROVIDER_VERSION "4"
 
 /* apr_pool_userdata of the configuration's pool: the pool (apr_pool_t *) that outlives a reload. It may hold data only,
  * no functions: a reload unloads the module. */
@@ -643,7 +647,13 @@ typedef struct ac_tool_conf_t { /* a <AgentChatTool> section */
  *   start, cancel   begins on the loop thread and reports its result later
  * Before a call the core checks the arguments against `parameters`. It ends a call at its deadline, and cuts the result
  * at the configured size. If a call fails, the model gets err->detail, which must not contain a secret; the kind is
- * tool_error or tool_timeout. All functions except for create and child_init may run many times at once. */
+ * tool_error or tool_timeout. If a failed call has a result that is a string, the model gets this string instead, cut
+ * like a result. All functions except for create and child_init may run many times at once.
+ *
+ * A call that cannot end without the approval of the run's owner calls done with AC_TOOL_ASKS, and an object whose
+ * `message` says what the owner is asked; its other members are the tool's. The run is then suspended as for
+ * AgentChatToolApproval, and the approved call continues by proceed() with this object, in whichever process. */
+#define AC_TOOL_ASKS APR_INCOMPLETE
 
 typedef struct ac_tool_vt {
     const char *name; /* AgentChatToolProvider */
@@ -664,6 +674,11 @@ typedef struct ac_tool_vt {
     void (*cancel)(void *call); /* with start: loop thread; done is not called any more */
     /* Loop thread; returns within microseconds. *presult: a new reference. */
     apr_status_t (*compute)(void *self, const json_t *arguments, json_t **presult, ac_err_t *err);
+    /* Of tools that use AC_TOOL_ASKS: as start, with the object that done got. */
+    apr_status_t (*proceed)(void **pcall, void *self, const json_t *arguments, const json_t *question,
+                            apr_time_t deadline,
+                            void (*done)(void *baton, apr_status_t status, json_t *result, const ac_err_t *err),
+                            void *baton, ac_err_t *err);
 } ac_tool_vt;
 
 /* ---- models, tools and agents; immutable after configuration ---- */
@@ -680,7 +695,8 @@ typedef struct ac_tool_t {
     const ac_tool_vt *vt;
     void *self;
     const ac_tool_conf_t *conf;
-    unsigned metric; /* its index in metrics; 0: other */
+    unsigned metric;    /* its index in metrics; 0: other */
+    const char *source; /* which tool it is, of a source of tools: "mcp:SERVER/NAME"; NULL: one of the configuration */
 } ac_tool_t;
 
 typedef struct ac_agent_t {
@@ -700,6 +716,8 @@ typedef struct ac_agent_t {
     const json_t *document; /* the document from the API; NULL: from the configuration */
     const char *problem;    /* why the agent cannot run although it is active; NULL: it can */
     unsigned metric;        /* its index in metrics; 0: other, as of those made through the API */
+    const struct ac_tool_source_t *const *sources; /* n_sources of them, whose tools it has, too; back/back.h */
+    int n_sources;
 } ac_agent_t;
 
 #endif

@@ -273,6 +273,10 @@ apr_status_t ac_run_cancel_anywhere(ac_engine_t *engine, const char *run_id, con
  * child was asked. A worker's thread; blocks. */
 apr_status_t ac_run_cancel_logged(ac_engine_t *engine, const char *run_id, const char *owner, json_t **pstored);
 
+/* ---- run/run_call.c ---- */
+/* For ac_host_t.tool_progress. */
+void ac_run_call_progress(void *baton, json_t *progress);
+
 /* ---- run/run_approval.c: tool calls that await approval ---- */
 typedef struct ac_approval_t {
     const char *run_id, *owner;

@@ -11,6 +11,35 @@ extern const ac_store_vt *const ac_back_stores[]; /* each list ends with NULL */
 extern const ac_model_vt *const ac_back_models[];
 extern const ac_tool_vt *const ac_back_tools[];
 
+/* ---- tool_source.c: sources of tools that are known at run time only ---- */
+/* A caller that waits for a list of tools; all zero before use. */
+typedef struct ac_tool_waiter_t {
+    void (*fn)(void *baton);
+    void *baton;
+    struct ac_tool_waiter_t *next, **plink;
+} ac_tool_waiter_t;
+typedef struct ac_tool_source_vt { /* loop thread */
+    /* Asks for the tools if the list is missing or out of date. Returns true if the waiter's fn will be called when the
+     * answer is here, or has failed, within the source's own time limit; false: there is nothing to wait for. */
+    bool (*want)(void *self, ac_tool_waiter_t *waiter);
+    /* What one run uses: the tools of the newest list, which live until close(). NULL: there is no list; *perr says
+     * why, borrowed until the loop's next turn. */
+    void *(*open)(void *self, const ac_err_t **perr);
+    void (*close)(void *use); /* no call of its tools is active */
+    int (*count)(const void *use);
+    const ac_tool_t *(*tool)(void *use, int i); /* the i-th one; its id is the name for the model */
+    void (*rename)(void *use, int i);           /* another tool of the run has its id: gives it a longer one */
+} ac_tool_source_vt;
+typedef struct ac_tool_source_t {
+    const char *name; /* as in a list of tools: "mcp:github" */
+    const ac_tool_source_vt *vt;
+    void *self;
+} ac_tool_source_t;
+/* For sources: a list of waiters. report calls each once; one that waits again meanwhile waits. */
+void ac_tool_source_wait(ac_tool_waiter_t **plist, ac_tool_waiter_t *waiter);
+void ac_tool_source_report(ac_tool_waiter_t **plist);
+void ac_tool_source_forget(ac_tool_waiter_t *waiter); /* fn is not called; one that does not wait is allowed */
+
 /* ---- store.c: calls through a store's table ---- */
 /* Creates an operation. Returns NULL if owner or id is too long, or if the verb needs an owner and
  * ac_store_owner_problem() objects to this one. */

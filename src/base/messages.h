@@ -173,6 +173,17 @@ AC_MESSAGE(405, AC_WARNING,
 AC_MESSAGE(406, AC_WARNING,
            "The folder of a knowledge base contains more documents than the index accepts.",
            "Join small documents, or distribute them over several knowledge bases.")
+AC_MESSAGE(410, AC_WARNING,
+           "The tools of an MCP server cannot be listed. Runs go without them, or use the list from before; logged "
+           "once until it works again.",
+           "The line contains the cause. Check AgentChatMCPURL, the credential, and whether the server speaks "
+           "Streamable HTTP. Runs try again, at most once a minute.")
+AC_MESSAGE(411, AC_INFO,
+           "The tools of an MCP server can be listed again.",
+           "Nothing to do.")
+AC_MESSAGE(412, AC_WARNING,
+           "Tools of an MCP server are left out: models would refuse them, or there are too many.",
+           "LogLevel agentchat:debug names each with the reason. AgentChatMCPTools chooses among too many tools.")
 AC_MESSAGE(501, AC_ERROR,
            "A run took a step that its table of states does not allow.",
            "This is a fault of the module. Please report the line; the child ends and httpd starts another.")

@@ -74,7 +74,7 @@ static void child_credential_reject(ac_credential_t *credential, const char *sco
 static void fill_host(ac_child_t *child)
 {
     child->host = (ac_host_t){
-        .version = 3,
+        .version = 4,
         .loop = child->loop,
         .work = child->work,
         .loop_post = ac_loop_post,
@@ -87,6 +87,7 @@ static void fill_host(ac_child_t *child)
         .credential_reject = child_credential_reject,
         .trace = ac_trace_here,
         .trace_text = ac_trace_format,
+        .tool_progress = ac_run_call_progress,
     };
 }
 
@@ -115,7 +116,7 @@ static apr_status_t start_providers(ac_child_life_t *self, const char **ppart, a
             status = tool->vt->child_init(tool->self, &child->host, err);
         }
     }
-    return status;
+    return status == APR_SUCCESS ? ac_mcp_front_start(child, self->pool, ppart, err) : status;
 }
 
 /* A store starts even if its storage is out of reach, and each operation tries again. So the storage can be repaired

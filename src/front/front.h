@@ -225,4 +225,8 @@ void ac_log_front_request(ac_log_id_e number, const char *file, int line, int mo
                           const request_rec *r, const char *fmt, ...) __attribute__((format(printf, 7, 8)));
 void ac_log_front_check(ac_config_check_t *check); /* reports what is wrong with AgentChatLog; makes nothing */
 
+/* ---- mcp_front.c ---- */
+/* [{source, state, tools, left_out, protocol, detail?}] as this child knows them. Loop thread. New reference. */
+json_t *ac_mcp_front_state(const ac_child_t *child);
+
 #endif

@@ -128,4 +128,9 @@ apr_status_t ac_child_stop_at_exit(void *life);
 /* Ends everything that was started, in the reverse order. The thread that ends the child. */
 void ac_child_stop_end(ac_child_life_t *life);
 
+/* ---- mcp_front.c ---- */
+/* After the loop was created, before it runs; *ppart names the server that failed. Sends nothing. */
+apr_status_t ac_mcp_front_start(ac_child_t *child, apr_pool_t *p, const char **ppart, ac_err_t *err);
+void ac_mcp_front_stop(ac_child_t *child); /* loop thread, when all runs have ended */
+
 #endif

@@ -79,6 +79,7 @@ static void name_configured(ac_metric_names_t *names, const ac_conf_t *conf, apr
     }
     push_keys(models, registry->models, p);
     push_keys(tools, registry->tools, p);
+    push_keys(tools, registry->sources, p); /* its tools are not known yet, and count together */
     for (int i = 1; i < models->nelts; i++) {
         const ac_model_t *model =
             apr_hash_get((apr_hash_t *)registry->models, APR_ARRAY_IDX(models, i, const char *), APR_HASH_KEY_STRING);
@@ -113,6 +114,11 @@ static void set_indexes(ac_conf_t *conf, apr_pool_t *p)
          hi = apr_hash_next(hi)) {
         ac_tool_t *tool = apr_hash_this_val(hi);
         tool->metric = ac_metrics_find(memory, AC_DOMAIN_TOOL, tool->id);
+    }
+    for (int i = 0; i < conf->mcp->nelts; i++) {
+        ac_mcp_upstream_t *server = APR_ARRAY_IDX(conf->mcp, i, ac_mcp_upstream_t *);
+        ac_mcp_upstream_set_metric(server,
+                                   ac_metrics_find(memory, AC_DOMAIN_TOOL, ac_mcp_upstream_source(server)->name));
     }
     if (conf->store.vt) {
         conf->store.metric = ac_metrics_find(memory, AC_DOMAIN_STORE, conf->store.vt->name);

@@ -247,5 +247,7 @@ apr_status_t ac_template_header(ac_buf_t *out, const char *text, const char *sec
 #include "wire/otlp_metrics.h"
 /* ---- appinsights.c and others: Application Insights ---- */
 #include "wire/appinsights.h"
+/* ---- mcp_….c: the Model Context Protocol ---- */
+#include "wire/mcp.h"
 
 #endif

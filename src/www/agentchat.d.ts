@@ -245,6 +245,7 @@ export interface RunEvent extends EventBase {
   thread_id: string;
   agent_id: string | null;
   message_id: string;
+  missing_tools?: { source: string; detail: string }[];
 }
 
 export interface TokenEvent extends EventBase {
@@ -278,7 +279,8 @@ export interface TraceUpdateEvent extends EventBase {
   /** With the last request: all calls that await approval, and those of the client that wait with them. */
   awaiting?: { call_id: string; tool: string }[];
   client_calls?: string[];
-  progress?: any;
+  progress?: { progress: number; total?: number; message?: string };
+  question?: { message: string; server: string | null };
   client?: true;
   index?: number;
 }

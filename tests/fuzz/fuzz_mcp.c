@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "fuzz_pool.h"
-#include "wire/mcp.h"
+#include "wire/wire.h"
 
 #define MAX_TOOLS 16
 

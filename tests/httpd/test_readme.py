@@ -122,17 +122,20 @@ def test_readme_sessions(make_server, tmp_path):
 CASES = [(page, line, text) for page in PAGES for line, text in blocks(page, "apache") if "OIDCClientID" not in text]
 WRAP = {"`<AgentChatModel>`": "<AgentChatModel m>\n{text}{needs}</AgentChatModel>\n",
         "`<AgentChatTool>`": "<AgentChatTool t>\n{text}{needs}</AgentChatTool>\n",
+        "`<AgentChatMCP>`": "<AgentChatMCP m>\n{text}{needs}</AgentChatMCP>\n",
         "`<AgentChatAgent>`": "<AgentChatAgent a>\n{text}{needs}</AgentChatAgent>\n"}
 NEEDS = {"`<AgentChatModel>`": {"AgentChatProvider": "openai", "AgentChatCredential": "env:A_KEY",
                                 "AgentChatEndpoint": "https://api.openai.com/v1 model=m"},
          "`<AgentChatTool>`": {"AgentChatToolURL": "https://search.example.com/?q={query} method=POST",
                                "AgentChatToolDescription": "d",
                                "AgentChatToolParameters": '{"type": "object", "properties": {"query": {"type": "string"}}}'},
-         "`<AgentChatAgent>`": {"AgentChatModel": "gpt"}}
+         "`<AgentChatMCP>`": {"AgentChatMCPURL": "https://tools.example.com/mcp"},
+        "`<AgentChatAgent>`": {"AgentChatModel": "gpt"}}
 DEFINED = {"model": "<AgentChatModel {id}>\nAgentChatProvider demo\n"
                     "AgentChatPrice input=1 output=1 currency=USD\n</AgentChatModel>\n",
            "agent": "<AgentChatAgent {id}>\nAgentChatModel {model}\n</AgentChatAgent>\n",
-           "tool": "<AgentChatTool {id}>\nAgentChatToolProvider calculator\n</AgentChatTool>\n"}
+           "tool": "<AgentChatTool {id}>\nAgentChatToolProvider calculator\n</AgentChatTool>\n",
+          "server": "<AgentChatMCP {id}>\nAgentChatMCPURL https://tools.example.com/mcp\n</AgentChatMCP>\n"}
 
 # As it is in the environment of httpd where the manual says so.
 CONNECTION = "InstrumentationKey=00000000-0000-0000-0000-000000000001"
@@ -150,13 +153,15 @@ def whole(text, context):
         needs = "".join(f"{name} {value}\n" for name, value in NEEDS[context].items()
                         if not re.search(rf"^{name}\b", text, re.M))
         text = WRAP[context].format(text=text, needs=needs)
-    models, tools, agents = (set(re.findall(rf"^ *<AgentChat{kind} ([\w.-]+)", text, re.M)) for kind in ("Model", "Tool", "Agent"))
+    models, tools, servers, agents = (set(re.findall(rf"^ *<AgentChat{kind} ([\w.-]+)", text, re.M))
+                                      for kind in ("Model", "Tool", "MCP", "Agent"))
+    tools |= {f"mcp:{server}" for server in servers}
     wanted = re.findall(r"^ *AgentChat(?:Model|Fallback) +([\w.-]+)", text, re.M)
     more = "".join(DEFINED["model"].format(id=name) for name in sorted({*wanted, "any"} - models))
     for list_of in re.findall(r"^ *AgentChatTools +(.*)$", text, re.M):
         for name in set(list_of.split()) - tools - {"calculate", "get_weather"}:
             tools.add(name)
-            more += DEFINED["tool"].format(id=name)
+            more += DEFINED["server" if name.startswith("mcp:") else "tool"].format(id=name.removeprefix("mcp:"))
     named = re.findall(r"^ *AgentChatDefaultAgent +([\w.-]+)", text, re.M)
     more += "".join(DEFINED["agent"].format(id=name, model="any") for name in sorted({*named, "any"} - agents))
     return text + more
@@ -181,7 +186,7 @@ def test_manual_configuration_is_valid(page, line, text):
         for name in re.findall(r"^ *SSLCertificate(?:Key)?File +/([\w./-]+)", text, re.M):
             (server.root / name).parent.mkdir(parents=True, exist_ok=True)
             (server.root / name).write_text("not looked at by configtest\n")
-        for name in re.findall(r"^ *AgentChat(?:Tool)?CAFile +/([\w./-]+)|\bca=/([\w./-]+)", text, re.M):
+        for name in re.findall(r"^ *AgentChat(?:Tool|MCP)?CAFile +/([\w./-]+)|\bca=/([\w./-]+)", text, re.M):
             path = server.root / "".join(name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()

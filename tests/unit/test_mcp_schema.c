@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "mcp_json.h"
-#include "wire/mcp.h"
+#include "wire/wire.h"
 
 #include <apr_general.h>
 

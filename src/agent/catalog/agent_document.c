@@ -35,7 +35,7 @@ static apr_status_t read_text(const char **ptext, const json_t *body, const char
 static void list_names(ac_buf_t *names, const apr_hash_t *hash)
 {
     const char *before = "";
-    for (unsigned n = apr_hash_count((apr_hash_t *)hash); n > 0; n--) {
+    for (unsigned n = hash ? apr_hash_count((apr_hash_t *)hash) : 0; n > 0; n--) {
         const char *next = NULL;
         for (apr_hash_index_t *hi = apr_hash_first(NULL, (apr_hash_t *)hash); hi; hi = apr_hash_next(hi)) {
             const char *name = apr_hash_this_key(hi);
@@ -82,8 +82,10 @@ static apr_status_t check_tool(const json_t *tools, size_t at, const ac_registry
     if (!json_is_string(name)) {
         return ac_err_set_at(err, AC_INVALID_REQUEST, pointer, "must be the name of a tool");
     }
-    if (!apr_hash_get((apr_hash_t *)registry->tools, json_string_value(name), APR_HASH_KEY_STRING)) {
-        return refuse_unknown(pointer, "tool", json_string_value(name), registry->tools, err);
+    bool source = ac_registry_is_source(json_string_value(name));
+    const apr_hash_t *known = source ? registry->sources : registry->tools;
+    if (!known || !apr_hash_get((apr_hash_t *)known, json_string_value(name), APR_HASH_KEY_STRING)) {
+        return refuse_unknown(pointer, source ? "source of tools" : "tool", json_string_value(name), known, err);
     }
     for (size_t i = 0; i < at; i++) {
         if (json_equal(json_array_get(tools, i), name)) {

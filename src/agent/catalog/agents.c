@@ -39,17 +39,22 @@ static void agents_set_tools(ac_agent_t *agent, char **pproblem, const ac_regist
     size_t i, n = json_array_size(names);
     json_t *name;
     const ac_tool_t **tools = ac_alloc((n + 1) * sizeof *tools);
+    const ac_tool_source_t **sources = ac_alloc((n + 1) * sizeof *sources);
     json_array_foreach((json_t *)names, i, name)
     {
         const char *id = json_string_value(name);
         const ac_tool_t *tool = id ? apr_hash_get((apr_hash_t *)config->tools, id, APR_HASH_KEY_STRING) : NULL;
+        const ac_tool_source_t *source = id ? ac_registry_source(config, id) : NULL;
         if (tool) {
             tools[agent->n_tools++] = tool;
+        } else if (source) {
+            sources[agent->n_sources++] = source;
         } else if (!*pproblem) {
             *pproblem = make_problem("tool", id ? id : "");
         }
     }
     agent->tools = tools;
+    agent->sources = sources;
     agent->tools_json = ac_registry_tools_json(agent->tools, agent->n_tools);
 }
 
@@ -77,7 +82,7 @@ static void fill_agent(ac_agent_t *agent, const ac_registry_t *config, const ac_
     if (!agent->model) {
         problem = make_problem("model", model);
     }
-    agent->n_tools = 0;
+    agent->n_tools = agent->n_sources = 0;
     agents_set_tools(agent, &problem, config, json_object_get(document, "tools"));
     agent->problem = problem;
 }
@@ -90,6 +95,9 @@ static json_t *tools_of(const ac_agent_t *agent)
     json_t *tools = json_array();
     for (int i = 0; i < agent->n_tools; i++) {
         json_array_append_new(tools, ac_json_text(agent->tools[i]->id));
+    }
+    for (int i = 0; i < agent->n_sources; i++) {
+        json_array_append_new(tools, ac_json_text(agent->sources[i]->name));
     }
     return tools;
 }
@@ -162,6 +170,7 @@ void ac_agents_unref(ac_agents_t *agents)
     }
     for (int i = 0; i < agents->n; i++) {
         free((void *)agents->list[i].tools);
+        free((void *)agents->list[i].sources);
         free((void *)agents->list[i].problem);
         json_decref(agents->list[i].tools_json);
     }

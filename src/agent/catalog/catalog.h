@@ -9,6 +9,7 @@
 typedef struct ac_registry_t {
     const apr_hash_t *models;             /* id → ac_model_t */
     const apr_hash_t *tools;              /* id → ac_tool_t */
+    const apr_hash_t *sources;            /* name → const ac_tool_source_t; NULL: none */
     const apr_hash_t *agents;             /* id or alias → ac_agent_t */
     const apr_hash_t *gates;              /* model id → ac_gate_conf_t; NULL: nothing is configured */
     const apr_array_header_t *agent_list; /* of const ac_agent_t *, in the order of the configuration */
@@ -20,6 +21,23 @@ const ac_agent_t *ac_registry_agent(const ac_registry_t *registry, const char *i
 const ac_tool_t *ac_registry_agent_tool(const ac_agent_t *agent, const char *name);
 /* Makes the `tools` array of a model call. NULL for no tools. New reference. */
 json_t *ac_registry_tools_json(const ac_tool_t *const *tools, int n_tools);
+
+/* Whether this name in a list of tools means a source of tools ("mcp:github") and not a tool. */
+bool ac_registry_is_source(const char *name);
+const ac_tool_source_t *ac_registry_source(const ac_registry_t *registry, const char *name); /* NULL: there is none */
+
+/* ---- toolset.c: the tools of a run; loop thread ---- */
+typedef struct ac_toolset_t ac_toolset_t;
+/* The agent's own tools, and those of its sources as they are known now; their names are unique. Each function allows
+ * NULL. */
+ac_toolset_t *ac_toolset_create(const ac_agent_t *agent);
+void ac_toolset_destroy(ac_toolset_t *set); /* no call of its tools is active */
+const ac_tool_t *ac_toolset_find(const ac_toolset_t *set, const char *name);
+json_t *ac_toolset_json(const ac_toolset_t *set); /* the `tools` of a model call, or NULL; borrowed */
+/* The sources whose tools the run has not, [{source, detail}], or NULL; borrowed. */
+json_t *ac_toolset_missing(const ac_toolset_t *set);
+/* For a name that no tool has: sets a tool_error that lists the names. Returns APR_NOTFOUND. */
+apr_status_t ac_toolset_unknown(const ac_toolset_t *set, ac_err_t *err);
 
 /* ---- agents.c: a snapshot of all agents, of the configuration and of the store; immutable, counted, any thread
  * ---- */

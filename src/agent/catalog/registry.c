@@ -12,6 +12,16 @@ const ac_agent_t *ac_registry_agent(const ac_registry_t *registry, const char *i
     return apr_hash_get((apr_hash_t *)registry->agents, id_or_alias, APR_HASH_KEY_STRING);
 }
 
+bool ac_registry_is_source(const char *name)
+{
+    return strchr(name, ':') != NULL; /* no id of a tool has one */
+}
+
+const ac_tool_source_t *ac_registry_source(const ac_registry_t *registry, const char *name)
+{
+    return registry->sources ? apr_hash_get((apr_hash_t *)registry->sources, name, APR_HASH_KEY_STRING) : NULL;
+}
+
 const ac_tool_t *ac_registry_agent_tool(const ac_agent_t *agent, const char *name)
 {
     for (int i = 0; i < agent->n_tools; i++) {

@@ -200,12 +200,12 @@ apr_status_t ac_client_tools_check(ac_run_t *run, ac_err_t *err)
     json_array_foreach(tools->list, i, tool)
     {
         const char *name = ac_json_peek_string(json_object_get(tool, "function"), "name", "");
-        if (ac_registry_agent_tool(run->agent, name)) {
+        if (ac_toolset_find(run->tools.set, name)) {
             return ac_err_set_at(err, AC_INVALID_REQUEST, "/tools",
                                  "the agent has a tool of its own named %s; give yours another name", name);
         }
     }
-    if (chosen && !client_tools_find(tools->list, chosen) && !ac_registry_agent_tool(run->agent, chosen)) {
+    if (chosen && !client_tools_find(tools->list, chosen) && !ac_toolset_find(run->tools.set, chosen)) {
         return ac_err_set_at(err, AC_INVALID_REQUEST, "/tool_choice", "must name a tool of the request");
     }
     return APR_SUCCESS;
@@ -215,7 +215,7 @@ json_t *ac_client_tools_offer(const ac_run_t *run, ac_model_ask_t *ask)
 {
     const ac_client_tools_t *tools = &run->turn->client;
     bool last = run->round >= run->agent->max_rounds;
-    json_t *list = tools->list && last ? NULL : json_incref(run->agent->tools_json);
+    json_t *list = tools->list && last ? NULL : json_incref(ac_toolset_json(run->tools.set));
     const char *chosen = ac_json_peek_string(json_object_get(tools->choice, "function"), "name", NULL);
     if (tools->list && list) {
         json_t *both = json_copy(list);

@@ -145,12 +145,18 @@ void ac_run_begin(void *baton)
                    run->limits.refused ? "not within its limits, unless it is there" : "slot free");
 }
 
+static void resume_with_tools(ac_run_t *run)
+{
+    ac_run_tools_find(run);
+    ac_run_transit(run, AC_RUN_CALLING, "resumed after the last decision");
+}
+
 void ac_run_resume(ac_run_t *run)
 {
     ac_metrics_add(AC_METRIC_RUNS_RESUMED, AC_LABELS(run->agent->metric), 1);
     ac_timer_set(run->engine->loop, &run->run_timer, ac_loop_now(run->engine->loop) + run->engine->conf.run_timeout,
                  on_run_timeout, run);
-    ac_run_transit(run, AC_RUN_CALLING, "resumed after the last decision");
+    ac_run_tools_load(run, resume_with_tools);
 }
 
 void ac_run_restart(ac_run_t *run)
@@ -193,6 +199,7 @@ void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, c
     }
     run->outcome = outcome;
     ac_timer_cancel(run->engine->loop, &run->run_timer);
+    ac_run_tools_stop(run);
     ac_run_ask_stop(run);
     ac_gate_leave(&run->ask.entry);
     if (run->slot.is_queued) {
@@ -242,6 +249,8 @@ static void run_free(ac_run_t *run)
     ac_channel_destroy(run->channel);
     ac_buf_free(&run->answer.text);
     ac_run_files_free(run);
+    ac_run_tools_free(run);
+    json_decref(run->load.stored);
     json_decref(run->load.answered);
     json_decref(run->ask.messages);
     json_decref(run->answer.tool_calls);

@@ -49,7 +49,12 @@ typedef struct ac_call_t { /* one tool call of the round */
     int place;    /* then: among the client's calls */
     char tail[4]; /* of the streamed arguments: the first bytes of a character whose end is still to come */
     int n_tail;
-    bool streamed; /* arguments were shown */
+    bool streamed;    /* arguments were shown */
+    char *source;     /* of a resumed call: which tool it is, if it is one of a source; else NULL */
+    json_t *question; /* of the tool, whose answer is the approval; NULL: it has asked nothing */
+    int n_questions;
+    int n_progress;         /* events */
+    apr_time_t progress_at; /* ac_clock() of the last one */
 } ac_call_t;
 
 typedef struct ac_run_times_t {
@@ -74,6 +79,8 @@ typedef struct ac_run_load_t {  /* LOADING */
     char parent_id[AC_ID_SIZE]; /* of the last message that the model was shown; "": none */
     int64_t parent_seq;
     json_t *answered;  /* the client's calls before the turn, with the results that the turn brings; NULL: none */
+    json_t *stored;    /* the messages that were read, until the model's conversation is made of them */
+    const char *cause; /* of the next state; constant */
     char *title;       /* the automatic title that a model's may replace; NULL: the thread keeps its title */
     bool title_unsure; /* the thread's title; it is the automatic one if the thread's first message says so */
 } ac_run_load_t;
@@ -160,6 +167,13 @@ typedef struct ac_run_calls_t { /* the tool calls of the round */
     bool begun;      /* all were started, so the end of the last one ends the round */
 } ac_run_calls_t;
 
+typedef struct ac_run_tools_t {
+    ac_toolset_t *set;         /* NULL until the run is loaded or resumed */
+    ac_tool_waiter_t *waiters; /* n of them, for lists of the agent's sources; NULL: it waits for none */
+    int n, n_open;
+    void (*then)(ac_run_t *run);
+} ac_run_tools_t;
+
 typedef struct ac_run_answer_t { /* what becomes the assistant's message */
     ac_buf_t text;               /* of all rounds */
     size_t round_start;          /* where in `text` the round begins */
@@ -214,6 +228,7 @@ struct ac_run_t {
     ac_run_files_t files;
     ac_run_trace_t trace;
     ac_run_cost_t cost;
+    ac_run_tools_t tools;
     ac_run_calls_t calls;
     ac_run_answer_t answer;
     ac_run_events_t events;

@@ -42,6 +42,12 @@ static ac_event_t *request_event(const ac_call_t *call, apr_time_t until, bool m
     ac_json_put(data, "tool", ac_json_text(call->name));
     ac_json_put(data, "arguments", json_incref(call->arguments));
     ac_json_put(data, "approval_required", json_true());
+    if (call->question) { /* without the tool's own members */
+        json_t *question = json_object();
+        ac_json_put(question, "message", ac_json_text(ac_json_peek_string(call->question, "message", "")));
+        ac_json_put(question, "server", ac_json_text(ac_json_peek_string(call->question, "server", NULL)));
+        ac_json_put(data, "question", question);
+    }
     ac_json_put(data, "expires_at", ac_time_json(until));
     ac_json_put(data, "more", json_boolean(more));
     if (!more) {

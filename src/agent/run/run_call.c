@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PROGRESS_PAUSE apr_time_from_msec(100) /* between two events of a call's progress */
+
 /* The call of a blocking tool, on its way to a work thread and back; the run may have ended meanwhile. */
 typedef struct ac_job_t {
     ac_call_t *call; /* loop thread only; NULL: abandoned */
@@ -59,7 +61,7 @@ ac_call_t *ac_run_call_get(ac_run_t *run, int index, const char *id, const char 
         abort();
     }
     call->arguments = json_object();
-    call->tool = ac_registry_agent_tool(run->agent, name);
+    call->tool = ac_toolset_find(run->tools.set, name);
     call->client = !call->tool && ac_client_tools_has(run, name);
     call->place = run->calls.n_client;
     run->calls.n_client += call->client;
@@ -206,17 +208,69 @@ static json_t *cap_result(const ac_tool_t *tool, json_t *result)
     return result;
 }
 
+/* The text that the model gets of a call that failed: the tool's own, if it has one. Consumes result. */
+static void run_call_fail(ac_call_t *call, json_t *result, const ac_err_t *err)
+{
+    ac_tool_outcome_e outcome = err && err->kind == AC_TOOL_TIMEOUT ? AC_TOOL_OUTCOME_TIMEOUT : AC_TOOL_OUTCOME_ERROR;
+    json_t *text = json_is_string(result) ? cap_result(call->tool, json_incref(result)) : NULL;
+    const char *error = text ? json_string_value(text) : err && err->detail[0] ? err->detail : "the tool failed";
+    json_decref(result);
+    run_call_end(call, NULL, error, outcome);
+    json_decref(text);
+}
+
+/* The tool wants to know something before it ends: the approval of the call is the answer. Consumes question. */
+static void run_call_ask(ac_call_t *call, json_t *question)
+{
+    ac_run_t *run = call->run;
+    const char *refused = run->turn->stateless      ? "this tool needs approval, which is not possible here"
+        : call->n_questions >= AC_MAX_MCP_QUESTIONS ? "the tool asks for one approval after the other"
+                                                    : NULL;
+    if (refused) {
+        json_decref(question);
+        run_call_end(call, NULL, refused, AC_TOOL_OUTCOME_ERROR);
+        return;
+    }
+    ac_timer_cancel(run->engine->loop, &call->deadline);
+    ac_run_trace_tool_drop(call);
+    json_decref(call->question);
+    call->question = question;
+    call->n_questions++;
+    call->approved = call->begun = false;
+    call->needs_approval = true;
+    run->calls.n_approvals++;
+    calls_moved(run);
+}
+
 static void on_result(void *baton, apr_status_t status, json_t *result, const ac_err_t *err)
 {
     ac_call_t *call = baton;
     call->handle = NULL;
     if (status == APR_SUCCESS && result) {
         run_call_end(call, cap_result(call->tool, result), NULL, AC_TOOL_OUTCOME_OK);
+    } else if (status == AC_TOOL_ASKS && json_is_object(result) && call->tool->vt->proceed) {
+        run_call_ask(call, result);
     } else {
-        json_decref(result);
-        run_call_end(call, NULL, err && err->detail[0] ? err->detail : "the tool failed",
-                     err && err->kind == AC_TOOL_TIMEOUT ? AC_TOOL_OUTCOME_TIMEOUT : AC_TOOL_OUTCOME_ERROR);
+        run_call_fail(call, result, err);
     }
+}
+
+void ac_run_call_progress(void *baton, json_t *progress)
+{
+    ac_call_t *call = baton;
+    apr_time_t now = ac_clock();
+    if (call->n_progress >= AC_MAX_MCP_PROGRESS || (call->n_progress && now - call->progress_at < PROGRESS_PAUSE)) {
+        json_decref(progress);
+        return;
+    }
+    call->n_progress++;
+    call->progress_at = now;
+    json_t *data = json_object();
+    ac_json_put(data, "step_id", ac_json_text(call->step_id));
+    ac_json_put(data, "call_id", ac_json_text(call->id));
+    ac_json_put(data, "tool", ac_json_text(call->name));
+    ac_json_put(data, "progress", progress);
+    ac_run_event_emit(call->run, AC_EVENT_TRACE_UPDATE, data, NULL, 0);
 }
 
 static void job_run(void *baton)
@@ -284,25 +338,13 @@ static apr_status_t start_job(ac_call_t *call, apr_time_t deadline, ac_err_t *er
     return APR_SUCCESS;
 }
 
-static apr_status_t explain_unknown(const ac_call_t *call, ac_err_t *err)
-{
-    const ac_agent_t *agent = call->run->agent;
-    ac_buf_t names;
-    ac_buf_init(&names, AC_ERR_DETAIL_SIZE);
-    for (int i = 0; i < agent->n_tools; i++) {
-        ac_buf_printf(&names, "%s%s", i ? ", " : "", agent->tools[i]->id);
-    }
-    ac_err_set(err, AC_TOOL_ERROR, "there is no tool of this name; there %s %s", agent->n_tools == 1 ? "is" : "are",
-               names.len ? names.data : "none");
-    ac_buf_free(&names);
-    return APR_NOTFOUND;
-}
-
 static apr_status_t start_tool(ac_call_t *call, apr_time_t deadline, ac_err_t *err)
 {
     const ac_tool_t *tool = call->tool;
     ac_trace_enter(ac_run_trace_call(call));
-    apr_status_t status = tool->vt->start(&call->handle, tool->self, call->arguments, deadline, on_result, call, err);
+    apr_status_t status = call->question
+        ? tool->vt->proceed(&call->handle, tool->self, call->arguments, call->question, deadline, on_result, call, err)
+        : tool->vt->start(&call->handle, tool->self, call->arguments, deadline, on_result, call, err);
     ac_trace_enter(NULL);
     return status;
 }
@@ -320,17 +362,17 @@ static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
     ac_run_t *run = call->run;
     const ac_tool_t *tool = call->tool;
     apr_status_t status;
-    if (!tool) {
-        return explain_unknown(call, err);
+    if (call->refusal) {
+        return ac_err_set(err, AC_TOOL_ERROR, "%s", call->refusal);
+    }
+    if (!tool || (call->question && !tool->vt->proceed)) {
+        return ac_toolset_unknown(run->tools.set, err);
     }
     if (!json_is_object(call->arguments)) {
         return ac_err_set(err, AC_TOOL_ERROR, "the arguments are not a JSON object");
     }
     if ((status = ac_schema_check(tool->parameters, call->arguments, err)) != APR_SUCCESS) {
         return status;
-    }
-    if (call->refusal) {
-        return ac_err_set(err, AC_TOOL_ERROR, "%s", call->refusal);
     }
     if (tool->conf->approval && !call->approved) {
         if (run->turn->stateless || run->turn->no_approvals) {
@@ -436,6 +478,8 @@ void ac_run_call_drop_all(ac_run_t *run)
         json_decref(call->result);
         free(call->error);
         free(call->refusal);
+        free(call->source);
+        json_decref(call->question);
         free(call->id);
         free(call->name);
         free(call);

@@ -77,6 +77,9 @@ void ac_run_event_release(ac_run_t *run)
     ac_json_put(data, "thread_id", ac_json_text(turn->stateless ? NULL : turn->thread_id));
     ac_json_put(data, "agent_id", ac_json_text(run->agent->id));
     ac_json_put(data, "message_id", ac_json_text(turn->stateless ? NULL : turn->message_id));
+    if (ac_toolset_missing(run->tools.set)) {
+        ac_json_put(data, "missing_tools", json_incref(ac_toolset_missing(run->tools.set)));
+    }
     ac_run_metrics_publish(run);
     ac_run_log_begin(run);
     run_event_show(run, ac_event_create(AC_EVENT_RUN, data, NULL, 0));

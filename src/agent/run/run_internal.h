@@ -148,6 +148,14 @@ void ac_run_cost_commit(ac_run_t *run);                   /* the usage so far ha
 json_t *ac_run_cost_json(const ac_run_t *run);            /* null if a model has no price. New reference */
 int64_t ac_run_cost_estimate_prompt(const ac_run_t *run); /* tokens of the model's conversation */
 
+/* ---- run_tools.c ---- */
+/* Chooses the run's tools, and calls then(run): at once, or when the lists of its agent's sources are here. */
+void ac_run_tools_load(ac_run_t *run, void (*then)(ac_run_t *run));
+void ac_run_tools_stop(ac_run_t *run); /* then is not called any more */
+void ac_run_tools_free(ac_run_t *run);
+/* Sets the tools of a resumed run's calls. A call whose name means another tool now is refused. */
+void ac_run_tools_find(ac_run_t *run);
+
 /* ---- run_call.c ---- */
 /* The round's call with this index; makes it at the first use, and emits TRACE_START. */
 ac_call_t *ac_run_call_get(ac_run_t *run, int index, const char *id, const char *name);

@@ -39,7 +39,7 @@ static void choose_agent(ac_run_t *run, const json_t *thread, ac_err_t *err)
         ac_err_set_at(err, AC_INVALID_REQUEST, "/agent_id", "no agent was named and there is no default agent");
     } else if (ac_agent_problem(run->agent)) {
         ac_err_set_at(err, AC_INVALID_REQUEST, "/agent_id", "%s", ac_agent_problem(run->agent));
-    } else if (ac_client_tools_check(run, err) == APR_SUCCESS) {
+    } else {
         ac_run_files_check(run, err);
     }
 }
@@ -123,6 +123,28 @@ static void run_load_ask(ac_run_t *run, const json_t *stored, const char *cause)
         ac_history_instruct(run->ask.messages, run->turn->instructions);
     }
     ac_run_files_load(run, on_files, cause);
+}
+
+static void ask_with_tools(ac_run_t *run)
+{
+    json_t *stored = run->load.stored;
+    ac_err_t err;
+    ac_err_init(&err);
+    run->load.stored = NULL;
+    if (ac_client_tools_check(run, &err) == APR_SUCCESS) {
+        run_load_ask(run, stored, run->load.cause);
+    } else {
+        ac_run_finish(run, AC_RUN_FAILED, &err, "tools refused");
+    }
+    json_decref(stored);
+}
+
+static void load_tools(ac_run_t *run, json_t *stored, const char *cause)
+{
+    json_decref(run->load.stored);
+    run->load.stored = json_incref(stored);
+    run->load.cause = cause;
+    ac_run_tools_load(run, ask_with_tools);
 }
 
 static bool waited_long(const ac_run_t *run)
@@ -239,7 +261,7 @@ static void ask_in_new_thread(ac_run_t *run)
     if (err.kind) {
         ac_run_finish(run, AC_RUN_FAILED, &err, "no agent");
     } else {
-        run_load_ask(run, run->turn->history, "nothing to read");
+        load_tools(run, run->turn->history, "nothing to read");
     }
 }
 
@@ -283,7 +305,7 @@ static void run_load_on_loaded(ac_store_op_t *op)
         ac_run_finish(run, AC_RUN_FAILED, &err, "thread not read");
     } else {
         ac_title_note(run, op->out);
-        run_load_ask(run, json_object_get(op->out, "messages"), "history read");
+        load_tools(run, json_object_get(op->out, "messages"), "history read");
     }
     ac_store_op_free(op);
 }

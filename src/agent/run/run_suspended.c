@@ -34,6 +34,13 @@ static json_t *call_json(const ac_call_t *call)
     if (call->client) {
         ac_json_put(json, "client", json_integer(call->place));
     }
+    if (call->tool && call->tool->source) {
+        ac_json_put(json, "source", ac_json_text(call->tool->source));
+    }
+    if (call->question) {
+        ac_json_put(json, "question", json_incref(call->question));
+        ac_json_put(json, "questions", json_integer(call->n_questions));
+    }
     return json;
 }
 
@@ -132,6 +139,10 @@ static ac_call_t *run_state_read_call(ac_run_t *run, int index, const json_t *js
     call->answer_len = (size_t)number(json, "at");
     call->client = json_is_integer(json_object_get(json, "client"));
     call->place = (int)number(json, "client");
+    const char *source = ac_json_peek_string(json, "source", NULL);
+    call->source = source ? strdup(source) : NULL;
+    call->question = json_deep_copy(json_object_get(json, "question"));
+    call->n_questions = (int)number(json, "questions");
     run->calls.n_client += call->client;
     return call;
 }

@@ -45,6 +45,8 @@ struct probes_t {
     bool mirror_up;
     apr_interval_time_t mirror_lag;
     int mirror_seen; /* set after both, as `seen` */
+    json_t *mcp;
+    int mcp_seen; /* set after it, in the same way */
     probe_t list[];
 };
 
@@ -52,6 +54,7 @@ static void probes_unref(probes_t *probes)
 {
     if (__atomic_sub_fetch(&probes->refs, 1, __ATOMIC_ACQ_REL) == 0) {
         ac_latch_unref(probes->latch);
+        json_decref(probes->mcp);
         free(probes);
     }
 }
@@ -80,6 +83,8 @@ static void start_probes(void *baton)
 {
     probes_t *probes = baton;
     probes->n_open = 1;
+    probes->mcp = ac_mcp_front_state(ac_child());
+    __atomic_store_n(&probes->mcp_seen, 1, __ATOMIC_RELEASE);
     if (ac_child()->mirror_redis) {
         probes->mirror_up = ac_engine_mirror_state(ac_child()->engine, &probes->mirror_lag);
         __atomic_store_n(&probes->mirror_seen, 1, __ATOMIC_RELEASE);
@@ -129,6 +134,7 @@ typedef struct readiness_t {
     json_t *models; /* NULL: they were not asked */
     json_t *mirror; /* NULL without AgentChatShared, or without the models */
     json_t *files;  /* NULL: they are off, or were not asked */
+    json_t *mcp;    /* NULL: there are no MCP servers, they were not asked, or the loop does not answer */
 } readiness_t;
 
 static json_t *latency_json(apr_interval_time_t took)
@@ -258,6 +264,7 @@ static void readiness_ref(const readiness_t *readiness)
     json_incref(readiness->models);
     json_incref(readiness->mirror);
     json_incref(readiness->files);
+    json_incref(readiness->mcp);
 }
 
 static void readiness_unref(const readiness_t *readiness)
@@ -266,6 +273,7 @@ static void readiness_unref(const readiness_t *readiness)
     json_decref(readiness->models);
     json_decref(readiness->mirror);
     json_decref(readiness->files);
+    json_decref(readiness->mcp);
 }
 
 static readiness_t probe_all(ac_request_t *rq)
@@ -279,6 +287,9 @@ static readiness_t probe_all(ac_request_t *rq)
     readiness.files = child->conf->files.store.vt ? probe_files(&child->conf->files.store) : NULL;
     ac_latch_wait(probes->latch, deadline);
     read_probes(&readiness, probes);
+    if (child->conf->mcp->nelts && __atomic_load_n(&probes->mcp_seen, __ATOMIC_ACQUIRE)) {
+        readiness.mcp = json_deep_copy(probes->mcp); /* the loop thread may still hold the other one */
+    }
     readiness.mirror = child->shared ? mirror_json(probes) : NULL;
     probes_unref(probes);
     return readiness;
@@ -348,6 +359,9 @@ static void put_details(json_t *answer, const readiness_t *readiness, ac_child_t
     }
     if (readiness->files) {
         ac_json_put(answer, "files", json_incref(readiness->files));
+    }
+    if (readiness->mcp) {
+        ac_json_put(answer, "mcp", json_incref(readiness->mcp));
     }
     if (shared) {
         ac_json_put(answer, "shared", json_pack("{s:s, s:s}", "name", ac_limit_redis_vt.name, "state", shared));

@@ -4,9 +4,9 @@
  * The columns of a row, which the checks of the manual read too:
  *     ROW("Name", WHERE, TYPE, field, "default" or NULL, "min", "max",
  *         "syntax", "one line")
- * WHERE is MOUNT (per directory), SERVER, or MODEL, TOOL, AGENT (inside of that container). ac_value_type_e explains
- * TYPE, min and max. A directive of keys has KEY rows with the same columns instead. The rows of MOUNT come first:
- * a row's index is its bit in ac_mount_conf_t.set, which has 64. */
+ * WHERE is MOUNT (per directory), SERVER, or MODEL, TOOL, MCP, AGENT (inside of that container). ac_value_type_e
+ * explains TYPE, min and max. A directive of keys has KEY rows with the same columns instead. The rows of MOUNT come
+ * first: a row's index is its bit in ac_mount_conf_t.set, which has 64. */
 #include "config_internal.h"
 
 static const char *set_directive(cmd_parms *cmd, void *dir, const char *args);
@@ -15,11 +15,13 @@ static const char *set_directive(cmd_parms *cmd, void *dir, const char *args);
 #define STRUCT_SERVER ac_conf_t
 #define STRUCT_MODEL ac_model_def_t
 #define STRUCT_TOOL ac_tool_def_t
+#define STRUCT_MCP ac_mcp_def_t
 #define STRUCT_AGENT ac_agent_def_t
 #define ALLOW_MOUNT (RSRC_CONF | ACCESS_CONF)
 #define ALLOW_SERVER RSRC_CONF
 #define ALLOW_MODEL RSRC_CONF
 #define ALLOW_TOOL RSRC_CONF
+#define ALLOW_MCP RSRC_CONF
 #define ALLOW_AGENT RSRC_CONF
 
 #define VALUE(where, type, field, fallback, min, max) \
@@ -308,6 +310,38 @@ const command_rec ac_directives[] = {
         "Setting of the tool's provider"),
     ROW("AgentChatToolCAFile", TOOL, PATH, conf.ca_file, NULL, NULL, NULL, "PATH",
         "CA certificates (PEM) for the host's certificate, instead of the system's"),
+
+    CONTAINER("<AgentChatMCP", MCP, "ID", "Defines an MCP server, whose tools agents can have"),
+    ROW_OF_KEYS("AgentChatMCPURL", MCP, "URL [protocol=auto|2026-07-28|2025-11-25] [insecure=on]",
+                "URL of the server's Streamable HTTP endpoint", KEY("", MCP, WORD, conf.url, NULL, NULL, NULL),
+                KEY("protocol", MCP, RANK, conf.protocol, "auto", "auto|2026-07-28|2025-11-25", NULL),
+                KEY("insecure", MCP, FLAG, conf.insecure, "off", NULL, NULL)),
+    ROW("AgentChatMCPHeader", MCP, HEADER, conf.headers, NULL, NULL, NULL, "NAME VALUE [secret=env:NAME|file:PATH]",
+        "Header of the requests to the server; %{secret} in VALUE is replaced by the secret"),
+    ROW("AgentChatMCPCredential", MCP, CREDENTIAL, conf.auth, NULL, NULL, NULL,
+        "env:NAME|file:PATH|keyvault:URL|identity[:WAY]|oauth:URL [key=value ...]",
+        "Credential for requests to the server, sent as a Bearer token"),
+    ROW("AgentChatMCPTools", MCP, WORDS, conf.tools, NULL, NULL, NULL, "[!]TOOL ...",
+        "Which of the server's tools agents get; '*' stands for any text, '!' excludes"),
+    ROW("AgentChatMCPPrefix", MCP, WORD, conf.prefix, NULL, NULL, NULL, "PREFIX",
+        "Beginning of the tools' names, as models know them"),
+    ROW_OF_KEYS("AgentChatMCPApproval", MCP, "destructive|write|required|none [TOOL=POLICY ...]",
+                "Which calls await approval by the owner of the run",
+                KEY("", MCP, RANK, conf.approval, "destructive", "destructive|write|required|none", NULL),
+                KEY("*", MCP, PAIR, conf.approvals, NULL, NULL, NULL)),
+    ROW("AgentChatMCPSession", MCP, RANK, conf.shared_session, "run", "run|shared", NULL, "run|shared",
+        "Whether each run has a session of its own with the server"),
+    ROW_OF_KEYS("AgentChatMCPTimeouts", MCP, "[connect=D] [list=D] [call=D]", "Time limits of requests to the server",
+                KEY("connect", MCP, DURATION, conf.connect_timeout, "5s", "100ms", "1min"),
+                KEY("list", MCP, DURATION, conf.list_timeout, "10s", "100ms", "1min"),
+                KEY("call", MCP, DURATION, conf.call_timeout, "60s", "100ms", "10min")),
+    ROW("AgentChatMCPRefresh", MCP, DURATION, conf.refresh, "5min", "1s", "1d", "DURATION",
+        "How long a list of tools holds, if the server does not say it"),
+    ROW("AgentChatMCPResultMax", MCP, SIZE, conf.result_max, "64K", "1K", "1M", "SIZE", "Maximum size of a result"),
+    ROW("AgentChatMCPAllowPrivate", MCP, FLAG, conf.allow_private, "off", NULL, NULL, "on|off",
+        "Whether the server may have a loopback, link-local or private address"),
+    ROW("AgentChatMCPCAFile", MCP, PATH, conf.ca_file, NULL, NULL, NULL, "PATH",
+        "CA certificates (PEM) for the server's certificate, instead of the system's"),
 
     CONTAINER("<AgentChatAgent", AGENT, "ID [ALIAS ...]", "Defines an agent"),
     ROW("AgentChatModel", AGENT, WORD, model, NULL, NULL, NULL, "MODEL", "Model of the agent"),

@@ -15,6 +15,7 @@ typedef enum ac_config_where_e {
     AC_CONFIG_IN_SERVER,
     AC_CONFIG_IN_MODEL,
     AC_CONFIG_IN_TOOL,
+    AC_CONFIG_IN_MCP,
     AC_CONFIG_IN_AGENT
 } ac_config_where_e;
 
@@ -97,7 +98,7 @@ const char *ac_config_principal_set_variable(const char **field, const char *tex
 const char *ac_config_principal_set_roles(apr_array_header_t **plist, const char *args, apr_pool_t *p);
 
 /* ---- config_define.c: the definitions of the containers ---- */
-typedef struct ac_definition_t { /* first member of the three below */
+typedef struct ac_definition_t { /* first member of those below */
     const char *id;
     ac_config_where_e where;
     const ap_directive_t *at;                    /* the container; NULL: built in */
@@ -119,6 +120,12 @@ typedef struct ac_tool_def_t {
     ac_tool_t tool;
 } ac_tool_def_t;
 
+typedef struct ac_mcp_def_t {
+    ac_definition_t common;
+    ac_mcp_conf_t conf;
+    ac_mcp_upstream_t *server;
+} ac_mcp_def_t;
+
 typedef struct ac_agent_def_t {
     ac_definition_t common;
     ac_agent_t agent;
@@ -127,7 +134,7 @@ typedef struct ac_agent_def_t {
 } ac_agent_def_t;
 
 typedef struct ac_definitions_t { /* each of pointers, in order of configuration */
-    apr_array_header_t *models, *tools, *agents;
+    apr_array_header_t *models, *tools, *mcp, *agents;
     apr_array_header_t *default_agents; /* of const ap_directive_t *: AgentChatDefaultAgent, to be checked */
 } ac_definitions_t;
 
@@ -164,6 +171,11 @@ const ap_directive_t *ac_config_check_at(const ac_definition_t *definition, cons
 const char *ac_config_check_providers(ac_config_check_t *check, const char *group);
 /* Fills conf.registry from the definitions. Problems are reported. */
 void ac_config_registry_build(ac_config_check_t *check);
+
+/* ---- config_mcp.c: MCP servers. Problems are reported. ---- */
+void ac_config_mcp_build(ac_config_check_t *check, apr_hash_t *sources);
+/* Sets the sources of an agent's tools; conf.registry has all of them. */
+void ac_config_mcp_set_sources(ac_config_check_t *check, ac_agent_def_t *def);
 
 /* ---- config_access.c: permissions of the children, which have another user if httpd is started as root ---- */
 /* Reports a file that the children cannot read; path NULL: no file. name: of the directive. */

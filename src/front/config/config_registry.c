@@ -298,6 +298,9 @@ static void config_registry_set_tools(ac_config_check_t *check, ac_agent_def_t *
     const ac_tool_t **list = apr_pcalloc(check->p, sizeof(*list) * (size_t)(n + 1));
     for (int i = 0; i < n; i++) {
         const char *id = APR_ARRAY_IDX(def->tools, i, const char *);
+        if (ac_registry_is_source(id)) {
+            continue;
+        }
         const ac_tool_t *tool = config_registry_find_tool(check, def, id, tools);
         for (int j = 0; tool && j < def->agent.n_tools; j++) {
             if (list[j] != tool) {
@@ -357,6 +360,7 @@ static void build_agent(ac_config_check_t *check, ac_agent_def_t *def, ac_regist
         agent->instructions = "";
     }
     config_registry_set_tools(check, def, tools);
+    ac_config_mcp_set_sources(check, def);
     agent->etag = make_etag(def, check->p);
     if (check->n_problems != n_problems) {
         return;
@@ -416,10 +420,12 @@ void ac_config_registry_build(ac_config_check_t *check)
     const ac_definitions_t *defs = &check->config->defs;
     apr_hash_t *models = apr_hash_make(check->p), *tools = apr_hash_make(check->p), *agents = apr_hash_make(check->p);
     apr_hash_t *owners = apr_hash_make(check->ptemp), *gates = apr_hash_make(check->p);
+    apr_hash_t *sources = apr_hash_make(check->p);
     apr_array_header_t *list = apr_array_make(check->p, 8, sizeof(const ac_agent_t *));
     registry->models = models;
     registry->gates = gates;
     registry->tools = tools;
+    registry->sources = sources;
     registry->agents = agents;
     registry->agent_list = list;
     for (int i = 0; i < defs->models->nelts; i++) {
@@ -433,6 +439,7 @@ void ac_config_registry_build(ac_config_check_t *check)
         build_tool(check, APR_ARRAY_IDX(defs->tools, i, ac_tool_def_t *), tools);
     }
     build_builtin_tools(check, tools);
+    ac_config_mcp_build(check, sources);
     for (int i = 0; i < defs->agents->nelts; i++) {
         ac_agent_def_t *def = APR_ARRAY_IDX(defs->agents, i, ac_agent_def_t *);
         name_agent(check, def, agents, owners);

@@ -279,6 +279,7 @@ json_t *ac_config_show(const ac_mount_conf_t *mount, apr_pool_t *p)
     ac_json_put(answer, "mount", settings_json(AC_CONFIG_IN_MOUNT, mount, p));
     ac_json_put(answer, "models", definitions_json(config->defs.models, AC_CONFIG_IN_MODEL, p));
     ac_json_put(answer, "tools", definitions_json(config->defs.tools, AC_CONFIG_IN_TOOL, p));
+    ac_json_put(answer, "mcp", definitions_json(config->defs.mcp, AC_CONFIG_IN_MCP, p));
     ac_json_put(answer, "agents", definitions_json(config->defs.agents, AC_CONFIG_IN_AGENT, p));
     return answer;
 }
