@@ -250,11 +250,18 @@ check-fast:
 long-tests: module tools
 	LONG_TESTS=1 BUILD_DIR=$(BUILD) $(PYTEST) -rs -m long tests/httpd
 
-# make run and make check on fresh machines; FRESH=trixie selects one. As root; see tests/fresh.sh.
+# make run and make check on fresh machines, and the packages; FRESH=trixie selects one. As root; see tests/fresh.sh.
 FRESH ?= bookworm trixie
+check-fresh check-packages arm64: export FRESH_DIR := $(or $(FRESH_DIR),$(abspath $(BUILD))/fresh)
 check-fresh:
-	@failed=; for system in $(FRESH); do FRESH_DIR='$(or $(FRESH_DIR),$(abspath $(BUILD))/fresh)' tests/fresh.sh $$system || failed+=" $$system"; \
-	done; echo "check-fresh:$${failed:+ failed on}$${failed:- well on $(FRESH)}"; [ -z "$$failed" ]
+	@failed=; for system in $(FRESH); do tests/fresh.sh $$system || failed+=" $$system"; done; \
+	$(MAKE) --no-print-directory check-packages || failed+=" packages"; \
+	echo "check-fresh:$${failed:+ failed on}$${failed:- well on $(FRESH)}"; [ -z "$$failed" ]
+
+check-packages:
+	@failed=; for system in $(FRESH); do \
+	    { tests/fresh.sh $$system tests/packages.sh build && tests/fresh.sh $$system tests/packages.sh install; } || failed+=" $$system"; \
+	done; echo "check-packages:$${failed:+ failed on}$${failed:- well on $(FRESH)}"; [ -z "$$failed" ]
 
 # Another compiler, with warnings of its own.
 clang:
@@ -263,12 +270,12 @@ clang:
 
 # Another architecture, in a Debian of tests/fresh.sh's: built by a cross compiler, unit programs under qemu-user. As root.
 arm64:
-	FRESH_DIR='$(or $(FRESH_DIR),$(abspath $(BUILD))/fresh)' tests/fresh.sh bookworm tests/cross.sh
+	tests/fresh.sh bookworm tests/cross.sh
 
 # Tests that take too long for every change; a failure does not end the others.
 LONG = long-tests older-httpd clang arm64 asan tsan torture failing-calls http-fuzz fuzz soak soak-mirror bench-check
 check-long:
-	@conf/packages.sh check
+	@conf/packages.sh long
 	@failed=; for part in $(LONG); do echo "check-long: $$part"; $(MAKE) --no-print-directory $$part || failed+=" $$part"; done; \
 	echo "check-long:$${failed:+ failed:}$${failed:- well: $(LONG)}"; [ -z "$$failed" ]
 
@@ -278,6 +285,19 @@ rpm:
 	@rm -rf $(BUILD)/rpm && mkdir -p $(BUILD)/rpm/SOURCES
 	git archive --prefix=mod_agentchat-$(VERSION)/ -o $(BUILD)/rpm/SOURCES/mod_agentchat-$(VERSION).tar.gz HEAD
 	rpmbuild -ba --define '_topdir $(abspath $(BUILD))/rpm' $(RPM_FLAGS) rpm/mod_agentchat.spec
+
+# Source and binary packages below build/deb, from the last commit, for the Debian or Ubuntu that this is: its name is in their version,
+# so that one for a newer system replaces one for an older. DEB_FLAGS=-Pnocheck builds without the unit tests; DEB_MAINTAINER='Name
+# <address>' is who distributes them.
+deb: VERSION = $(shell python3 tests/guards/set_version.py)
+deb: export DEB_MAINTAINER ?=
+deb: DEB = $(BUILD)/deb/mod-agentchat-$(VERSION)
+deb:
+	@rm -rf $(BUILD)/deb && mkdir -p $(BUILD)/deb
+	git archive --prefix=$(DEB:$(BUILD)/deb/%=%)/ HEAD | tar -C $(BUILD)/deb -x
+	. /etc/os-release && sed -i "1s/$(VERSION)/&~$${ID/#debian/deb}$$VERSION_ID/" $(DEB)/debian/changelog
+	[ -z "$$DEB_MAINTAINER" ] || sed -E -i "s/^(Maintainer: | -- )[^>]*>/\1$$DEB_MAINTAINER/" $(DEB)/debian/control $(DEB)/debian/changelog
+	cd $(DEB) && env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u CC -u CFLAGS -u OPT -u BUILD dpkg-buildpackage -us -uc $(DEB_FLAGS)
 
 # The version in all files that have it: make version VERSION=0.2.0.
 version:
@@ -293,7 +313,8 @@ help:
 	@echo '                    LISTEN, OPENAI_API_KEY, AZURE_OPENAI_..., AGENTCHAT_MODEL_ENDPOINT, AGENTCHAT_STORE: conf/run.sh'
 	@echo 'make check          everything a change must pass: the three below'
 	@echo 'make check-fast     while you work: guards, unit tests, each route once; about a minute'
-	@echo 'make check-fresh    make run and make check on a bare Debian 12 and 13, as root; FRESH=trixie'
+	@echo 'make check-fresh    make run, make check and the packages on a bare Debian 12 and 13, as root; FRESH=trixie'
+	@echo 'make check-packages a part of it: the packages of Debian, built, installed to the first answer, upgraded, removed'
 	@echo 'make check-long     what takes hours: $(LONG); LONG= some of them'
 	@echo 'make guards         the rules of the source that a program can check'
 	@echo 'make unit           tests without a server, and the fuzz corpora; RUNNER=valgrind, SAN=-fsanitize=address,undefined'
@@ -312,11 +333,12 @@ help:
 	@echo 'make format         gives all C the form of .clang-format, with clang-format-15; make format-check compares'
 	@echo 'make install        into the httpd that apxs belongs to; DESTDIR=, PREFIX=/usr/local, LAYOUT: conf/install.mk; make uninstall'
 	@echo 'make version        prints the version; VERSION=0.2.0 sets it in all files that have it'
+	@echo 'make deb            Debian packages below $(BUILD)/deb; DEB_FLAGS=-Pnocheck without the unit tests'
 	@echo 'make rpm            packages below $(BUILD)/rpm; RPM_FLAGS=--nodeps on a machine without rpms'
 	@echo 'make clean          removes $(BUILD), and what make run keeps elsewhere'
 
-.PHONY: openapi observability version rpm all module tools lower unit unit-programs fuzz-replay guards guard-counts httpd-test older-httpd failing-calls http-fuzz asan tsan valgrind \
-        fuzz tidy format format-check run check check-fast long-tests check-fresh check-long clang arm64 clean help
+.PHONY: openapi observability version rpm deb all module tools lower unit unit-programs fuzz-replay guards guard-counts httpd-test older-httpd failing-calls http-fuzz asan tsan valgrind \
+        fuzz tidy format format-check run check check-fast long-tests check-fresh check-packages check-long clang arm64 clean help
 
 # make bench, make bench-check, make soak, make soak-mirror
 include tests/bench/bench.mk

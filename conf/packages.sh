@@ -1,27 +1,30 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Installs the missing packages to build and run (packages.sh run), or to build, run and test (packages.sh check).
+# Installs the missing packages to build and run (packages.sh run), to build, run and test (packages.sh check), or what the tests of hours
+# need, too (packages.sh long).
 set -euo pipefail
 
-usage() { echo "usage: $0 run|check" >&2; exit 2; }
+usage() { echo "usage: $0 run|check|long" >&2; exit 2; }
 [ $# = 1 ] || usage
 
 # No package starts or enables anything: on Debian apache2-bin is the server without its system service, and nothing in /etc is used.
 # Of packages that would, only the libraries are installed; tests unpack the rest below the build folder (tests/httpd/peers.py).
 debian_run=(apache2-bin apache2-dev libcurl4-openssl-dev libjansson-dev libssl-dev libsqlite3-dev libhiredis-dev zlib1g-dev gcc libc6-dev make
-            pkg-config ca-certificates curl)
+            ca-certificates curl)
 debian_check=(libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-requests python3-yaml python3-jsonschema chromium
               valgrind sqlite3 openssl rpm rpmlint libcjose0 redis-tools libtool
               apache2-utils protobuf-compiler poppler-utils)
-fedora_run=(httpd httpd-devel libcurl-devel jansson-devel openssl-devel sqlite-devel hiredis-devel zlib-devel gcc make pkgconf-pkg-config
+debian_long=(clang libclang-rt-dev strace debootstrap)
+fedora_run=(httpd httpd-devel libcurl-devel jansson-devel openssl-devel sqlite-devel hiredis-devel zlib-devel gcc make
             redhat-rpm-config ca-certificates curl)
 fedora_check=(libcmocka-devel python3 python3-pytest python3-pytest-xdist python3-requests python3-pyyaml python3-jsonschema
               chromium valgrind sqlite openssl mod_ssl mod_http2 rpm-build rpmlint systemd-rpm-macros mod_auth_openidc redis libtool
               protobuf-compiler poppler-utils)
+fedora_long=(clang compiler-rt strace debootstrap)
 
 case $1 in
 run) why="to build and run mod_agentchat" ;;
-check) why="to build, run and test mod_agentchat" ;;
+check | long) why="to build, run and test mod_agentchat" ;;
 *) usage ;;
 esac
 
@@ -38,6 +41,7 @@ missing=()
 if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
     wanted=("${debian_run[@]}")
     [ "$1" = run ] || wanted+=("${debian_check[@]}")
+    [ "$1" != long ] || wanted+=("${debian_long[@]}")
     # One call: unknown names go to stderr and count as missing.
     installed=" $(dpkg-query -W -f='${db:Status-Status}:${Package} ' "${wanted[@]}" 2>/dev/null || true)"
     for name in "${wanted[@]}"; do
@@ -48,6 +52,7 @@ if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
 elif command -v rpm >/dev/null && command -v dnf >/dev/null; then
     wanted=("${fedora_run[@]}")
     [ "$1" = run ] || wanted+=("${fedora_check[@]}")
+    [ "$1" != long ] || wanted+=("${fedora_long[@]}")
     for name in "${wanted[@]}"; do
         rpm -q --whatprovides "$name" >/dev/null 2>&1 || missing+=("$name")
     done

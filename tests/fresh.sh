@@ -7,7 +7,7 @@
 #   tests/fresh.sh bookworm|trixie [COMMAND]    COMMAND, in the clone, takes the place of all that
 #
 # FRESH_DIR (build/fresh) keeps debootstrap's result and what apt and npm fetched for the next time; the machine made of it stays to be
-# looked at, and is made again each time. Mirrors, proxies and certificates are those of this machine.
+# looked at, and is made again each time. What a COMMAND writes to /root/out is there for the next one, too. Mirrors, proxies and certificates are those of this machine.
 set -euo pipefail
 
 fail() { echo "fresh: $*" >&2; exit 1; }
@@ -70,7 +70,7 @@ command -v debootstrap >/dev/null || fail "there is no debootstrap: apt-get inst
 top=$(cd "$(dirname "$0")/.." && pwd)
 dir=${FRESH_DIR:-$top/build/fresh}
 root=$dir/$system
-mkdir -p "$dir/apt-$system" "$dir/npm"
+mkdir -p "$dir/apt-$system" "$dir/npm" "$dir/out-$system"
 
 # The machine's own sources with the other name; without them debootstrap's own.
 host=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
@@ -97,7 +97,8 @@ for file in "${sources[@]}"; do
     sed "s/\b$host\b/$system/g" "$file" >"$root${file}"
 done
 for file in /etc/apt/apt.conf /etc/apt/apt.conf.d/*; do
-    if grep -qsE '^ *Acquire::' "$file"; then cp "$file" "$root$file"; fi
+    # Those of packages come with them.
+    if grep -qsE '^ *Acquire::' "$file" && ! dpkg -S "$file" >/dev/null 2>&1; then cp "$file" "$root$file"; fi
 done
 for file in /etc/resolv.conf /etc/hosts /etc/npmrc; do
     if [ -e "$file" ]; then cp -L "$file" "$root$file"; fi
@@ -132,6 +133,8 @@ exec unshare --mount --propagation private --pid --fork --kill-child env -i "${k
     mkdir -p "$root/root/.npm"
     mount --bind "$dir/apt-$system" "$root/var/cache/apt/archives"
     mount --bind "$dir/npm" "$root/root/.npm"
+    mkdir -p "$root/root/out"
+    mount --bind "$dir/out-$system" "$root/root/out"
     # What is kept for the next time, apt would remove.
     echo "Binary::apt::APT::Keep-Downloaded-Packages \"true\"; APT::Keep-Downloaded-Packages \"true\";" >"$root/etc/apt/apt.conf.d/99keep"
     rm -f "$root/etc/apt/apt.conf.d/docker-clean"

@@ -9,6 +9,8 @@ from pathlib import Path
 PLACES = {
     "src/agentchat.h": (r'#define AC_VERSION "', '"'),
     "rpm/mod_agentchat.spec": (r"^Version: +", "$"),
+    # Its newest entry.
+    "debian/changelog": (r"\Amod-agentchat \(", r"\)"),
     "src/www/package.json": (r'"version": "', '"'),
     "docs/openapi.yaml": (r"^  version: ", "$"),
     "docs/openapi.json": (r'"title":"mod_agentchat","version":"', '"'),
