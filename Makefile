@@ -299,6 +299,10 @@ deb:
 	[ -z "$$DEB_MAINTAINER" ] || sed -E -i "s/^(Maintainer: | -- )[^>]*>/\1$$DEB_MAINTAINER/" $(DEB)/debian/control $(DEB)/debian/changelog
 	cd $(DEB) && env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u CC -u CFLAGS -u OPT -u BUILD dpkg-buildpackage -us -uc $(DEB_FLAGS)
 
+# The container image, below build/image: docs/container.md.
+image:
+	conf/container/image.sh '$(BUILD)/image' "$$(python3 tests/guards/set_version.py)"
+
 # The version in all files that have it: make version VERSION=0.2.0.
 version:
 	@python3 tests/guards/set_version.py $(VERSION)
@@ -335,9 +339,10 @@ help:
 	@echo 'make version        prints the version; VERSION=0.2.0 sets it in all files that have it'
 	@echo 'make deb            Debian packages below $(BUILD)/deb; DEB_FLAGS=-Pnocheck without the unit tests'
 	@echo 'make rpm            packages below $(BUILD)/rpm; RPM_FLAGS=--nodeps on a machine without rpms'
+	@echo 'make image          the container image below $(BUILD)/image: docs/container.md'
 	@echo 'make clean          removes $(BUILD), and what make run keeps elsewhere'
 
-.PHONY: openapi observability version rpm deb all module tools lower unit unit-programs fuzz-replay guards guard-counts httpd-test older-httpd failing-calls http-fuzz asan tsan valgrind \
+.PHONY: openapi observability version rpm deb image all module tools lower unit unit-programs fuzz-replay guards guard-counts httpd-test older-httpd failing-calls http-fuzz asan tsan valgrind \
         fuzz tidy format format-check run check check-fast long-tests check-fresh check-packages check-long clang arm64 clean help
 
 # make bench, make bench-check, make soak, make soak-mirror

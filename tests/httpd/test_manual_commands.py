@@ -26,6 +26,7 @@ STUBS = {
     "make": "test_install.py installs and packs; here its targets are looked up",
     "apt-get": "tests/packages.sh installs the package on a bare machine, and what builds it", "dnf": "the same",
     "setsebool": "SELinux is the machine's", "semanage": "the same", "restorecon": "the same",
+    "docker": "test_container.py runs what is in the image",
     "nano": "an editor is interactive",
     "systemctl": "httpd is not the system's here; the test stops and starts it instead",
 }

@@ -19,7 +19,7 @@ from server import AGENT, MODEL, MODULES, TOP
 def serve(make_server, model, name, **replaced):
     text = (TOP / f"conf/sign-in-{name}.conf").read_text()
     for old, new in replaced.items():
-        text, n = re.subn(rf"(?m)^(Define {old} +).*$", rf'\1"{new}"', text)
+        text, n = re.subn(rf"(?m)^( *Define {old} +).*$", rf'\1"{new}"', text)
         assert n == 1, old
     server = make_server(MODEL.format(url=model.url) + AGENT, start=False, standard=False,
                          modules=("authn_core", "authn_file", "auth_basic", "authz_user"))

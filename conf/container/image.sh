@@ -1,0 +1,43 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# `make image`: builds the container image of the working folder with buildah or Docker. Into DIR go the image as an OCI archive and
+# the list of its contents.
+#
+#   conf/container/image.sh DIR VERSION
+#   BASE=, SNAPSHOT=    as in Containerfile
+#   IMAGE_FLAGS=        further arguments of `buildah build` or `docker build`
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+dir=$1
+name=mod-agentchat:$2
+archive=$dir/mod-agentchat-$2.tar
+mkdir -p "$dir"
+rm -f "$archive"
+
+# The time of all files in the image.
+epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGES)}
+arguments=()
+for variable in BASE SNAPSHOT; do
+    if [ -n "${!variable:-}" ]; then arguments+=(--build-arg "$variable=${!variable}"); fi
+done
+read -ra flags <<<"${IMAGE_FLAGS:-}"
+
+sbom=/usr/share/agentchat/sbom.cdx.json
+if command -v buildah >/dev/null; then
+    buildah build --format oci --timestamp "$epoch" "${arguments[@]}" "${flags[@]}" -t "$name" -f Containerfile .
+    buildah push -q "$name" "oci-archive:$archive:$name"
+    container=$(buildah from --pull-never "$name")
+    root=$(buildah mount "$container")
+    cp "$root$sbom" "$dir/sbom.cdx.json"
+    buildah rm "$container" >/dev/null
+elif command -v docker >/dev/null; then
+    # The form with the times of all files needs a builder that can export it: docker buildx create --use.
+    SOURCE_DATE_EPOCH=$epoch docker buildx build "${arguments[@]}" "${flags[@]}" -t "$name" -f Containerfile \
+        --output "type=oci,dest=$archive,rewrite-timestamp=true" .
+    docker load -q -i "$archive"
+    docker run --rm --entrypoint cat "$name" $sbom >"$dir/sbom.cdx.json"
+else
+    echo 'image: neither buildah nor docker is here' >&2
+    exit 1
+fi
+(cd "$dir" && sha256sum "${archive##*/}" sbom.cdx.json | tee SHA256SUMS)
