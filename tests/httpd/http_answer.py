@@ -150,14 +150,15 @@ def check_rpc_error(body):
     need(not re.search(r"[\x00-\x1f\x7f]", problem["error"]["message"]), f"the error is {problem}")
 
 
-# Protocols whose errors have their own form: a part of their paths, the media type, the check.
+# Protocols whose errors have their own form: a segment of their paths, the media type, the check.
 PROTOCOLS = (("v1|openai", "application/json", check_openai_error), ("ui", "text/plain; charset=utf-8", check_line_error),
              ("mcp", "application/json", check_rpc_error))
 
 
 def check_problem(status, fields, body, target):
-    for path, media_type, check_error in PROTOCOLS:
-        if fields.get("content-type") == media_type and re.search(path, unquote(target, "latin-1")):
+    path = unquote(target.partition("?")[0], "latin-1")
+    for segment, media_type, check_error in PROTOCOLS:
+        if fields.get("content-type") == media_type and re.search(rf"/({segment})(/|$)", path):
             return check_error(body)
     need(fields.get("content-type") == "application/problem+json", f"{status} as {fields.get('content-type')}")
     problem = strict_json(body)
