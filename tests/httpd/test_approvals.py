@@ -280,6 +280,8 @@ def test_cancelled(make, model, mail, restart):
     assert not mail.requests
     assert decide(server, run, True).json["code"] == "run_ended"
     assert all_events(server, run)[-1].json["status"] == "cancelled"
+    step = server.client.get(f"/runs/{run}/steps").json["data"][-1]
+    assert step["started_at"] <= step["completed_at"] <= time.strftime("%Y-%m-%dT%H:%M:%S.999Z", time.gmtime()), step
     assert server.client.messages(thread)[-1]["content"] == "Let me."
     assert server.client.send(thread, "go on").status == 200
 

@@ -135,6 +135,7 @@ static ac_call_t *run_state_read_call(ac_run_t *run, int index, const json_t *js
     call->done = json_is_true(json_object_get(json, "done"));
     call->result = call->done && !error && result ? json_deep_copy(result) : NULL;
     call->started_at = number(json, "started_at");
+    call->started = ac_clock() - (apr_time_now() - call->started_at);
     call->took = number(json, "took");
     call->answer_len = (size_t)number(json, "at");
     call->client = json_is_integer(json_object_get(json, "client"));
