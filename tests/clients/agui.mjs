@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // AG-UI's HttpAgent, unchanged: node agui.mjs PACKAGE BASE-URL JSON. The JSON has the steps: [[action, …arguments]…].
-// Prints {messages, pending, steps: [{messages, pending, events, error, status}…]}.
+// Prints {messages, pending, error, steps: [{messages, pending, events, error, reports}…]}; reports: how often the client told
+// its page of an error.
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 const require = createRequire(process.env.PEERS + '/');
@@ -13,15 +14,17 @@ const make = messages => new HttpAgent({
   url: `${base}/agui/${input.agent ?? 'assistant'}`, headers: input.headers ?? {}, threadId: input.thread ?? 'talk-1',
   initialMessages: messages ?? [],
 });
-let agent = make(input.messages), events = [], error = null, n = 0;
+let agent = make(input.messages), events = [], error = null, reports = 0, n = 0;
 const id = () => `m-${process.pid}-${++n}`;
 const run = async (more = {}) => {
   events = [];
   error = null;
+  reports = 0;
   try {
     await agent.runAgent({ tools: input.tools, context: input.context, ...more }, {
       onEvent: ({ event }) => { events.push(event); },
-      onRunErrorEvent: ({ event }) => { error = { message: event.message, code: event.code }; },
+      onRunErrorEvent: ({ event }) => { error = { message: event.message, code: event.code }; reports++; },
+      onRunFailed: () => { reports++; },
     });
   } catch (failure) {
     error = { message: failure.message, status: failure.status ?? null };
@@ -68,7 +71,7 @@ const steps = [];
 const state = () => structuredClone({ messages: agent.messages, pending: agent.pendingInterrupts });
 for (const [action, ...rest] of input.steps) {
   await actions[action](...rest);
-  steps.push({ ...state(), events, error });
+  steps.push({ ...state(), events, error, reports });
 }
 console.log(JSON.stringify({ ...state(), steps, error }));
 process.exit(0);

@@ -47,19 +47,18 @@ static apr_status_t agui_resume_read_answer(answer_t *answer, ac_request_t *rq, 
         : APR_SUCCESS;
 }
 
-/* The approval of a call as its steps say it: "required", "approved" or "refused"; NULL: none. */
-static const char *approval_of(const json_t *steps, const char *call)
+/* The step of a call; NULL: none. */
+static const json_t *agui_resume_step_of(const json_t *steps, const char *call)
 {
     const json_t *step;
-    const char *approval = NULL;
     size_t i;
     json_array_foreach((json_t *)steps, i, step)
     {
         if (strcmp(ac_json_peek_string(step, "call_id", ""), call) == 0) {
-            approval = ac_json_peek_string(step, "approval", NULL);
+            return step;
         }
     }
-    return approval;
+    return NULL;
 }
 
 static bool has_answer(const apr_array_header_t *answers, const char *call)
@@ -90,11 +89,14 @@ static apr_status_t check_answers(ac_request_t *rq, const apr_array_header_t *an
     }
     for (int k = 0; k < answers->nelts; k++) {
         const answer_t *answer = &APR_ARRAY_IDX(answers, k, answer_t);
-        const char *approval = approval_of(steps, answer->call);
-        if (!approval && (open || !active)) {
+        const json_t *own = agui_resume_step_of(steps, answer->call);
+        const char *approval = ac_json_peek_string(own, "approval", "");
+        if (!*approval && (open || (!active && !own))) {
             return resume_refuse(rq, (size_t)k, "/interruptId", "the thread has no interrupt with this id");
         }
-        if (approval && strcmp(approval, "required") != 0 && (strcmp(approval, "approved") == 0) != answer->approves) {
+        /* A run that was cancelled has left its calls without a decision. */
+        bool decided = !active || (*approval && strcmp(approval, "required") != 0);
+        if (decided && (strcmp(approval, "approved") == 0) != answer->approves) {
             return ac_err_set(&rq->err, AC_NOT_WAITING,
                               "the call was decided otherwise before, or was not approved in time");
         }
