@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+import agui_client as agui
 from client import Client
 from key_file import MODULES, MOUNT_WITH_KEYS, KeyFile, bearer
 from model_server import answer
@@ -16,7 +17,7 @@ from test_ui import said, texts, thread_of
 from test_v1_clients import ALL, run
 from uploads import NOTICE, PNG, data_url, kept_bytes, pdf, text, upload
 
-ON = "<Location /api>\nAgentChatOpenAI on threads=X-Chat\nAgentChatUI on\n</Location>\n"
+ON = "<Location /api>\nAgentChatOpenAI on threads=X-Chat\nAgentChatUI on\nAgentChatAGUI on\n</Location>\n"
 PATH = "/v1/chat/completions"
 THREAD = {"X-Chat": "c"}
 SHOWN = {"type": "image_url", "image_url": {"url": data_url(), "detail": "low"}}
@@ -279,3 +280,59 @@ def test_a_file_of_use_chat_that_is_refused(server, model, part, word):
     refused = server.client.post("/ui/chat", body)
     assert refused.status in (400, 404) and word in refused.body.decode(), refused
     assert refused.headers["content-type"].startswith("text/plain") and model.requests == [] and files_of(server) == []
+
+
+def agui_files(client):
+    """A picture and a text as this version of AG-UI's client has them."""
+    picture, words = base64.b64encode(PNG).decode(), base64.b64encode(b"Buy milk.").decode()
+    if client == agui.OLD:
+        return [{"type": "binary", "mimeType": "image/png", "data": picture, "filename": "dot.png"},
+                {"type": "binary", "mimeType": "text/plain", "data": words}]
+    return [{"type": "image", "source": {"type": "data", "value": picture, "mimeType": "image/png"}, "metadata": {"filename": "dot.png"}},
+            {"type": "document", "source": {"type": "data", "value": words, "mimeType": "text/plain"}}]
+
+
+@pytest.mark.parametrize("client", agui.ALL)
+def test_files_of_ag_ui(server, model, client):
+    model.play(answer("I see."), answer("Still."), answer("Again."), answer("Once more."))
+    first = agui.run(client, server, ["send", [text("Look"), *agui_files(client)]], ["send", "And now?"], ["regenerate", 1])
+    assert first["error"] is None and agui.said(first)[-1] == ("assistant", "Again."), first
+    assert asked(model)[0][1]["image_url"] == SHOWN["image_url"] and "Buy milk." in asked(model)[0][0]["text"]
+    assert len(files_of(server)) == 2
+    # A page that begins with the stored conversation has URLs of this server, and sends these again with an edit.
+    loaded = agui.run(client, server, ["reload"])["messages"]
+    words, shown, other = loaded[0]["content"]
+    assert words == text("Look") and shown["metadata"] == {"filename": "dot.png"} and other["type"] == "document", loaded
+    assert Client(server.port, "").get(shown["source"]["value"]).body == PNG and shown["source"]["mimeType"] == "image/png"
+    again = agui.run(client, server, ["edit", 0, [text("Look better"), shown, other]], messages=loaded[:1])
+    assert again["error"] is None and agui.said(again)[-1] == ("assistant", "Once more.") and len(files_of(server)) == 2, again
+    sent, = asked(model)
+    assert sent[0]["text"].startswith("Look better") and sent[1] == SHOWN
+    thread_id = agui.ids_of(again["steps"][0])["thread_id"]
+    assert [len(m.get("attachments", [])) for m in server.client.messages(thread_id)] == [2, 0]
+
+
+def test_files_alone_of_several_messages_of_ag_ui(server, model):
+    """The model was never reached, so that the page has two messages that the thread has not."""
+    one, two = ({"id": f"u{i}", "role": "user", "content": [part]} for i, part in enumerate(agui_files(agui.NEW)))
+    events = agui.events_of(server.client.stream("/agui/assistant", agui.body(one, two)))
+    assert events[-1]["type"] == "RUN_FINISHED" and len(files_of(server)) == 2, events
+    sent, = asked(model)
+    assert sent[1] == SHOWN and "Buy milk." in sent[0]["text"]
+
+
+@pytest.mark.parametrize("part, place, word", [
+    ({"type": "image", "source": {"type": "url", "value": "https://example.com/a.png"}}, "/1", "fetches no URL"),
+    ({"type": "image", "source": {"type": "data", "value": "aGVsbG8=", "mimeType": "image/png"}}, "/1", "no image"),
+    ({"type": "audio", "source": {"type": "data", "value": "AAEC", "mimeType": "audio/wav"}}, "/1", ""),
+    ({"type": "image", "source": {"type": "file", "value": "file_0" + "1" * 25}}, "/1", "no file with this id"),
+    ({"type": "image"}, "/1", "a file with its source"), ({"type": "image", "source": {"type": "data"}}, "/1", "neither the data"),
+    ("x", "/1", "a part is a text"),
+])
+def test_a_file_of_ag_ui_that_is_refused(server, model, part, place, word):
+    refused = server.client.post("/agui/assistant", agui.body(agui.question([text("Look"), part])))
+    assert refused.status in (400, 404) and word in refused.json["detail"], refused
+    assert refused.json["errors"][0]["pointer"] == f"/messages/0/content{place}", refused
+    system = server.client.post("/agui/assistant", agui.body({"id": "s", "role": "system", "content": agui_files(agui.NEW)}))
+    assert system.status == 400 and "only messages of the user" in system.json["detail"], system
+    assert model.requests == [] and files_of(server) == []

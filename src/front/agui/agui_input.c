@@ -34,33 +34,46 @@ static apr_status_t agui_input_read_list(const json_t **plist, ac_request_t *rq,
         : agui_input_refuse(rq, apr_pstrcat(rq->r->pool, "/", member, NULL), "must be an array");
 }
 
+/* Version 0.0.x has parts of the type binary; 1.0 has images, documents and others, with the bytes in `source`. */
+static const char *agui_input_read_part(ac_part_t *part, const json_t *value)
+{
+    const char *type = ac_json_peek_string(value, "type", "");
+    const json_t *source = json_object_get(value, "source");
+    if (strcmp(type, "text") == 0) {
+        part->text = ac_json_peek_string(value, "text", "");
+    } else if (strcmp(type, "binary") == 0) {
+        part->data = ac_json_peek_string(value, "data", NULL);
+        part->url = ac_json_peek_string(value, "url", NULL);
+        part->file_id = ac_json_peek_string(value, "id", NULL);
+        part->name = ac_json_peek_string(value, "filename", NULL);
+    } else if (json_is_object(source)) {
+        const char *kind = ac_json_peek_string(source, "type", ""), *bytes = ac_json_peek_string(source, "value", NULL);
+        part->data = strcmp(kind, "data") == 0 ? bytes : NULL;
+        part->url = strcmp(kind, "url") == 0 ? bytes : NULL;
+        part->file_id = strcmp(kind, "file") == 0 ? bytes : NULL;
+        part->name = ac_json_peek_string(json_object_get(value, "metadata"), "filename", NULL);
+        part->image = strcmp(type, "image") == 0;
+    } else {
+        return "a part is a text, or a file with its source";
+    }
+    return NULL;
+}
+
+apr_status_t ac_agui_input_parts(ac_parts_t *parts, ac_request_t *rq, const json_t *message, size_t at)
+{
+    return ac_parts_read(parts, rq, json_object_get(message, "content"),
+                         apr_psprintf(rq->r->pool, "messages/%" APR_SIZE_T_FMT "/content", at), agui_input_read_part);
+}
+
 apr_status_t ac_agui_input_text(const char **ptext, ac_request_t *rq, const json_t *message, size_t at)
 {
-    const json_t *content = json_object_get(message, "content"), *part;
-    const char *pointer = apr_psprintf(rq->r->pool, "/messages/%" APR_SIZE_T_FMT "/content", at);
-    apr_array_header_t *texts = apr_array_make(rq->r->pool, 2, sizeof(const char *));
-    size_t i;
-    *ptext = json_is_string(content) ? json_string_value(content) : "";
-    if (json_is_string(content)) {
-        return APR_SUCCESS;
-    }
-    if (!json_is_array(content)) {
-        return agui_input_refuse(rq, pointer, "content must be a string or an array of parts");
-    }
-    json_array_foreach((json_t *)content, i, part)
-    {
-        const char *text = ac_json_peek_string(part, "text", NULL);
-        if (strcmp(ac_json_peek_string(part, "type", ""), "text") != 0 || !text) {
-            return agui_input_refuse(rq, apr_psprintf(rq->r->pool, "%s/%" APR_SIZE_T_FMT, pointer, i),
-                                     "only parts with text are taken here; upload files with POST /files");
-        }
-        if (texts->nelts) {
-            APR_ARRAY_PUSH(texts, const char *) = "\n\n";
-        }
-        APR_ARRAY_PUSH(texts, const char *) = text;
-    }
-    *ptext = apr_array_pstrcat(rq->r->pool, texts, 0);
-    return APR_SUCCESS;
+    ac_parts_t parts;
+    apr_status_t status = ac_agui_input_parts(&parts, rq, message, at);
+    *ptext = parts.content;
+    return status == APR_SUCCESS && parts.attachments.list
+        ? agui_input_refuse(rq, apr_pstrcat(rq->r->pool, "/", parts.attachments.member, NULL),
+                            "only messages of the user may have files")
+        : status;
 }
 
 static apr_status_t check_messages(ac_request_t *rq, const json_t *messages)

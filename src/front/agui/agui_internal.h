@@ -40,17 +40,19 @@ typedef struct ac_agui_input_t {
 /* Reads rq->body and the agent of the path. The caller frees input->tools, also after an error. errors:
  * invalid_request, not_found. */
 apr_status_t ac_agui_input_read(ac_agui_input_t *input, ac_request_t *rq);
-/* *ptext: the text of a message's content, in the pool or borrowed. at: its index, for errors. errors:
- * invalid_request. */
+/* The content of a message. at: its index, for errors. errors: those of ac_parts_read(). */
+apr_status_t ac_agui_input_parts(ac_parts_t *parts, ac_request_t *rq, const json_t *message, size_t at);
+/* *ptext: the text of a message that has no files, in the pool or borrowed. errors: the same. */
 apr_status_t ac_agui_input_text(const char **ptext, ac_request_t *rq, const json_t *message, size_t at);
 
 /* ---- agui_place.c: what is new in the messages, and where it belongs ---- */
 typedef struct ac_agui_place_t {
     ac_request_place_t place;
-    bool asks;          /* there is a message of the user, or a question to answer once more */
-    const char *id;     /* of the user's message, as its client names it */
-    const char *text;   /* of the user's message; "": none */
-    bool lacks_history; /* the client knows nothing of the thread, which has messages */
+    bool asks;                    /* there is a message of the user, or a question to answer once more */
+    const char *id;               /* of the user's message, as its client names it */
+    const char *text;             /* of the user's message; "": none */
+    ac_attachments_t attachments; /* its files; each one's part is the index of its message */
+    bool lacks_history;           /* the client knows nothing of the thread, which has messages */
 } ac_agui_place_t;
 /* Results of the client's calls go to input->tools. loaded: the thread, NULL: there is none yet. errors:
  * invalid_request, message_empty. */
@@ -77,7 +79,7 @@ json_t *ac_agui_messages_make(const ac_request_t *rq, const json_t *stored); /* 
 /* The client's own messages without those that this run's events make. New reference; NULL: it has none of these. */
 json_t *ac_agui_messages_without(const json_t *messages, const char *run_id);
 /* The text of MESSAGES_SNAPSHOT events after which the client has these messages in their order. known: what it has
- * now. max: of the bytes; the oldest ones are left out. On the heap; NULL: out of memory. */
+ * now. max: of the bytes; the oldest ones are left out. On the heap; NULL: not even the newest one fits. */
 char *ac_agui_messages_snapshot(json_t *messages, const json_t *known, size_t max);
 
 #endif

@@ -120,6 +120,7 @@ static json_t *agui_file_part(const ac_request_t *rq, const json_t *file)
     const char *type = ac_json_peek_string(file, "type", ""), *mount = ac_config_mount_prefix(rq->r);
     json_t *part = json_pack("{s:s, s:{s:s, s:s}}", "type", strncmp(type, "image/", 6) == 0 ? "image" : "document",
                              "source", "type", "url", "mimeType", type);
+    ac_json_put(part, "metadata", json_pack("{s:O}", "filename", json_object_get(file, "name")));
     ac_json_put(json_object_get(part, "source"), "value",
                 json_sprintf("%s/files/%s/content", mount ? mount : "", ac_json_peek_string(file, "file_id", "")));
     return part;
@@ -222,6 +223,9 @@ char *ac_agui_messages_snapshot(json_t *messages, const json_t *known, size_t ma
         free(ac_json_dump(json_array_get(messages, 0), &first));
         len -= first < len ? first : len;
         json_array_remove(messages, 0);
+    }
+    if (!json_array_size(messages) && first) {
+        return NULL;
     }
     char *text = ac_json_dump(messages, &len);
     ac_buf_t out;

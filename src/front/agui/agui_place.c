@@ -58,30 +58,60 @@ const json_t *ac_agui_place_sent(const json_t *messages)
     return NULL;
 }
 
-/* The texts of the user's messages from..to, as one. */
+static apr_status_t agui_place_add_files(reader_t *reader, const ac_attachments_t *files, size_t at)
+{
+    ac_attachments_t *all = &reader->place->attachments;
+    size_t n = json_array_size(all->list);
+    if (n + json_array_size(files->list) > AC_MAX_ATTACHMENTS) {
+        return ac_err_set_at(&reader->rq->err, AC_INVALID_REQUEST,
+                             apr_psprintf(reader->rq->r->pool, "/messages/%" APR_SIZE_T_FMT, at),
+                             "a message may have %d files at most", AC_MAX_ATTACHMENTS);
+    }
+    if (all->list) {
+        json_array_extend(all->list, files->list);
+    } else {
+        all->list = files->list;
+    }
+    for (; n < json_array_size(all->list); n++) {
+        all->parts[n] = (int)at;
+    }
+    all->member = "messages";
+    return APR_SUCCESS;
+}
+
+/* The user's messages from..to, as one. */
 static apr_status_t agui_place_join(reader_t *reader)
 {
     apr_pool_t *p = reader->rq->r->pool;
-    apr_array_header_t *texts = apr_array_make(p, 2, sizeof(const char *));
-    const char *text;
+    ac_agui_place_t *place = reader->place;
+    ac_parts_t parts;
     for (size_t i = reader->from; i < reader->to; i++) {
         const json_t *message = json_array_get(reader->list, i);
         if (!has_role(message, "user")) {
             continue;
         }
-        apr_status_t status = ac_agui_input_text(&text, reader->rq, message, i);
+        apr_status_t status = ac_agui_input_parts(&parts, reader->rq, message, i);
+        if (status == APR_SUCCESS) {
+            status = agui_place_add_files(reader, &parts.attachments, i);
+        }
         if (status != APR_SUCCESS) {
             return status;
         }
-        if (texts->nelts) {
-            APR_ARRAY_PUSH(texts, const char *) = "\n\n";
-        }
-        APR_ARRAY_PUSH(texts, const char *) = text;
-        reader->place->id = agui_place_id_of(message);
-        reader->place->asks = true;
+        place->text = *place->text && *parts.content ? apr_pstrcat(p, place->text, "\n\n", parts.content, NULL)
+            : *parts.content                         ? parts.content
+                                                     : place->text;
+        place->id = agui_place_id_of(message);
+        place->asks = true;
     }
-    reader->place->text = apr_array_pstrcat(p, texts, 0);
     return APR_SUCCESS;
+}
+
+/* The message has a text or a file. */
+static apr_status_t agui_place_check(const reader_t *reader)
+{
+    const ac_agui_place_t *place = reader->place;
+    return place->attachments.list && !*place->text ? APR_SUCCESS
+                                                    : ac_chat_request_check(reader->rq, place->text, "messages", false);
 }
 
 /* A message of the tree is the parent, unless the path ends with it. */
@@ -102,10 +132,11 @@ static apr_status_t place_known(reader_t *reader, const json_t *stored)
     if (strcmp(ac_json_peek_string(stored, "content", ""), reader->place->text) == 0) {
         reader->place->place.again = agui_place_id_of(stored);
         reader->place->text = "";
+        reader->place->attachments.list = NULL;
         return APR_SUCCESS;
     }
     reader->place->place.parent = ac_json_peek_string(stored, "parent_id", "");
-    return ac_chat_request_check(reader->rq, reader->place->text, "messages", false);
+    return agui_place_check(reader);
 }
 
 /* The results of the calls that the stored answer leaves to its client. */
@@ -155,9 +186,8 @@ static apr_status_t place_new(reader_t *reader)
     }
     agui_place_follow(reader, known);
     reader->place->lacks_history = !known && ac_request_thread_last(reader->loaded);
-    return status == APR_SUCCESS && reader->place->asks && !reader->input->tools.results
-        ? ac_chat_request_check(reader->rq, reader->place->text, "messages", false)
-        : status;
+    return status == APR_SUCCESS && reader->place->asks && !reader->input->tools.results ? agui_place_check(reader)
+                                                                                         : status;
 }
 
 apr_status_t ac_agui_place_find(ac_agui_place_t *place, ac_request_t *rq, ac_agui_input_t *input, const json_t *loaded)

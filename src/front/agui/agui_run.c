@@ -8,7 +8,7 @@
 
 #include "apr_strings.h"
 
-#define SNAPSHOT_MAX (1024 * 1024) /* bytes of messages in an event */
+#define SNAPSHOT_MAX (1024 * 1024) /* bytes of messages in an event, beside those that the client sent */
 
 typedef struct agui_run_t {
     ac_agui_input_t input;
@@ -27,10 +27,13 @@ static apr_status_t agui_run_free(void *baton)
 /* snapshot: messages that the client gets first; consumed; NULL: none. */
 static ac_agui_view_t *make_view(ac_request_t *rq, const agui_run_t *run, json_t *snapshot)
 {
-    /* Without a log the event must fit into the stream's buffer. */
-    size_t max = ac_child()->event_dir ? SNAPSHOT_MAX : (size_t)rq->mount->stream_buffer / 2;
+    size_t len = 0, max = (size_t)rq->mount->stream_buffer / 2;
+    if (snapshot && ac_child()->event_dir) { /* without a log the event must fit into the stream's buffer */
+        free(ac_json_dump(run->input.messages, &len));
+        max = SNAPSHOT_MAX + len;
+    }
     char *text = snapshot ? ac_agui_messages_snapshot(snapshot, run->input.messages, max) : NULL;
-    size_t len = text ? strlen(text) : 0;
+    len = text ? strlen(text) : 0;
     ac_agui_view_t *view = ac_request_view_make(rq, sizeof(*view) + len + 1);
     apr_cpystrn(view->thread, run->input.thread, sizeof(view->thread));
     apr_cpystrn(view->run, run->input.run, sizeof(view->run));
@@ -106,7 +109,7 @@ static int resume_run(ac_request_t *rq, agui_run_t *run)
     ac_agui_resume_t resume;
     ac_agui_place_t place;
     apr_status_t status = ac_agui_place_find(&place, rq, &run->input, run->loaded);
-    if (status == APR_SUCCESS && *place.text) {
+    if (status == APR_SUCCESS && (*place.text || place.attachments.list)) {
         status = ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/messages",
                                "the run that is resumed takes no message; send it when the run has ended");
     }
@@ -198,9 +201,15 @@ static int agui_run_start_turn(ac_request_t *rq, agui_run_t *run, const ac_agui_
         turn->key = strdup(run->key);
         apr_cpystrn(turn->key_hash, run->key_hash, sizeof(turn->key_hash));
     }
-    if (*place->id && *place->text) {
+    ac_attachments_move(&place->attachments, turn);
+    if (*place->id && (*place->text || turn->attachments)) {
         turn->metadata = json_pack("{s:s}", AC_REQUEST_MESSAGE_ID, place->id);
     }
+    if (ac_attachments_store(rq, turn) != APR_SUCCESS) {
+        ac_turn_free(turn);
+        return ac_reply_problem(rq, NULL);
+    }
+    ac_request_body_free(rq);
     rq->doing = "running the agent";
     return ac_delivery_run(rq, turn, true);
 }
