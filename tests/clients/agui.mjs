@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // AG-UI's HttpAgent, unchanged: node agui.mjs PACKAGE BASE-URL JSON. The JSON has the steps: [[action, …arguments]…].
-// Prints {messages, pending, error, steps: [{messages, pending, events, error, reports}…]}; reports: how often the client told
-// its page of an error.
+// Prints {messages, pending, error, steps: [{messages, pending, events, error, reports}…]}; reports: how often the client
+// reported an error to its page.
 import { createRequire } from 'node:module';
 import { pathToFileURL } from 'node:url';
 const require = createRequire(process.env.PEERS + '/');
@@ -38,6 +38,7 @@ const pendingCalls = () => {
 };
 const actions = {
   send: (content, more) => { agent.addMessage({ id: id(), role: 'user', content }); return run(more); },
+  sendLong: n => actions.send('x'.repeat(n)),
   run: more => run(more),
   edit: (at, content) => { agent.setMessages([...agent.messages.slice(0, at), { ...agent.messages[at], content }]); return run(); },
   // As CopilotKit's pages do: the messages are cut, and the new one has another id.
@@ -73,5 +74,4 @@ for (const [action, ...rest] of input.steps) {
   await actions[action](...rest);
   steps.push({ ...state(), events, error, reports });
 }
-console.log(JSON.stringify({ ...state(), steps, error }));
-process.exit(0);
+process.stdout.write(JSON.stringify({ ...state(), steps, error }), () => process.exit(0));

@@ -182,7 +182,8 @@ def test_answers_that_are_wrong(site, model, mail):
     interrupt, = events[-1]["outcome"]["interrupts"]
     other = interrupt["id"][:-1] + "9"
     good = {"interruptId": interrupt["id"], "status": "resolved", "payload": YES}
-    for wrong, pointer in (({**good, "interruptId": other}, "/resume/0/interruptId"), ({**good, "interruptId": "x"}, "/resume/0/interruptId"),
+    for wrong, pointer in (({**good, "interruptId": other}, "/resume/0/interruptId"),
+                           ({**good, "interruptId": "x"}, "/resume/0/interruptId"),
                            ({**good, "status": "maybe"}, "/resume/0/status"), ({**good, "payload": {}}, "/resume/0/payload"),
                            ({**good, "payload": {"approved": "yes"}}, "/resume/0/payload"),
                            ({**good, "payload": {**YES, "reason": "x" * 1001}}, "/resume/0/payload"), ("x", "/resume/0/interruptId")):
