@@ -37,6 +37,18 @@ function draw(source) {
   }
 }
 
+/** A formula that is wider than its line scrolls, and the keyboard reaches it. */
+const widths = new ResizeObserver(entries => {
+  for (const { target } of entries) {
+    const isWide = target.scrollWidth > target.clientWidth;
+    if (isWide === target.hasAttribute('tabindex')) continue;
+    for (const [name, value] of [['tabindex', '0'], ['role', 'group'], ['aria-label', t('formula')]]) {
+      if (isWide) target.setAttribute(name, value);
+      else target.removeAttribute(name);
+    }
+  }
+});
+
 /** Draws the formula whose source is the element's text. */
 export function show(node) {
   const source = node.textContent;
@@ -47,9 +59,6 @@ export function show(node) {
   const math = made.get(source);
   if (!math) return;
   node.replaceChildren(math.cloneNode(true));
-  if (source.startsWith('\\(')) return;
-  node.classList.add('display');
-  node.tabIndex = 0;                    // it scrolls if it is wide
-  node.setAttribute('role', 'group');
-  node.setAttribute('aria-label', t('formula'));
+  node.classList.toggle('display', !source.startsWith('\\('));
+  widths.observe(node);
 }

@@ -21,7 +21,7 @@ SECOND = """
 
 # What reaches beyond the screen and cannot be scrolled to.
 WIDE = """[...document.querySelectorAll('body *')]
-  .filter(node => node.checkVisibility() && !node.closest('.offscreen, #sidebar, pre, .table'))
+  .filter(node => node.checkVisibility() && !node.closest('.offscreen, #sidebar, pre, .table, math'))
   .filter(node => node.getBoundingClientRect().right > screen.width + 1).map(node => node.outerHTML.slice(0, 120))"""
 
 # The names of the files that the page has asked for, of those that match.
