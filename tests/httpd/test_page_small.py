@@ -45,11 +45,13 @@ AgentChatFiles on reserve=0
 </AgentChatAgent>
 AgentChatDefaultAgent librarian
 """
-SIDEWAYS = """['#transcript', 'html', 'body', 'dialog[open]', '.search-found'].flatMap(selector => [...document.querySelectorAll(selector)])
-  .filter(node => node.scrollWidth > node.clientWidth + 1).map(node => `${node.tagName} ${node.id}: ${node.scrollWidth} > ${node.clientWidth}`)"""
+SIDEWAYS = """[...document.querySelectorAll('#transcript, html, body, dialog[open], .search-found')]
+  .filter(node => node.scrollWidth > node.clientWidth + 1)
+  .map(node => `${node.tagName} ${node.id}: ${node.scrollWidth} > ${node.clientWidth}`)"""
 # What has the focus: what it is, its name, and whether the focus can be seen on it or on the box around it.
 FOCUS = """(() => {
-  const node = document.activeElement, seen = one => getComputedStyle(one).outlineStyle !== 'none' || getComputedStyle(one).boxShadow !== 'none';
+  const node = document.activeElement;
+  const seen = one => getComputedStyle(one).outlineStyle !== 'none' || getComputedStyle(one).boxShadow !== 'none';
   const name = node.getAttribute('aria-label') ?? (node.labels?.[0]?.textContent || node.textContent || node.title);
   node.dataset.reached = '1';
   return [node.tagName, name.trim(), node === document.body || seen(node) || (node.id === 'text' && seen(node.closest('form')))];
@@ -86,7 +88,7 @@ def conversation(browser, server, model, made, **options):
     page.ended()
     page.wait(".sources li")
     page.until("document.querySelectorAll('.prose math').length === 2")
-    page.until("document.querySelectorAll('.formula[aria-label=Formula][tabindex]').length === 2")     # both are wider than the line
+    page.until("document.querySelectorAll('.formula[aria-label=Formula][tabindex]').length === 2")     # they scroll
     page.wait(".attachments .file")
     return page
 
