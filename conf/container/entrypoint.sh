@@ -90,7 +90,7 @@ fi
 if has AGENTCHAT_CONF_DIR; then
     compgen -G "$AGENTCHAT_CONF_DIR/*.conf" >/dev/null || problem "AGENTCHAT_CONF_DIR names a directory without a file *.conf"
 fi
-export PORT=${PORT:-8080}
+export PORT=${PORT:-8080} AGENTCHAT_SERVER_NAME=${AGENTCHAT_SERVER_NAME:-localhost}
 [ "$(id -u)" != 0 ] || problem "the image runs as a user that is not root, such as 33"
 if ! mkdir -p "$run/htdocs" 2>/dev/null || ! [ -w "$run" ]; then problem "${run%/*} cannot be written: mount a tmpfs there"; fi
 

@@ -71,7 +71,8 @@ WRONG = {
     "AZURE_OPENAI_DEPLOYMENT_NAME": "a b", "AZURE_OPENAI_API_KEY": "k\n", "AZURE_OPENAI_API_VERSION": "v1 v2", "OPENAI_API_KEY": "k k",
     "OPENAI_MODEL": "a b", "AGENTCHAT_DEMO": "yes", "AGENTCHAT_INSTRUCTIONS": None, "AGENTCHAT_STORE": "postgres:x",
     "AGENTCHAT_FILES": "yes", "AGENTCHAT_SHARED": "127.0.0.1:6379", "AGENTCHAT_REDIS_PASSWORD": "p p", "AGENTCHAT_EVENT_LOG": "events",
-    "AGENTCHAT_DRAIN": "2 minutes", "AGENTCHAT_CORS_ORIGIN": "app.example.com", "APPLICATIONINSIGHTS_CONNECTION_STRING": "x",
+    "AGENTCHAT_DRAIN": "2 minutes", "AGENTCHAT_SERVER_NAME": "a b",
+    "AGENTCHAT_CORS_ORIGIN": "app.example.com", "APPLICATIONINSIGHTS_CONNECTION_STRING": "x",
     "AGENTCHAT_TELEMETRY_IDENTITY": "yes", "OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318", "AGENTCHAT_CONF_DIR": "conf", "PORT": "http"}
 
 
@@ -283,6 +284,12 @@ def test_files_and_origins(container):
     assert allowed.headers["access-control-allow-origin"] == "https://a.example.com"
 
 
+def test_an_open_server_answers_for_its_name_only(container):
+    container.start(**DEMO, AGENTCHAT_SERVER_NAME="chat.example.com")
+    assert container.client.get("/threads", headers={"Host": "chat.example.com"}).status == 200
+    assert container.client.get("/threads", headers={"Host": "other.example.com"}).status == 403
+
+
 # ---- signals ----
 def at_gate(container, model):
     """(an answer that waits in its middle, the gate)"""
@@ -405,7 +412,7 @@ def test_the_image_is_made_of_what_is_there():
     kept = [line[1:] for line in (TOP / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert kept and all((TOP / path).exists() for path in kept)
     assert "USER 33:33" in text and "STOPSIGNAL SIGTERM" in text and f"EXPOSE {8080}" in text
-    assert 'export PORT=${PORT:-8080}' in (SOURCE / "entrypoint.sh").read_text()
+    assert "export PORT=${PORT:-8080}" in (SOURCE / "entrypoint.sh").read_text()
 
 
 def test_the_context_is_enough_to_build(tmp_path):

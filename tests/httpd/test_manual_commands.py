@@ -26,6 +26,8 @@ STUBS = {
     "make": "test_install.py installs and packs; here its targets are looked up",
     "apt-get": "tests/packages.sh installs the package on a bare machine, and what builds it", "dnf": "the same",
     "setsebool": "SELinux is the machine's", "semanage": "the same", "restorecon": "the same",
+    "azd": "it signs in to Azure; test_deployment.py runs its scripts and reads its templates",
+    "kubectl": "there is no cluster; test_deployment.py reads the manifests",
     "docker": "test_container.py runs what is in the image",
     "nano": "an editor is interactive",
     "systemctl": "httpd is not the system's here; the test stops and starts it instead",
@@ -54,6 +56,8 @@ STUB = """#!/bin/bash
 printf '%s\\0' "${0##*/}" "$@" $'\\n' >>"$STUB_LOG"
 case "${0##*/} $*" in
 apache*" -V"|apache*" configtest") {exports} exec {httpd} ${2:+$2} -f {conf} $([ "$1" = configtest ] && echo -t || echo -V) ;;
+"azd env get-value SERVICE_API_URI") echo {url} ;;
+"azd env get-value AGENTCHAT_KEY") echo "$KEY" ;;
 "az "*"-o tsv") echo /subscriptions/1/what-was-asked-for ;;
 esac
 """
@@ -117,7 +121,8 @@ def machine(tmp_path_factory):
     for name, text in [*((name, STUB) for name in STUBS), ("sudo", SUDO), ("install", INSTALL),
                        *((name, OURS.format(exports=EXPORTS, program=BUILD / name)) for name in ("agentchat-keys", "agentchat-store"))]:
         file = programs / name
-        file.write_text(text.replace("{httpd}", HTTPD).replace("{conf}", str(server.conf)).replace("{exports}", EXPORTS))
+        file.write_text(text.replace("{httpd}", HTTPD).replace("{conf}", str(server.conf))
+                        .replace("{url}", f"http://127.0.0.1:{server.port}").replace("{exports}", EXPORTS))
         file.chmod(0o755)
     server.start()
     yield server, programs, key
@@ -152,13 +157,18 @@ def look_at_calls(calls):
             assert all(word == "agentchat" or (MODULES / f"mod_{word}.so").exists() for word in words), words
         elif name == "systemctl":
             assert (words[0], len(words)) in (("edit", 2), ("daemon-reload", 1))
+        elif name == "azd":
+            assert words[0] in ("auth", "up", "env", "down"), words
+        elif name == "kubectl" and "apply" in words:
+            assert (TOP / words[-1] / "kustomization.yaml").exists(), words
         elif name == "az":
             assert words[0] in AZ, words
 
 
 # What a page's commands must have printed.
 SAYS = {"proxies.md": ['"n":10,', "event: done"], "agents.md": ['"id":"poet"'], "upgrades.md": ['"version"', '"status":"ready"', '"n":10,'],
-        "azure-from-nothing.md": ['"status":"ready"', '"type":"done"'], "stores.md": ["^ok$"], "moving-stores.md": ["All is there"],
+        "azure.md": ['"type":"done"'], "azure-from-nothing.md": ['"status":"ready"', '"type":"done"'],
+        "stores.md": ["^ok$"], "moving-stores.md": ["All is there"],
         "usage.md": ['"totals":'], "feedback.md": ['"rating":"down"', '"object":"end","count":1'], "files.md": ['"name":"notes.txt"'],
         "privacy.md": ['"object":"end"', '"object":"erasure"']}
 
