@@ -81,7 +81,8 @@ def conversation(browser, server, model, made, **options):
     page.find("#agent").selectOption("librarian")
     page.find("input[type=file]").setInputFiles([made])
     page.until("document.querySelectorAll('.uploads [data-state=done]').length === 1")
-    model.play(calls(("search_knowledge_base", {"query": "refunds"}), ("calculate", {"expression": "1 + " * 200 + "1"}), said=f"{WORD} [1]"),
+    model.play(calls(("search_knowledge_base", {"query": "refunds"}), ("calculate", {"expression": "1 + " * 200 + "1"}),
+                     said=f"{WORD} [1]"),
                answer(WIDE_ANSWER))
     page.write(f"{WORD} {URL}")
     page.find("#send").click()
