@@ -333,7 +333,8 @@ struct ac_store_op_t {
  *                  message, null: the empty one; with regenerate the one to the question: the message itself if it is a
  *                  user's, else the nearest user's message above it. fresh: a cache is known to be out of date.
  *                  errors: not_found (pointer /parent_id or /regenerate); invalid_request: no question.
- * TURN_OPEN        id thread  in {message|null, run, title, parent_seq?, thread?, idempotency?, after?, retry?, files?}
+ * TURN_OPEN        id thread  in {message|null, run, title, parent_seq?, thread?, idempotency?, after?, retry?, files?,
+ *                             earlier?}
  *                  out {thread, message (with its seq)|null}
  *                  One transaction stores the message with the next seq, the run, and the thread's message_count,
  *                  leaf (the message), title and updated_at. message null: the run answers a stored question; then
@@ -341,6 +342,8 @@ struct ac_store_op_t {
  *                  parent_seq: of the message's parent, whose id is its parent_id; 0: none. Without it the message
  *                  follows the current leaf. errors: invalid_request: the thread has too many branches.
  *                  thread: create it in the same transaction. title: for a thread that has none yet.
+ *                  earlier: at most AC_STORE_MAX_EARLIER messages, each with its parent's id, that come between the
+ *                  parent and `message`, which follows the last of them. Only with a message.
  *                  idempotency_conflict without `out`: the thread exists, also as a deleted one; nothing was written.
  *                  after: the thread's message_count that the caller has seen. precondition_failed: the thread has
  *                  newer messages, and nothing was written.
@@ -473,6 +476,7 @@ struct ac_store_op_t {
  * A file is removed with its thread: THREAD_DELETE with `hard` and PURGE add {files: [id]}, the removed ones, to their
  * results. */
 
+#define AC_STORE_MAX_EARLIER 90 /* messages of TURN_OPEN `earlier` */
 #define AC_STORE_PROVIDER "agentchat-store"
 #define AC_MODEL_PROVIDER "agentchat-model"
 #define AC_TOOL_PROVIDER "agentchat-tool"

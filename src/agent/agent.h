@@ -183,9 +183,10 @@ typedef struct ac_turn_t {
     apr_interval_time_t leave;       /* how long the run continues without a follower; -1: to its end */
     bool stateless;                  /* stores nothing */
     bool no_approvals;               /* calls that need approval are refused at once */
-    json_t *history;                 /* stateless: the messages before this one, as a store has them; NULL: none. A
-                                        call of the client has `client` true in `tool_calls`; the message after it has
-                                        the results in its own `tool_calls` */
+    json_t *history;                 /* the messages before this one, as a store has them, behind those of the thread,
+                                        which gets the newest AC_STORE_MAX_EARLIER of them; NULL: none. A call of the
+                                        client has `client` true in `tool_calls`; the message after it has the results
+                                        in its own `tool_calls` */
     ac_client_tools_t client;        /* owned */
     char *instructions;              /* further ones, after the agent's; NULL: none; on the heap */
     int max_tokens;                  /* of each answer of the model, if the agent allows more; 0: as the agent says */

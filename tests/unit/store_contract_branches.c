@@ -364,9 +364,100 @@ static void test_branches_are_deleted_with_their_thread(void **state)
     assert_list(&world, true, (ac_page_t){.limit = 50}, "");
 }
 
+/* Adds `earlier` to the `in` of an opening: n messages by turns, from this parent on. */
+static void put_earlier(json_t *in, const char *parent_id, int n)
+{
+    char id[AC_ID_SIZE], before[AC_ID_SIZE];
+    json_t *list = json_array(), *message = json_object_get(in, "message");
+    snprintf(before, sizeof(before), "%s", parent_id);
+    for (int i = 0; i < n; i++) {
+        ac_id_make(id, "msg_");
+        json_array_append_new(list, contract_message(id, i % 2 ? "assistant" : "user", "said before", 5));
+        json_object_set_new(json_array_get(list, (size_t)i), "parent_id", *before ? json_string(before) : json_null());
+        snprintf(before, sizeof(before), "%s", id);
+    }
+    json_object_set_new(message, "parent_id", json_string(before));
+    json_object_set_new(in, "earlier", list);
+}
+
+/* The current path: its seqs in one text, and that each message follows the one before it. */
+static void expect_path(const contract_ids_t *ids, const char *seqs)
+{
+    ac_store_op_t *op = contract_op(AC_STORE_MESSAGE_LIST, ids->owner, ids->thread, NULL);
+    char found[256] = "", before[AC_ID_SIZE] = "";
+    json_t *list, *message;
+    size_t i;
+    op->page.limit = AC_MAX_PAGE;
+    list = contract_ok(contract_wait(op));
+    json_array_foreach(json_object_get(list, "data"), i, message)
+    {
+        size_t len = strlen(found);
+        snprintf(found + len, sizeof(found) - len, "%d ", (int)ac_json_peek_int(message, "seq", -1));
+        assert_string_equal(ac_json_peek_string(message, "parent_id", ""), before);
+        snprintf(before, sizeof(before), "%s", ac_json_peek_string(message, "id", ""));
+    }
+    assert_string_equal(found, seqs);
+    json_decref(list);
+}
+
+static void test_messages_that_come_with_a_turn(void **state)
+{
+    (void)state;
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE], first[AC_ID_SIZE];
+    ac_id_make(run, "run_");
+    json_t *in = contract_open_in(&ids, run, "hello", true);
+    put_earlier(in, "", 2);
+    snprintf(first, sizeof(first), "%s",
+             ac_json_peek_string(json_array_get(json_object_get(in, "earlier"), 0), "id", ""));
+    json_t *out = contract_ok(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, in));
+    assert_int_equal(ac_json_peek_int(json_object_get(out, "message"), "seq", -1), 3);
+    assert_int_equal(ac_json_peek_int(json_object_get(out, "thread"), "message_count", -1), 3);
+    json_decref(out);
+    assert_int_equal(contract_close(&ids, run, "answer"), 4);
+    expect_path(&ids, "1 2 3 4 ");
+
+    /* On a branch below the first one. */
+    ac_id_make(run, "run_");
+    in = contract_open_in(&ids, run, "again", false);
+    put_earlier(in, first, 3);
+    json_object_set_new(in, "parent_seq", json_integer(1));
+    json_object_set_new(in, "after", json_integer(4));
+    json_t *again = json_deep_copy(in);
+    out = contract_ok(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, in));
+    assert_int_equal(ac_json_peek_int(json_object_get(out, "message"), "seq", -1), 8);
+    json_decref(out);
+    json_object_set_new(again, "retry", json_true());
+    contract_done(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, again));
+    assert_int_equal(contract_close(&ids, run, "other answer"), 9);
+    expect_path(&ids, "1 5 6 7 8 9 ");
+
+    /* Nothing of it is stored after an error. */
+    ac_id_make(run, "run_");
+    in = contract_open_in(&ids, run, "late", false);
+    put_earlier(in, first, 2);
+    json_object_set_new(in, "after", json_integer(4));
+    contract_kind(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, in), AC_PRECONDITION_FAILED);
+    expect_path(&ids, "1 5 6 7 8 9 ");
+}
+
+static void test_as_many_messages_as_may_come_with_a_turn(void **state)
+{
+    (void)state;
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE];
+    ac_id_make(run, "run_");
+    json_t *in = contract_open_in(&ids, run, "hello", true);
+    put_earlier(in, "", AC_STORE_MAX_EARLIER);
+    contract_done(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, in));
+    contract_gapless(&ids, AC_STORE_MAX_EARLIER + 1);
+}
+
 int contract_branches(const char *name)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_messages_that_come_with_a_turn),
+        cmocka_unit_test(test_as_many_messages_as_may_come_with_a_turn),
         cmocka_unit_test(test_a_line_has_no_leaf_and_no_siblings),
         cmocka_unit_test(test_an_empty_thread_has_an_empty_path),
         cmocka_unit_test(test_an_edited_question_is_a_sibling),

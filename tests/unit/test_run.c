@@ -65,6 +65,49 @@ static void test_history_is_read_and_sent(void **state)
     assert_string_equal(seen, "run done");
 }
 
+/* The client brings messages that were said elsewhere: the model gets them behind those of the thread, and the opening
+ * write stores them before the turn's own. */
+static void test_a_turn_that_brings_a_history(void **state)
+{
+    (void)state;
+    ac_turn_t *turn = new_turn("and now?");
+    ac_id_make(turn->thread_id, "thread_");
+    turn->history = json_pack("[{s:s, s:s}, {s:s, s:s, s:[{s:s, s:b}]}, {s:s, s:s, s:[{s:s}]}]", "role", "user",
+                              "content", "two", "role", "assistant", "content", "", "tool_calls", "id", "c1", "client",
+                              1, "role", "user", "content", "", "tool_calls", "id", "c1");
+    ac_run_start(engine, turn, &follower);
+    fake_turn();
+    expect_op(AC_STORE_TURN_LOAD);
+    answer_op(json_pack("{s:{s:s, s:i}, s:[{s:s, s:s}], s:n, s:s, s:i}", "thread", "agent_id", "assistant",
+                        "message_count", 7, "messages", "role", "user", "content", "one", "active_run", "parent_id",
+                        "msg_3", "parent_seq", 3),
+              AC_OK);
+    assert_int_equal(json_array_size(model.messages), 6);
+    assert_string_equal(ac_json_peek_string(json_array_get(model.messages, 1), "content", ""), "one");
+    assert_string_equal(ac_json_peek_string(json_array_get(model.messages, 2), "content", ""), "two");
+    assert_string_equal(ac_json_peek_string(json_array_get(model.messages, 5), "content", ""), "and now?");
+    const json_t *in = expect_op(AC_STORE_TURN_OPEN)->in, *earlier = json_object_get(in, "earlier");
+    const json_t *message = json_object_get(in, "message");
+    static const char *const roles[] = {"user", "assistant", "tool"};
+    const char *parent_id = "msg_3";
+    for (size_t i = 0; i < 3; i++) {
+        const json_t *one = json_array_get(earlier, i);
+        assert_string_equal(ac_json_peek_string(one, "role", ""), roles[i]);
+        assert_string_equal(ac_json_peek_string(one, "parent_id", ""), parent_id);
+        assert_true(json_is_null(json_object_get(one, "run_id")));
+        parent_id = ac_json_peek_string(one, "id", "");
+    }
+    assert_string_equal(ac_json_peek_string(message, "parent_id", ""), parent_id);
+    assert_int_equal(ac_json_peek_int(in, "parent_seq", -1), 3);
+    assert_int_equal(ac_json_peek_int(in, "after", -1), 7);
+    open_well();
+    end_well();
+    json_t *closed = close_well();
+    assert_int_equal(ac_json_peek_int(closed, "after", -1), 11);
+    assert_int_equal(ac_json_peek_int(closed, "parent_seq", -1), 11);
+    json_decref(closed);
+}
+
 static void test_a_run_in_progress_is_refused_on_reading(void **state)
 {
     (void)state;
@@ -327,6 +370,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_plain_answer, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_token_is_shown_before_it_is_durable, setup, teardown),
         cmocka_unit_test_setup_teardown(test_history_is_read_and_sent, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_turn_that_brings_a_history, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_run_in_progress_is_refused_on_reading, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_run_in_progress_is_refused_on_writing, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_missing_thread, setup, teardown),

@@ -48,6 +48,40 @@ json_t *ac_run_document_user_message(const ac_run_t *run)
     return message;
 }
 
+/* A message that was said elsewhere. It belongs to no run, and notes with which one it came. */
+static json_t *earlier_message(const ac_run_t *run, const json_t *said, const char *parent_id)
+{
+    char id[AC_ID_SIZE];
+    json_t *calls = json_object_get(said, "tool_calls"), *message = json_object();
+    const char *role = ac_json_peek_string(said, "role", "user"), *content = ac_json_peek_string(said, "content", "");
+    bool results = calls && strcmp(role, "user") == 0 && !*content;
+    ac_id_make(id, "msg_");
+    ac_json_put(message, "id", ac_json_text(id));
+    ac_json_put(message, "thread_id", ac_json_text(run->turn->thread_id));
+    ac_json_put(message, "parent_id", ac_json_text(*parent_id ? parent_id : NULL));
+    ac_json_put(message, "role", json_string(results ? "tool" : role));
+    ac_json_put(message, "content", ac_json_text(content));
+    ac_json_put(message, "tool_calls", calls ? json_incref(calls) : json_null());
+    ac_json_put(message, "run_id", json_null());
+    ac_json_put(message, "timestamp", ac_time_json(run->times.created_at));
+    ac_json_put(message, "metadata", json_pack("{s:s}", "came_with", run->turn->run_id));
+    return message;
+}
+
+json_t *ac_run_document_earlier(const ac_run_t *run)
+{
+    const json_t *history = run->turn->history;
+    size_t n = json_array_size(history), i = n > AC_STORE_MAX_EARLIER ? n - AC_STORE_MAX_EARLIER : 0;
+    json_t *list = n ? json_array() : NULL;
+    const char *parent_id = run->load.parent_id;
+    for (; i < n; i++) {
+        json_t *message = earlier_message(run, json_array_get(history, i), parent_id);
+        parent_id = ac_json_peek_string(message, "id", "");
+        json_array_append_new(list, message);
+    }
+    return list;
+}
+
 const char *ac_run_document_status(const ac_run_t *run)
 {
     if (run->state < AC_RUN_SAVING) {

@@ -205,7 +205,8 @@ json_t *ac_run_document_thread(const ac_run_t *run);
 json_t *ac_run_document_title_of(const char *content, const json_t *attachments);
 json_t *ac_run_document_title(const ac_run_t *run); /* of the thread: from the message, else the name of its file */
 json_t *ac_run_document_user_message(const ac_run_t *run);
-json_t *ac_run_document_answer(const ac_run_t *run); /* NULL: there is no text and no call to store */
+json_t *ac_run_document_earlier(const ac_run_t *run); /* `earlier` of TURN_OPEN; NULL: the turn brings none */
+json_t *ac_run_document_answer(const ac_run_t *run);  /* NULL: there is no text and no call to store */
 json_t *ac_run_document_step(const ac_run_t *run, const ac_call_t *call); /* ended or not */
 void ac_run_document_add_model_step(ac_run_t *run, const ac_model_end_t *end);
 const char *ac_run_document_status(const ac_run_t *run); /* "in_progress", "completed" and others */

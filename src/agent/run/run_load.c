@@ -83,19 +83,22 @@ static void on_files(ac_run_t *run, const char *cause, const ac_err_t *err)
     }
 }
 
-/* The stored messages, and behind them the turn's own message if it brings results. New reference. NULL: err is set. */
+/* The stored messages, those that the turn brings, and behind them its own message if it has results. New reference.
+ * NULL: err is set. */
 static json_t *load_input(ac_run_t *run, const json_t *stored, ac_err_t *err)
 {
     const ac_turn_t *turn = run->turn;
+    json_t *list = stored ? json_copy((json_t *)stored) : json_array();
     json_decref(run->load.answered);
     run->load.answered = NULL;
+    json_array_extend(list, turn->history);
     if (!turn->client.results) {
-        return stored ? json_incref((json_t *)stored) : json_array();
+        return list;
     }
-    if (ac_client_tools_match(&run->load.answered, turn, stored, err) != APR_SUCCESS) {
+    if (ac_client_tools_match(&run->load.answered, turn, list, err) != APR_SUCCESS) {
+        json_decref(list);
         return NULL;
     }
-    json_t *list = json_copy((json_t *)stored);
     json_array_append_new(list,
                           json_pack("{s:s, s:s, s:O}", "role", "tool", "content", "", "tool_calls",
                                     run->load.answered));
@@ -261,7 +264,7 @@ static void ask_in_new_thread(ac_run_t *run)
     if (err.kind) {
         ac_run_finish(run, AC_RUN_FAILED, &err, "no agent");
     } else {
-        load_tools(run, run->turn->history, "nothing to read");
+        load_tools(run, NULL, "nothing to read");
     }
 }
 

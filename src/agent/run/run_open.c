@@ -176,12 +176,18 @@ void ac_run_open_write(ac_run_t *run)
 {
     bool answers = run->turn->regenerate[0] != '\0'; /* a stored question */
     bool untitled = answers || (run->load.answered && !*run->turn->content);
-    json_t *in = run->open.document = json_object();
+    json_t *in = run->open.document = json_object(), *earlier = answers ? NULL : ac_run_document_earlier(run);
+    json_int_t n_messages = answers ? 0 : (json_int_t)json_array_size(earlier) + 1;
     ac_json_put(in, "message", answers ? json_null() : ac_run_document_user_message(run));
+    if (earlier) {
+        const json_t *last = json_array_get(earlier, json_array_size(earlier) - 1);
+        ac_json_put(json_object_get(in, "message"), "parent_id", json_incref(json_object_get(last, "id")));
+        ac_json_put(in, "earlier", earlier);
+    }
     ac_json_put(in, "run", ac_run_document_run(run));
     ac_json_put(in, "title", untitled ? json_null() : ac_run_document_title(run));
     ac_json_put(in, "parent_seq", json_integer(run->load.parent_seq));
-    run->open.place.after = run->load.last_seq + !answers;
+    run->open.place.after = run->load.last_seq + n_messages;
     run->open.place.parent_seq = answers ? run->load.parent_seq : run->open.place.after;
     if (run->open.new_thread) {
         ac_json_put(in, "thread", ac_run_document_thread(run));

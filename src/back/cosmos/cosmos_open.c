@@ -100,10 +100,33 @@ static void end_opened(ac_cosmos_task_t *task, const json_t *message)
 
 /* ---- 1: documents, lease, key ---- */
 
+/* *pearlier: the documents of the messages that come before the turn's own; NULL: none. */
+static apr_status_t open_make_earlier(json_t **pearlier, ac_cosmos_task_t *task)
+{
+    const json_t *in;
+    apr_status_t status = APR_SUCCESS;
+    size_t i;
+    json_array_foreach(json_object_get(task->op->in, "earlier"), i, in)
+    {
+        json_t *message = NULL;
+        status = ac_cosmos_doc_make_message(&message, in, task->op->id, &task->op->err);
+        if (status == APR_SUCCESS) {
+            status = ac_cosmos_doc_split(&message, task->parts, &task->op->err);
+        }
+        if (status != APR_SUCCESS) {
+            json_decref(message);
+            return status;
+        }
+        *pearlier = *pearlier ? *pearlier : json_array();
+        json_array_append_new(*pearlier, message);
+    }
+    return APR_SUCCESS;
+}
+
 static apr_status_t open_make_documents(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
-    json_t *message = NULL, *run = NULL;
+    json_t *message = NULL, *run = NULL, *earlier = NULL;
     apr_status_t status = APR_SUCCESS;
     task->parts = json_array();
     if (!json_is_null(json_object_get(op->in, "message"))) {
@@ -120,8 +143,11 @@ static apr_status_t open_make_documents(ac_cosmos_task_t *task)
         task->whole = json_copy(message);
         status = ac_cosmos_doc_split(&message, task->parts, &op->err);
     }
+    if (status == APR_SUCCESS) {
+        status = open_make_earlier(&earlier, task);
+    }
     apr_cpystrn(task->run_id, ac_json_peek_string(run, "id", ""), sizeof(task->run_id));
-    task->documents = json_pack("{s:o?, s:o?}", "message", message, "run", run);
+    task->documents = json_pack("{s:o?, s:o?, s:o?}", "message", message, "run", run, "earlier", earlier);
     return status != APR_SUCCESS || task->documents ? status : ac_err_set(&op->err, AC_INTERNAL, "out of memory");
 }
 

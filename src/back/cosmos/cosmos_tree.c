@@ -35,10 +35,10 @@ static int64_t parent_of(bool *pmove, const ac_cosmos_task_t *task, const ac_tre
     return ac_tree_place(pmove, tree, parent_named(task), ac_json_peek_int(task->op->in, "after", -1));
 }
 
-/* The parent's id, a new reference; NULL: it is not known. */
-static json_t *parent_id(const ac_cosmos_task_t *task, const ac_tree_t *tree, int64_t parent)
+/* The id of the parent of a message that the operation has as `in`, a new reference; NULL: it is not known. */
+static json_t *parent_id(const ac_cosmos_task_t *task, const ac_tree_t *tree, int64_t parent, const json_t *in)
 {
-    json_t *given = json_object_get(json_object_get(task->op->in, "message"), "parent_id");
+    json_t *given = json_object_get(in, "parent_id");
     json_t *last = json_object_get(task->thread.doc, "last_message");
     if (parent == 0) {
         return json_null();
@@ -74,31 +74,56 @@ static bool put_tree(json_t *thread, const ac_tree_t *tree, const char *last_id)
     return ac_json_put(thread, "tree", json) && fine;
 }
 
-apr_status_t ac_cosmos_tree_add(ac_cosmos_task_t *task, json_t *thread, json_t *message)
+/* The first message of the operation. */
+static apr_status_t add_first(ac_cosmos_task_t *task, ac_tree_t *tree, json_t *message, const json_t *in)
+{
+    bool move;
+    int64_t parent = parent_of(&move, task, tree);
+    if (task->op->verb == AC_STORE_TURN_CLOSE && parent != tree->count && tree->n_jumps >= AC_MAX_BRANCHES) {
+        parent = tree->count; /* there is no room for a branch, but an answer is not lost */
+        move = true;
+    }
+    if (!move && !*tree->leaf_id) {
+        ac_tree_leaf_set(tree, tree->leaf, ac_json_peek_string(task->thread.doc, "last_message", ""));
+    }
+    json_t *above = parent_id(task, tree, parent, in);
+    apr_status_t status = ac_tree_add(tree, parent, ac_json_peek_string(message, "id", ""), move, &task->op->err);
+    if (status == APR_SUCCESS && !put_place(message, tree->count, above)) {
+        status = ac_err_set(&task->op->err, AC_INTERNAL, "out of memory");
+    }
+    json_decref(above);
+    return status;
+}
+
+/* Another one, which follows the message before. */
+static apr_status_t add_next(ac_cosmos_task_t *task, ac_tree_t *tree, json_t *message, const json_t *before)
 {
     const char *id = ac_json_peek_string(message, "id", "");
+    apr_status_t status = ac_tree_add(tree, tree->count, id, true, &task->op->err);
+    return status == APR_SUCCESS && !put_place(message, tree->count, json_object_get(before, "id"))
+        ? ac_err_set(&task->op->err, AC_INTERNAL, "out of memory")
+        : status;
+}
+
+apr_status_t ac_cosmos_tree_add(ac_cosmos_task_t *task, json_t *thread, json_t *message)
+{
+    const json_t *earlier = json_object_get(task->documents, "earlier"), *in = json_object_get(task->op->in, "earlier");
+    size_t n = json_array_size(earlier);
     ac_tree_t tree;
     apr_status_t status = ac_cosmos_tree_read(&tree, task);
     if (status != APR_SUCCESS) {
         return status;
     }
-    bool move;
-    int64_t parent = parent_of(&move, task, &tree);
-    if (task->op->verb == AC_STORE_TURN_CLOSE && parent != tree.count && tree.n_jumps >= AC_MAX_BRANCHES) {
-        parent = tree.count; /* there is no room for a branch, but an answer is not lost */
-        move = true;
+    status = n ? add_first(task, &tree, json_array_get(earlier, 0), json_array_get(in, 0))
+               : add_first(task, &tree, message, json_object_get(task->op->in, "message"));
+    for (size_t i = 1; status == APR_SUCCESS && i <= n; i++) {
+        status = add_next(task, &tree, i < n ? json_array_get(earlier, i) : message, json_array_get(earlier, i - 1));
     }
-    if (!move && !*tree.leaf_id) {
-        ac_tree_leaf_set(&tree, tree.leaf, ac_json_peek_string(task->thread.doc, "last_message", ""));
-    }
-    json_t *above = parent_id(task, &tree, parent);
-    status = ac_tree_add(&tree, parent, id, move, &task->op->err);
     if (status == APR_SUCCESS &&
-        (!put_tree(thread, &tree, id) || !put_place(message, tree.count, above) ||
-         (task->whole && !put_place(task->whole, tree.count, above)))) {
+        (!put_tree(thread, &tree, ac_json_peek_string(message, "id", "")) ||
+         (task->whole && !put_place(task->whole, tree.count, json_object_get(message, "parent_id"))))) {
         status = ac_err_set(&task->op->err, AC_INTERNAL, "out of memory");
     }
-    json_decref(above);
     ac_tree_free(&tree);
     return status;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Functions that opening and closing a turn share in the Cosmos DB store. task->documents: {head, message, run,
- * steps}, null where there is none; head is the thread's document as it will be. */
+ * steps, earlier: [message]}, null where there is none; head is the thread's document as it will be. */
 #include "cosmos_internal.h"
 
 #include <string.h>
@@ -132,8 +132,15 @@ void ac_cosmos_turn_commit(ac_cosmos_task_t *task, bool fresh, ac_cosmos_reply_f
     ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .container = AC_COSMOS_MESSAGES, .key = task->op->id};
     bool opens = task->op->verb == AC_STORE_TURN_OPEN;
     ac_cosmos_batch_t batch;
+    const json_t *earlier;
+    size_t i;
     ac_cosmos_request_batch_init(&batch);
     add_to_batch(&batch, task, "head", fresh ? AC_COSMOS_CREATE : AC_COSMOS_REPLACE);
+    json_array_foreach(json_object_get(task->documents, "earlier"), i, earlier)
+    {
+        ac_cosmos_request_batch_add(&batch, AC_COSMOS_CREATE, task->op->id, ac_json_peek_string(earlier, "id", ""),
+                                    earlier, NULL);
+    }
     add_to_batch(&batch, task, "message", AC_COSMOS_CREATE);
     add_to_batch(&batch, task, "run", opens ? AC_COSMOS_CREATE : AC_COSMOS_UPSERT);
     add_to_batch(&batch, task, "steps", AC_COSMOS_UPSERT);

@@ -102,10 +102,15 @@ static json_t *message_shown(const json_t *in, const char *thread_id, int64_t se
     return shown;
 }
 
-static apr_status_t message_insert(json_t **pmessage, ac_sqlite_conn_t *conn, ac_store_op_t *op, int64_t seq,
-                                   const char *parent_id)
+typedef struct message_place_t {
+    int64_t seq;
+    char parent_id[AC_ID_SIZE];
+} message_place_t;
+
+static apr_status_t message_insert(json_t **pmessage, ac_sqlite_conn_t *conn, ac_store_op_t *op, const json_t *in,
+                                   const message_place_t *place)
 {
-    const json_t *in = json_object_get(op->in, "message"), *content = json_object_get(in, "content");
+    const json_t *content = json_object_get(in, "content");
     const char *id = NULL, *role = NULL, *timestamp = NULL;
     apr_status_t status = ac_json_string(&id, in, "id", true, &op->err);
 
@@ -122,15 +127,15 @@ static apr_status_t message_insert(json_t **pmessage, ac_sqlite_conn_t *conn, ac
     if (status == APR_SUCCESS) {
         status = ac_sqlite_statement_run(
             conn, sql_insert,
-            AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_int(seq), ac_sqlite_text(id), ac_sqlite_text(role),
+            AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_int(place->seq), ac_sqlite_text(id), ac_sqlite_text(role),
                            ac_sqlite_string(content), ac_sqlite_json(json_object_get(in, "tool_calls")),
                            ac_sqlite_string(json_object_get(in, "run_id")), ac_sqlite_text(timestamp),
                            ac_sqlite_json(json_object_get(in, "metadata")), ac_sqlite_text(op->owner),
-                           ac_sqlite_json(json_object_get(in, "attachments")), ac_sqlite_text(parent_id)),
+                           ac_sqlite_json(json_object_get(in, "attachments")), ac_sqlite_text(place->parent_id)),
             &op->err);
     }
     if (status == APR_SUCCESS && sqlite3_changes(conn->db)) {
-        *pmessage = message_shown(in, op->id, seq, parent_id);
+        *pmessage = message_shown(in, op->id, place->seq, place->parent_id);
         status = *pmessage ? APR_SUCCESS : ac_err_set(&op->err, AC_INTERNAL, "out of memory");
     }
     return status;
@@ -254,16 +259,27 @@ apr_status_t ac_sqlite_message_switch(ac_tree_t *tree, ac_sqlite_conn_t *conn, a
     return status;
 }
 
-/* Adds op's message to the tree. *pparent: the seq of its parent. An answer is not lost if there is no room for a
+/* Whether another message of the same operation comes before this one. */
+static bool message_follows(const ac_store_op_t *op, const json_t *message)
+{
+    const json_t *first = json_array_get(json_object_get(op->in, "earlier"), 0);
+    return first && message != first;
+}
+
+/* Adds a message of op to the tree. *pparent: the seq of its parent. An answer is not lost if there is no room for a
  * branch. */
-static apr_status_t tree_add(int64_t *pparent, ac_tree_t *tree, ac_sqlite_conn_t *conn, ac_store_op_t *op)
+static apr_status_t tree_add(int64_t *pparent, ac_tree_t *tree, ac_sqlite_conn_t *conn, ac_store_op_t *op,
+                             const json_t *message)
 {
     char leaf_id[AC_ID_SIZE];
-    bool move;
-    int64_t parent =
-        ac_tree_place(&move, tree, ac_json_peek_int(op->in, "parent_seq", -1), ac_json_peek_int(op->in, "after", -1));
+    bool move = true;
+    int64_t parent = tree->count;
     apr_status_t status = APR_SUCCESS;
 
+    if (!message_follows(op, message)) {
+        parent = ac_tree_place(&move, tree, ac_json_peek_int(op->in, "parent_seq", -1),
+                               ac_json_peek_int(op->in, "after", -1));
+    }
     if (op->verb == AC_STORE_TURN_CLOSE && parent != tree->count && tree->n_jumps >= AC_MAX_BRANCHES) {
         parent = tree->count;
         move = true;
@@ -275,9 +291,8 @@ static apr_status_t tree_add(int64_t *pparent, ac_tree_t *tree, ac_sqlite_conn_t
         }
     }
     *pparent = parent;
-    return status == APR_SUCCESS
-        ? ac_tree_add(tree, parent, ac_json_peek_string(json_object_get(op->in, "message"), "id", ""), move, &op->err)
-        : status;
+    return status == APR_SUCCESS ? ac_tree_add(tree, parent, ac_json_peek_string(message, "id", ""), move, &op->err)
+                                 : status;
 }
 
 apr_status_t ac_sqlite_message_check(const ac_tree_t *tree, ac_store_op_t *op)
@@ -287,21 +302,38 @@ apr_status_t ac_sqlite_message_check(const ac_tree_t *tree, ac_store_op_t *op)
         : ac_err_set(&op->err, AC_INVALID_REQUEST, "the thread has too many branches (at most %d)", AC_MAX_BRANCHES);
 }
 
-apr_status_t ac_sqlite_message_add(json_t **pmessage, ac_tree_t *tree, ac_sqlite_conn_t *conn, ac_store_op_t *op)
+static apr_status_t message_add_one(json_t **pmessage, ac_tree_t *tree, ac_sqlite_conn_t *conn, ac_store_op_t *op,
+                                    const json_t *in)
 {
-    const json_t *in = json_object_get(op->in, "message");
-    char parent_id[AC_ID_SIZE] = ROOT;
+    message_place_t place = {0, ROOT};
     int64_t parent = 0;
-    apr_status_t status = tree_add(&parent, tree, conn, op);
-    bool given = parent == ac_json_peek_int(op->in, "parent_seq", -1) && json_object_get(in, "parent_id");
+    apr_status_t status = tree_add(&parent, tree, conn, op, in);
+    bool named = message_follows(op, in) || parent == ac_json_peek_int(op->in, "parent_seq", -1);
 
     *pmessage = NULL;
-    if (status == APR_SUCCESS && given) {
-        apr_cpystrn(parent_id, ac_json_peek_string(in, "parent_id", ROOT), sizeof(parent_id));
+    place.seq = tree->count;
+    if (status == APR_SUCCESS && named && json_object_get(in, "parent_id")) {
+        apr_cpystrn(place.parent_id, ac_json_peek_string(in, "parent_id", ROOT), sizeof(place.parent_id));
     } else if (status == APR_SUCCESS && parent > 0) {
-        status = id_at(parent_id, NULL, conn, op, parent);
+        status = id_at(place.parent_id, NULL, conn, op, parent);
     }
-    return status == APR_SUCCESS ? message_insert(pmessage, conn, op, tree->count, parent_id) : status;
+    return status == APR_SUCCESS ? message_insert(pmessage, conn, op, in, &place) : status;
+}
+
+apr_status_t ac_sqlite_message_add(json_t **pmessage, ac_tree_t *tree, ac_sqlite_conn_t *conn, ac_store_op_t *op)
+{
+    const json_t *earlier = json_object_get(op->in, "earlier"), *message;
+    apr_status_t status = APR_SUCCESS;
+    size_t i;
+
+    json_array_foreach((json_t *)earlier, i, message)
+    {
+        json_t *added = NULL;
+        status = status == APR_SUCCESS ? message_add_one(&added, tree, conn, op, message) : status;
+        json_decref(added);
+    }
+    return status == APR_SUCCESS ? message_add_one(pmessage, tree, conn, op, json_object_get(op->in, "message"))
+                                 : status;
 }
 
 /* ---- lists ---- */

@@ -217,7 +217,8 @@ static apr_status_t turn_judge(const ac_sqlite_thread_t *thread, ac_store_op_t *
 static apr_status_t turn_begin(json_t **pmessage, ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     ac_tree_t empty = {0};
-    const ac_tree_t first = {.count = 1, .leaf = 1};
+    int64_t n = (int64_t)json_array_size(json_object_get(op->in, "earlier")) + 1;
+    const ac_tree_t first = {.count = n, .leaf = n};
     apr_status_t status;
 
     thread->json = json_copy(json_object_get(op->in, "thread"));
