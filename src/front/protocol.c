@@ -48,6 +48,9 @@ const char *ac_protocol_path(const request_rec *r, const char *path)
     if (strncmp(path, AZURE "/v1/", sizeof(AZURE "/v1/") - 1) == 0) {
         return path + sizeof(AZURE) - 1;
     }
+    if (strncmp(path, AZURE "/responses", sizeof(AZURE "/responses") - 1) == 0) {
+        return apr_pstrcat(r->pool, "/v1", path + sizeof(AZURE) - 1, NULL);
+    }
     if (!len || strncmp(path, mount->ui.path, len) != 0 || (path[len] && path[len] != '/')) {
         return path;
     }

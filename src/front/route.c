@@ -32,6 +32,8 @@ static const char *const q_feedback[] = {"from", "to", "agent_id", "rating", "li
 static const char *const q_upload[] = {"thread_id", NULL};
 static const char *const q_files[] = {"limit", "after", "thread_id", NULL};
 static const char *const q_content[] = {"inline", NULL};
+static const char *const q_response[] = {"stream", "starting_after", NULL};
+static const char *const q_items[] = {"limit", "order", "after", NULL};
 static const char *const q_none[] = {NULL};
 
 const ac_route_t ac_routes[] = {
@@ -84,6 +86,13 @@ const ac_route_t ac_routes[] = {
      "Answer a conversation that the client keeps", NULL},
     {M_POST, "/openai/deployments/{agent}/chat/completions", STORED, ac_v1_chat_send, &ac_v1_dialect_chunk,
      "Answer a conversation (Azure's path)", NULL},
+    {M_POST, "/v1/responses", STORED, ac_v1_response_create, &ac_v1_dialect_response, "Create a response", NULL},
+    {M_GET, "/v1/responses/{id}", STORED, ac_v1_shown_get, &ac_v1_dialect_shown, "Show or follow a response",
+     q_response},
+    {M_DELETE, "/v1/responses/{id}", STORED, ac_v1_shown_delete, NULL, "Delete a response", NULL},
+    {M_POST, "/v1/responses/{id}/cancel", STORED, ac_v1_shown_cancel, &ac_v1_dialect_shown, "Stop a response", NULL},
+    {M_GET, "/v1/responses/{id}/input_items", STORED, ac_v1_shown_input, NULL, "List the items that a response answers",
+     q_items},
     {M_POST, "/ui/chat", STORED, ac_ui_chat_send, &ac_ui_dialect, "Send a message of the AI SDK's useChat", NULL},
     {M_GET, "/ui/chat/{id}", STORED, ac_ui_messages_list, NULL, "A conversation as messages of the AI SDK", NULL},
     {M_GET, "/ui/chat/{id}/stream", STORED | AC_ALWAYS_STREAMS, ac_ui_chat_resume, &ac_ui_dialect,

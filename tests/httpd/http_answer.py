@@ -174,7 +174,7 @@ def check_events(body):
     need(body.endswith(b"\n\n") and b"\r" not in body and b"\x00" not in body, f"the stream ends with {body[-100:]!r}")
     last, name = None, None
     for line in body.decode("utf-8").split("\n"):
-        need(re.match(r"(id: \d+|event: (done|error)|retry: \d+|data: .*|: ?.*|)$", line), f"the line {line[:200]!r}")
+        need(re.match(r"(id: \d+|event: (done|error|response\.[a-z_.]+)|retry: \d+|data: .*|: ?.*|)$", line), f"the line {line[:200]!r}")
         if line.startswith("event: "):
             name = line[7:]
         if line == "data: [DONE]" and last == "error":
@@ -186,6 +186,8 @@ def check_events(body):
                 continue
             datum = strict_json(line[6:].encode())
             last = "error" if set(datum) == {"error"} else name or datum.get("type")
+            if last == "error" and "sequence_number" in datum:      # the failed response comes behind it
+                last = None
     return last
 
 

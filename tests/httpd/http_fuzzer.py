@@ -84,7 +84,7 @@ class Visitor:
 
     def real(self, raw):
         thread, run = self.ids["/keys" if b" /keys" in raw[:200] else "/api"]
-        for placeholder, text in ((THREAD, thread), (RUN, run), (KEY, self.keys[0]), (ADMIN_KEY, self.keys[1])):
+        for placeholder, text in ((THREAD[6:], thread[6:]), (RUN[3:], run[3:]), (KEY, self.keys[0]), (ADMIN_KEY, self.keys[1])):
             raw = raw.replace(placeholder.encode(), text.encode())
         return raw
 

@@ -5,7 +5,7 @@ import json
 import random
 import re
 
-from route_cases import ADMIN, CASES, ROUTES
+from route_cases import ADMIN, CASES, ROUTES, with_theirs
 from server import TOP
 
 # Placeholders for ids made by the server: as long as the real ones, which replace them in the finished bytes.
@@ -251,7 +251,7 @@ def example_bodies():
 def seeds():
     """(name, method, path, query, document) of valid requests, at least one for each route."""
     examples, found = example_bodies(), []
-    ids = {"thread": THREAD, "run": RUN, "agent": AGENT, "answer": "msg_" + "0" * 26, "file": "file_" + "0" * 26}
+    ids = with_theirs({"thread": THREAD, "run": RUN, "agent": AGENT, "answer": "msg_" + "0" * 26, "file": "file_" + "0" * 26})
     for name, case in CASES.items():
         method, pattern = name.split(" ", 1)
         path, _, query = case.path.format(**ids).partition("?")

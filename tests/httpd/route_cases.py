@@ -17,8 +17,13 @@ ADMIN = "403 without the role admin"
 PUBLIC = "the same for everybody"
 
 
+def with_theirs(ids):
+    """The same with the ids that other protocols have for them."""
+    return {**ids, "response": "resp_" + ids["run"][4:], "conversation": "conv_" + ids["thread"][7:]}
+
+
 class Case:
-    """path: {thread}, {run}, {file} and {agent} are ids of the owner's; an agent is the server's. good: the answer to the
+    """path: {thread}, {run}, {response}, {file} and {agent} are ids of the owner's; an agent is the server's. good: the answer to the
     owner, or to a user with the role. head: requested without the body, which takes time."""
 
     def __init__(self, path, others, *bodies, good=(200,), head=False):
@@ -77,6 +82,13 @@ CASES = {
     "GET /v1/models/{id}": Case("/v1/models/assistant", THEIRS),
     "POST /v1/chat/completions": Case("/v1/chat/completions", THEIRS, ASK, {**ASK, "stream": True}),
     "POST /openai/deployments/{agent}/chat/completions": Case("/openai/deployments/assistant/chat/completions", THEIRS, ASK),
+    "POST /v1/responses": Case("/v1/responses", NOT_FOUND, *({"model": "assistant", "input": "x", **more} for more in (
+        {"previous_response_id": "{response}"}, {"conversation": "{conversation}"}, {"conversation": "{conversation}", "stream": True},
+        {"input": [{"type": "item_reference", "id": "{answer}"}, {"role": "user", "content": "x"}]}))),
+    "GET /v1/responses/{id}": Case("/v1/responses/{response}", NOT_FOUND),
+    "DELETE /v1/responses/{id}": Case("/v1/responses/{response}", NOT_FOUND, good=(200, 400)),
+    "POST /v1/responses/{id}/cancel": Case("/v1/responses/{response}/cancel", NOT_FOUND),
+    "GET /v1/responses/{id}/input_items": Case("/v1/responses/{response}/input_items", NOT_FOUND),
     "POST /ui/chat": Case("/ui/chat", NOT_FOUND, {"id": "{thread}", "messages": SAID}, {"id": "{thread}", "trigger": "regenerate-message"}),
     "GET /ui/chat/{id}": Case("/ui/chat/{thread}", NOT_FOUND),
     "GET /ui/chat/{id}/stream": Case("/ui/chat/{thread}/stream", NOT_FOUND, good=(204,)),

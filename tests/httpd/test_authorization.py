@@ -13,13 +13,13 @@ from cosmos_server import Cosmos
 from cosmos_stores import ENV, store
 from key_file import MODULES, MOUNT_WITH_KEYS, KeyFile, bearer
 from model_server import Gate, answer, calls
-from route_cases import ADMIN, CASES, NOT_FOUND, PUBLIC, ROUTES
+from route_cases import ADMIN, CASES, NOT_FOUND, PUBLIC, ROUTES, with_theirs
 from runs import holding, wait_until
 from server import AGENT, MODEL, MOUNT, Server
 
 SECRET = "words that are private"
-NOBODYS = {"thread": "thread_" + "0" * 26, "run": "run_" + "0" * 26,
-           "answer": "msg_" + "0" * 26, "file": "file_" + "0" * 26, "agent": "made"}
+NOBODYS = with_theirs({"thread": "thread_" + "0" * 26, "run": "run_" + "0" * 26,
+                       "answer": "msg_" + "0" * 26, "file": "file_" + "0" * 26, "agent": "made"})
 FILES = "AgentChatFiles on reserve=0\n"
 MOUNTS = """
 <Location "/bare">
@@ -55,8 +55,8 @@ class World:
         assert made.status == 200, made
         file = self.client.post("/files", SECRET.encode(), headers=self.as_(who))
         assert file.status == 201, file
-        return {"thread": made.json["thread_id"], "run": made.json["run_id"], "answer": made.json["id"], "file": file.json["id"],
-                "agent": "made"}
+        return with_theirs({"thread": made.json["thread_id"], "run": made.json["run_id"], "answer": made.json["id"],
+                            "file": file.json["id"], "agent": "made"})
 
     def state(self, ids):
         """All that its owner sees of it."""
@@ -194,7 +194,8 @@ def test_a_run_under_way_is_not_there_for_others(world):
     stream = world.client.stream("/agents/assistant/chat", {"message": SECRET}, headers=world.as_("ann"))
     first = stream.next().json
     file = world.client.post("/files", SECRET.encode(), headers=world.as_("ann")).json["id"]
-    ids = {"thread": first["thread_id"], "run": first["run_id"], "answer": first["message_id"], "file": file, "agent": "made"}
+    ids = with_theirs({"thread": first["thread_id"], "run": first["run_id"], "answer": first["message_id"], "file": file,
+                       "agent": "made"})
     stream.until("token")
     try:
         for name, case in CASES.items():

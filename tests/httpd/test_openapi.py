@@ -193,6 +193,7 @@ def test_every_example_is_taken_and_every_answer_is_as_described(contract, model
     call("deleteFile", id=file, status=200)
     call("getFile", id=file, status=404)
     call("getAgent", id="assistant", status=200)
+    response = None
     call("v1Models", status=200)
     call("v1Model", id="assistant", status=200)
     call("v1Model", id="unknown", status=404)
@@ -201,6 +202,18 @@ def test_every_example_is_taken_and_every_answer_is_as_described(contract, model
             plays()
             call(operation, body, **path, status=200)
         call(operation, {}, **path, status=400)
+    for body in examples("v1CreateResponse"):
+        plays()
+        made = call("v1CreateResponse", body, status=200)
+        response = response if body.get("background") or body.get("stream") or not body.get("store", True) else made.json["id"]
+    call("v1CreateResponse", {}, status=400)
+    for query in ("", "?stream=true&starting_after=2"):
+        call("v1GetResponse", id=response, query=query, status=200)
+    call("v1GetResponse", id=response, query="?stream=maybe", status=400)
+    call("v1CancelResponse", id=response, status=200)
+    call("v1ListInputItems", id=response, query="?limit=1&order=asc", status=200)
+    call("v1DeleteResponse", id=response, status=200)
+    call("v1DeleteResponse", id=response, status=404)
     for body in examples("mcp"):
         plays()
         call("mcp", body, status=200)

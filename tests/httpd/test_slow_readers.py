@@ -120,6 +120,22 @@ def test_the_chunk_dialect(make_server, model):
     assert behind.raw == fast.raw
 
 
+def test_the_responses_dialect(make_server, model):
+    """The events at its end have all of the answer four times more."""
+    server = make_server(SMALL + "<Location /api>\nAgentChatOpenAI on\n</Location>\n")
+    flood = Flood(model)
+    behind = slow(server.client, "/v1/responses", model="assistant", input="x", stream=True)
+    run_id = behind.next().json["response"]["agentchat"]["run_id"]
+    flood.begin.open()
+    flood.end.wait_reached()
+    flood.end.open()
+    ended(server.client, run_id)
+    fast = server.client.connect().stream("GET", f"/api/v1/responses/resp_{run_id[4:]}?stream=true")
+    assert fast.rest()[-2].json["response"]["output"][0]["content"][0]["text"] == WHOLE
+    behind.rest()
+    assert behind.raw == fast.raw
+
+
 @pytest.mark.parametrize("mpm", ["event", "worker"])
 def test_a_document(make_server, model, mpm):
     server = make_server(SMALL, mpm=mpm)

@@ -97,6 +97,9 @@ void ac_stream_cleanup(ac_stream_t *stream)
     ac_event_unref(stream->render.kept);
     free(stream->problem);
     free(stream->view);
+    if (stream->render.state) {
+        stream->render.dialect->free(stream->render.state);
+    }
 }
 
 void ac_stream_ref(ac_stream_t *stream)
@@ -277,7 +280,8 @@ void ac_stream_render(ac_stream_t *stream, const ac_event_t *event)
         return;
     }
     /* If the run had begun, the error is an event, also for a client that comes later. Its number is above 1 then. */
-    bool problem = event->type == AC_EVENT_ERROR && !(stream->render.dialect->stream && event->seq > 1);
+    bool shown = stream->render.dialect->stream || stream->render.dialect->shows_failure;
+    bool problem = event->type == AC_EVENT_ERROR && !(shown && event->seq > 1);
     if (problem && stream->response == AC_RESPONSE_OPEN) {
         render_problem(stream, event);
     } else {

@@ -26,6 +26,8 @@ typedef struct ac_render_t { /* one client's view of one run */
     ac_render_place_t place; /* set back when events are rendered again */
     ac_event_t *kept;        /* one that the dialect needs once more; a reference, or NULL */
     const void *view;        /* the request's, see ac_request_view_make(); NULL: none */
+    void *state;             /* what the dialect keeps of the events until its `free`; it only grows: an event that is
+                                rendered again is known in it. NULL: nothing */
 } ac_render_t;
 struct ac_dialect_t {
     const char *name;
@@ -34,6 +36,7 @@ struct ac_dialect_t {
     bool ids;                  /* a stream with id: lines, so that its client can resume */
     const char *document_type; /* of a stream that is a document instead, if the run ends before the stream has begun;
                                   NULL: the stream begins with the run */
+    bool shows_failure;        /* of a document: the error of a run that had begun is rendered, and no problem */
     const ac_dialect_t *next;  /* another one of the same route, for clients that accept it; NULL: there is none */
     /* The bytes before the first event; NULL: none. retry: of AgentChatRetry. */
     void (*begin)(apr_interval_time_t retry, ac_buf_t *out);
@@ -43,6 +46,7 @@ struct ac_dialect_t {
     /* After the last stored event of a run that is followed: the next ones happen from now on. May end the stream.
      * NULL: nothing happens. errors: APR_ENOSPC. */
     apr_status_t (*live)(ac_render_t *render, ac_buf_t *out);
+    void (*free)(void *state); /* of a state that was made; NULL: the dialect makes none */
 };
 extern const ac_dialect_t ac_dialect_native, ac_dialect_chunk, ac_dialect_text, ac_dialect_message, ac_dialect_chat,
     ac_dialect_selftest; /* api_selftest.c */

@@ -53,21 +53,19 @@ static apr_status_t check_wishes(ac_request_t *rq)
     return status;
 }
 
-/* *pmost: the smaller one of both members; 0: neither is there. */
-static apr_status_t read_max_tokens(ac_request_t *rq, int *pmost)
+apr_status_t ac_v1_chat_read_max_tokens(ac_request_t *rq, const char *const *members, int *pmost)
 {
-    static const char *const members[] = {"max_completion_tokens", "max_tokens"};
     *pmost = 0;
-    for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++) {
+    for (; *members; members++) {
         int64_t value = 0;
         char pointer[AC_ERR_POINTER_SIZE] = "";
-        apr_status_t status = ac_json_int(&value, rq->body, members[i], 0, &rq->err);
-        bool given = json_is_integer(json_object_get(rq->body, members[i]));
+        apr_status_t status = ac_json_int(&value, rq->body, *members, 0, &rq->err);
+        bool given = json_is_integer(json_object_get(rq->body, *members));
         if (status != APR_SUCCESS) {
             return status;
         }
         if (given && value < 1) {
-            ac_json_pointer_add(pointer, members[i]);
+            ac_json_pointer_add(pointer, *members);
             return v1_chat_refuse(rq, pointer, "must be at least 1");
         }
         value = value > MAX_TOKENS_MOST ? MAX_TOKENS_MOST : value;
@@ -76,21 +74,15 @@ static apr_status_t read_max_tokens(ac_request_t *rq, int *pmost)
     return APR_SUCCESS;
 }
 
-/* The agent: of the path of a deployment, else the member `model`. */
-static apr_status_t v1_chat_read_agent(ac_request_t *rq, const ac_agent_t **pagent, ac_v1_view_t *view)
+/* The path of a deployment names the agent, too. */
+apr_status_t ac_v1_chat_find_agent(ac_request_t *rq, const ac_agent_t **pagent, const char **pmodel)
 {
-    const char *model = rq->args[0];
     apr_status_t status = APR_SUCCESS;
-    if (!model) {
-        status = ac_json_string(&model, rq->body, "model", true, &rq->err);
+    *pmodel = rq->args[0];
+    if (!*pmodel) {
+        status = ac_json_string(pmodel, rq->body, "model", true, &rq->err);
     }
-    if (status == APR_SUCCESS) {
-        status = ac_request_agents_find(rq, pagent, model, "/model", true);
-    }
-    if (status == APR_SUCCESS) {
-        apr_cpystrn(view->model, model, sizeof(view->model));
-    }
-    return status;
+    return status == APR_SUCCESS ? ac_request_agents_find(rq, pagent, *pmodel, "/model", true) : status;
 }
 
 static apr_status_t read_stream(ac_request_t *rq, bool *pstream, ac_v1_view_t *view)
@@ -172,21 +164,24 @@ static int start_turn(ac_request_t *rq, chat_t *chat, ac_v1_view_t *view)
 
 int ac_v1_chat_send(ac_request_t *rq)
 {
+    static const char *const most[] = {"max_completion_tokens", "max_tokens", NULL};
+    const char *model = "";
     chat_t *chat = apr_pcalloc(rq->r->pool, sizeof(*chat));
     ac_v1_view_t *view = ac_request_view_make(rq, sizeof(*view));
     apr_status_t status = ac_request_body(rq, true);
     apr_pool_cleanup_register(rq->r->pool, chat, chat_free, apr_pool_cleanup_null);
     if (status == APR_SUCCESS) {
-        status = v1_chat_read_agent(rq, &chat->agent, view);
+        status = ac_v1_chat_find_agent(rq, &chat->agent, &model);
     }
     if (status == APR_SUCCESS) {
+        apr_cpystrn(view->model, model, sizeof(view->model));
         status = read_stream(rq, &chat->stream, view);
     }
     if (status == APR_SUCCESS) {
         status = check_wishes(rq);
     }
     if (status == APR_SUCCESS) {
-        status = read_max_tokens(rq, &chat->max_tokens);
+        status = ac_v1_chat_read_max_tokens(rq, most, &chat->max_tokens);
     }
     if (status == APR_SUCCESS) {
         status = read_conversation(rq, chat);

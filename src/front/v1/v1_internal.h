@@ -58,6 +58,13 @@ typedef struct ac_v1_messages_t {
  * are left out. The caller frees the result, also after an error. errors: invalid_request. */
 apr_status_t ac_v1_messages_read(ac_v1_messages_t *messages, ac_request_t *rq, ac_client_tools_t *tools);
 void ac_v1_messages_free(ac_v1_messages_t *messages);
+/* For other forms of a conversation: */
+void ac_v1_messages_init(ac_v1_messages_t *messages);
+void ac_v1_messages_add_system(ac_v1_messages_t *messages, const char *text); /* sets system.failed if it is too long */
+/* Takes the last message, which must be the user's, out of the history. pointer: of the conversation, for errors.
+ * errors: invalid_request. */
+apr_status_t ac_v1_messages_take_last(ac_v1_messages_t *messages, ac_request_t *rq, ac_client_tools_t *tools,
+                                      const char *pointer);
 
 /* ---- v1_thread.c: the thread that a request continues ---- */
 typedef struct ac_v1_thread_t {
@@ -67,6 +74,13 @@ typedef struct ac_v1_thread_t {
 /* Where the messages belong in the thread that a header field or metadata.thread_id names. A request whose messages do
  * not continue that thread, as those for titles and tags, belongs to none. errors: not_found, the store's. */
 apr_status_t ac_v1_thread_find(ac_v1_thread_t *thread, ac_request_t *rq, const ac_v1_messages_t *messages);
+
+/* ---- v1_chat.c: members that all requests for an answer have ---- */
+/* The agent of the path or of the member `model`; *pmodel: as the client named it. errors: invalid_request, not_found,
+ * the store's. */
+apr_status_t ac_v1_chat_find_agent(ac_request_t *rq, const ac_agent_t **pagent, const char **pmodel);
+/* *pmost: the smallest of these members (NULL-terminated); 0: none is there. errors: invalid_request. */
+apr_status_t ac_v1_chat_read_max_tokens(ac_request_t *rq, const char *const *members, int *pmost);
 
 /* ---- v1_tools.c: the members `tools`, `tool_choice` and `parallel_tool_calls` ---- */
 /* As AgentChatOpenAI client-tools= says; tools stays empty where it does not pass them. Tools that are no functions

@@ -57,7 +57,14 @@ static apr_status_t v1_messages_read_parts(ac_parts_t *parts, ac_request_t *rq, 
     return status;
 }
 
-static void add_system(ac_v1_messages_t *messages, const char *text)
+void ac_v1_messages_init(ac_v1_messages_t *messages)
+{
+    memset(messages, 0, sizeof(*messages));
+    ac_buf_init(&messages->system, AC_MAX_INSTRUCTIONS);
+    ac_v1_history_init(&messages->history);
+}
+
+void ac_v1_messages_add_system(ac_v1_messages_t *messages, const char *text)
 {
     if (messages->system.len && *text) {
         ac_buf_str(&messages->system, "\n\n");
@@ -132,15 +139,15 @@ static apr_status_t v1_messages_add(ac_v1_messages_t *messages, ac_request_t *rq
     } else if (strcmp(role, "assistant") == 0) {
         v1_messages_add_answer(messages, message, parts.content, pass);
     } else {
-        add_system(messages, parts.content);
+        ac_v1_messages_add_system(messages, parts.content);
     }
     return messages->system.failed ? ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/messages",
                                                    "the system messages may have at most %d bytes", AC_MAX_INSTRUCTIONS)
                                    : APR_SUCCESS;
 }
 
-/* Takes the last message, which is the user's, out of the history. */
-static apr_status_t take_last(ac_v1_messages_t *messages, ac_request_t *rq, ac_client_tools_t *tools)
+apr_status_t ac_v1_messages_take_last(ac_v1_messages_t *messages, ac_request_t *rq, ac_client_tools_t *tools,
+                                      const char *pointer)
 {
     json_t *list = messages->history.list;
     const json_t *last;
@@ -151,10 +158,10 @@ static apr_status_t take_last(ac_v1_messages_t *messages, ac_request_t *rq, ac_c
     size_t n = json_array_size(list);
     last = json_array_get(list, n - 1);
     if (!n || strcmp(ac_json_peek_string(last, "role", ""), "user") != 0) {
-        return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/messages", "the last message must be the user's");
+        return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, pointer, "the last message must be the user's");
     }
     messages->content = apr_pstrdup(rq->r->pool, ac_json_peek_string(last, "content", ""));
-    apr_status_t status = ac_v1_history_take_results(tools, last, "/messages", &rq->err);
+    apr_status_t status = ac_v1_history_take_results(tools, last, pointer, &rq->err);
     json_array_remove(list, n - 1);
     return status;
 }
@@ -164,9 +171,7 @@ apr_status_t ac_v1_messages_read(ac_v1_messages_t *messages, ac_request_t *rq, a
     const json_t *list = json_object_get(rq->body, "messages"), *message;
     apr_status_t status = APR_SUCCESS;
     size_t i;
-    memset(messages, 0, sizeof(*messages));
-    ac_buf_init(&messages->system, AC_MAX_INSTRUCTIONS);
-    ac_v1_history_init(&messages->history);
+    ac_v1_messages_init(messages);
     if (!json_is_array(list) || !json_array_size(list)) {
         return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/messages", "messages must be an array that is not empty");
     }
@@ -174,7 +179,7 @@ apr_status_t ac_v1_messages_read(ac_v1_messages_t *messages, ac_request_t *rq, a
     {
         status = status == APR_SUCCESS ? v1_messages_add(messages, rq, message, i, tools != NULL) : status;
     }
-    return status == APR_SUCCESS ? take_last(messages, rq, tools) : status;
+    return status == APR_SUCCESS ? ac_v1_messages_take_last(messages, rq, tools, "/messages") : status;
 }
 
 void ac_v1_messages_free(ac_v1_messages_t *messages)

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Responses API below /v1, held against OpenAI's schema. test_v1_response_clients.py has its real clients."""
+import json
+
+import pytest
+
+from model_server import DONE, Cut, Gate, Reply, answer, calls, finish, head, token, usage
+from openai_schema import check, check_events, check_response, events_of
+
+SWITCH = "<Location /api>\nAgentChatOpenAI on client-tools=pass\n</Location>\n"
+NOWHERE = "0" * 26
+
+
+@pytest.fixture(scope="module")
+def _site(_model):
+    from server import AGENT, MODEL, MOUNT, Server
+    server = Server(MODEL.format(url=_model.url) + AGENT + MOUNT + SWITCH).start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def site(_site, model):
+    yield _site
+    assert not (bad := _site.check_log()), "unexpected lines in httpd's log:\n" + "\n".join(bad)
+
+
+def ask(said="hi", **more):
+    return {"model": "assistant", "input": said, **more}
+
+
+def create(site, said="hi", **more):
+    answered = site.client.post("/v1/responses", ask(said, **more))
+    assert answered.status == 200, answered
+    return check_response(answered.json)
+
+
+def follow(site, said="hi", **more):
+    return events_of(site.client.stream("/v1/responses", ask(said, stream=True, **more)))
+
+
+def texts(response):
+    return [part["text"] for item in response["output"] if item["type"] == "message" for part in item["content"]]
+
+
+def asked(model, at=-1):
+    """What the model got: roles and texts, without the agent's instructions."""
+    return [(m["role"], m.get("content")) for m in model.requests[at].json["messages"] if m["role"] != "system"]
+
+
+def test_the_events_of_an_answer(site, model):
+    stream = site.client.stream("/v1/responses", ask(stream=True, metadata={"a": "b"}),
+                                headers={"Accept": "application/json"})
+    assert stream.headers["content-type"] == "text/event-stream; charset=utf-8"
+    events = events_of(stream)
+    response = check_events(events)
+    assert [e["type"].removeprefix("response.") for e in events] == [
+        "created", "in_progress", "output_item.added", "content_part.added", "output_text.delta", "output_text.delta",
+        "output_text.done", "content_part.done", "output_item.done", "completed"]
+    assert response["status"] == "completed" and response["model"] == "assistant" and response["metadata"] == {"a": "b"}
+    assert response["usage"] == {"input_tokens": 10, "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+                                 "output_tokens": 5, "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 15}
+    assert texts(response) == ["Hello world"] and response["created_at"] <= response["completed_at"]
+    shown = site.client.get(f"/v1/responses/{response['id']}")
+    assert shown.status == 200 and shown.json == response
+
+
+def test_each_token_comes_when_it_exists(site, model):
+    gate = Gate()
+
+    def script(_request):
+        yield head()
+        yield token("one")
+        yield gate
+        yield finish()
+        yield DONE
+    model.play(script)
+    stream = site.client.stream("/v1/responses", ask(stream=True))
+    kinds = [stream.next().json["type"] for _ in range(5)]
+    gate.wait_reached()
+    assert kinds[-1] == "response.output_text.delta"
+    gate.open()
+    assert stream.rest()[-2].json["type"] == "response.completed"
+
+
+def test_a_document(site, model):
+    for accept in ("application/json", "text/event-stream", "*/*", "image/png"):
+        answered = site.client.post("/v1/responses", ask(), headers={"Accept": accept})
+        assert answered.status == 200 and answered.headers["content-type"] == "application/json", answered
+        assert texts(check_response(answered.json)) == ["Hello world"]
+
+
+def test_tools_of_the_server_are_calls_of_a_server(site, model):
+    model.play(calls(("calculate", {"expression": "6*7"}), ("calculate", {"expression": "1+1"}), said="Let me see."),
+               answer("It is 42."))
+    response = check_events(follow(site))
+    kinds = [item["type"] for item in response["output"]]
+    assert kinds == ["message", "mcp_call", "mcp_call", "message"] and texts(response) == ["Let me see.", "It is 42."]
+    call = response["output"][1]
+    assert call["server_label"] == "agentchat" and call["name"] == "calculate" and json.loads(call["arguments"]) == {"expression": "6*7"}
+    assert json.loads(call["output"])["result"] == 42 and call["error"] is None and call["status"] == "completed"
+
+
+def test_a_failed_call_has_an_error(site, model):
+    model.play(calls(("calculate", {"expression": "1/0"})), answer("No."))
+    events = follow(site)
+    call = check_events(events)["output"][0]
+    assert call["status"] == "failed" and call["error"]["type"] == "mcp_tool_execution_error" and call["error"]["content"][0]["text"]
+    assert "response.mcp_call.failed" in [e["type"] for e in events]
+
+
+def test_instructions_and_items_reach_the_model(site, model):
+    items = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "one"},
+             {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "two"}]},
+             {"type": "reasoning", "id": "rs_1", "summary": []}, {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+             {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "In French."}]},
+             {"role": "user", "content": [{"type": "input_text", "text": "three"}, {"type": "input_text", "text": "four"}]}]
+    response = create(site, items, instructions="Answer.", max_output_tokens=7)
+    sent = model.requests[-1].json
+    assert asked(model) == [("user", "one"), ("assistant", "two"), ("user", "three\n\nfour")]
+    assert any("Answer.\n\nBe brief.\n\nIn French." in m["content"] for m in sent["messages"] if m["role"] == "system")
+    assert 7 in (sent.get("max_tokens"), sent.get("max_completion_tokens")) and response["max_output_tokens"] == 7
+    assert response["instructions"] is None
+    thread = response["agentchat"]["thread_id"]
+    stored = site.client.get(f"/threads/{thread}/messages").json["data"]
+    assert [(m["role"], m["content"]) for m in stored] == [("user", "one"), ("assistant", "two"), ("user", "three\n\nfour"),
+                                                           ("assistant", "Hello world")]
+
+
+def test_a_response_follows_another_one_and_may_branch(site, model):
+    model.play(answer("A"), answer("B"), answer("C"))
+    first = create(site, "one")
+    second = create(site, "two", previous_response_id=first["id"], instructions="Only now.")
+    assert second["previous_response_id"] == first["id"] and asked(model) == [("user", "one"), ("assistant", "A"), ("user", "two")]
+    third = create(site, "other", previous_response_id=first["id"])
+    assert asked(model) == [("user", "one"), ("assistant", "A"), ("user", "other")] and texts(third) == ["C"]
+    assert "Only now." not in json.dumps(model.requests[-1].json)
+    assert second["agentchat"]["thread_id"] == third["agentchat"]["thread_id"] == first["agentchat"]["thread_id"]
+
+
+def test_a_history_with_our_ids_continues_its_thread(site, model):
+    """Some clients send all items back, others references to them."""
+    model.play(calls(("calculate", {"expression": "6*7"}), said="Let me."), answer("42."), answer("B"), answer("C"))
+    first = create(site, "one")
+    whole = [{"role": "user", "content": "one"}, *first["output"], {"role": "user", "content": "two"}]
+    second = create(site, whole)
+    assert second["agentchat"]["thread_id"] == first["agentchat"]["thread_id"]
+    references = [{"role": "user", "content": "one"}, *({"type": "item_reference", "id": item["id"]} for item in first["output"]),
+                  {"role": "user", "content": "two"}]
+    third = create(site, references)
+    assert third["agentchat"]["thread_id"] == first["agentchat"]["thread_id"]
+    assert asked(model, 2) == asked(model, 3) and [role for role, _ in asked(model)] == ["user", "assistant", "tool", "assistant", "user"]
+
+
+def test_nothing_is_stored_where_that_is_not_wanted(site, model):
+    before = site.client.get("/threads").json["data"]
+    model.play(answer("A"), answer("B"), answer("C"))
+    first = create(site, "one", store=False)
+    assert first["store"] is False and site.client.get("/threads").json["data"] == before
+    assert site.client.get(f"/v1/responses/{first['id']}").status == 404
+    again = site.client.post("/v1/responses", ask("two", previous_response_id=first["id"]))
+    assert again.status == 404 and again.json["error"]["param"] == "previous_response_id", again
+    whole = [{"role": "user", "content": "one"}, *first["output"], {"role": "user", "content": "two"}]
+    create(site, whole, store=False)
+    assert asked(model) == [("user", "one"), ("assistant", "A"), ("user", "two")]
+
+
+def test_a_response_that_is_not_stored_follows_a_stored_one(site, model):
+    model.play(answer("A"), answer("B"))
+    first = create(site, "one")
+    second = create(site, "two", previous_response_id=first["id"], store=False)
+    assert asked(model) == [("user", "one"), ("assistant", "A"), ("user", "two")] and texts(second) == ["B"]
+    assert len(site.client.get(f"/threads/{first['agentchat']['thread_id']}/messages").json["data"]) == 2
+
+
+def test_members_that_are_unknown_or_null_do_no_harm(site, model):
+    more = {"temperature": 0.2, "top_p": 1, "include": ["reasoning.encrypted_content"], "metadata": None, "tools": [], "user": "u",
+            "text": {"format": {"type": "text"}, "verbosity": "low"}, "reasoning": {"effort": "low"}, "truncation": "auto",
+            "store": None, "stream": None, "previous_response_id": None, "conversation": None, "instructions": None,
+            "max_output_tokens": None, "background": None, "service_tier": "auto", "prompt_cache_key": "k", "made_up": {"x": [1]}}
+    create(site, **more)
+
+
+@pytest.mark.parametrize("more, param", [
+    ({"input": []}, "input"), ({"input": None}, "input"), ({"input": 7}, "input"), ({"input": " "}, "input"),
+    ({"input": [{"role": "robot", "content": "x"}]}, "input[0].role"), ({"input": [{"role": "user", "content": 7}]}, "input[0].content"),
+    ({"input": [{"type": "made_up"}]}, "input[0].type"), ({"input": [7]}, "input[0].type"),
+    ({"input": [{"role": "user", "content": [{"type": "input_text"}]}]}, "input[0].content[0]"),
+    ({"input": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "input[0].content[0]"),
+    ({"input": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}, "input"),
+    ({"input": [{"type": "function_call_output", "call_id": "c", "output": "x"}]}, "input[0].call_id"),
+    ({"input": [{"type": "mcp_approval_response", "approval_request_id": "x", "approve": True}]}, "input[0].approval_request_id"),
+    ({"model": None}, "model"), ({"model": 7}, "model"), ({"stream": "yes"}, "stream"), ({"store": 1}, "store"),
+    ({"background": True, "store": False}, "background"), ({"text": {"format": {"type": "json_schema"}}}, "text.format"),
+    ({"max_output_tokens": 0}, "max_output_tokens"), ({"instructions": 7}, "instructions"), ({"metadata": {"a": 1}}, "metadata.a"),
+    ({"instructions": "x" * 110000}, "instructions"), ({"conversation": 7}, "conversation"),
+    ({"conversation": "conv_" + NOWHERE, "previous_response_id": "resp_" + NOWHERE}, "conversation"), ({"tools": {}}, "tools"),
+])
+def test_what_cannot_be_is_refused_before_the_model_is_asked(site, model, more, param):
+    refused = site.client.post("/v1/responses", ask(**more))
+    assert refused.status == 400 and refused.json["error"]["param"] == param, refused
+    assert model.requests == []
+
+
+@pytest.mark.parametrize("more, param", [
+    ({"model": "unknown"}, "model"), ({"previous_response_id": "resp_" + NOWHERE}, "previous_response_id"),
+    ({"previous_response_id": "resp_x"}, "previous_response_id"), ({"conversation": "conv_" + NOWHERE}, "conversation"),
+    ({"conversation": {"id": "thread_" + NOWHERE}}, "conversation"),
+    ({"input": [{"type": "item_reference", "id": "msg_" + NOWHERE}, {"role": "user", "content": "x"}]}, "input[0]"),
+    ({"input": [{"type": "item_reference", "id": "rs_1"}, {"role": "user", "content": "x"}]}, "input[0].id"),
+])
+def test_what_is_not_there(site, model, more, param):
+    refused = site.client.post("/v1/responses", ask(**more))
+    assert refused.status == 404 and refused.json["error"]["param"] == param, refused
+    assert model.requests == []
+
+
+def test_an_answer_that_is_cut(site, model):
+    def script(_request):
+        yield head()
+        yield token("Much")
+        yield finish("length")
+        yield usage()
+        yield DONE
+    model.play(script, script)
+    events = follow(site)
+    response = check_events(events)
+    assert events[-1]["type"] == "response.incomplete" and response["incomplete_details"] == {"reason": "max_output_tokens"}
+    assert response["output"][0]["status"] == response["status"] == "incomplete" and response["completed_at"] is None
+    assert create(site)["status"] == "incomplete"
+
+
+def test_a_failure_before_the_answer(site, model):
+    site.expect_log("AC0503")
+    model.play(Reply(400, {"error": {"message": "no", "code": "x"}}))
+    refused = site.client.post("/v1/responses", ask())
+    assert refused.status == 502 and refused.json["error"]["type"] == "server_error" and refused.headers["x-should-retry"] == "false"
+
+
+def test_a_failure_within_the_answer(site, model):
+    site.expect_log("AC0503")
+    model.play(lambda _request: [head(), token("part"), Cut()])
+    events = follow(site)
+    response = check_events(events)
+    assert events[-1]["type"] == "response.failed" and response["status"] == "failed"
+    assert response["error"]["code"] == "server_error" and response["error"]["type"] == "server_error"
+    assert "broke its answer off" in response["error"]["message"] and texts(response) == ["part"]
+    assert response["output"][0]["status"] == "incomplete"
+    shown = site.client.get(f"/v1/responses/{response['id']}")
+    assert shown.status == 200 and shown.json == response
