@@ -50,8 +50,8 @@ def test_it_counts_as_a_stream_that_holds_a_thread(make_server, model):
 
 @pytest.mark.skipif(not has("deflate") or not has("substitute"), reason="the modules are not there")
 def test_filters_that_do_not_wait_hold_no_thread(make_server, model):
-    """With all that Debian's defaults and common sites put behind an answer."""
-    server = make_server(f"""{load("filter", "deflate", "substitute", "expires", "env")}
+    """With all that Debian's defaults and common sites put behind an answer. mod_reqtimeout has a filter on each connection."""
+    server = make_server(f"""{load("filter", "deflate", "substitute", "expires", "env", "reqtimeout")}
 <Location "/slow">
     SetHandler agentchat
     AgentChatAnonymous on

@@ -30,6 +30,7 @@ static bool never_waits(const char *name)
                                         "session_out",
                                         "mod_session_out",
                                         "dumpio_out",
+                                        "reqtimeout", /* on each connection: notes the end of a response */
                                         "agentchat_parked",
                                         "agentchat_problem",
                                         "no_output_cache"};
