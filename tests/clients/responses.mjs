@@ -217,10 +217,10 @@ async function agents() {
     return { text: second.finalOutput };
   }
   case 'approval': {
-    const first = await run(agent, said);
+    const first = await run(agent, said), { length } = first.interruptions; // the state changes with the second run
     for (const asked of first.interruptions) { (input.approve ?? true) ? first.state.approve(asked) : first.state.reject(asked); }
     const second = await run(agent, first.state);
-    return { text: second.finalOutput, asked: first.interruptions.length };
+    return { text: second.finalOutput, asked: length };
   }
   }
 }

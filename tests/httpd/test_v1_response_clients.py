@@ -152,3 +152,46 @@ def test_the_client_for_azure(site, model, client):
 @pytest.mark.parametrize("client", ("openai", "aisdk"))
 def test_azures_path(site, model, client):
     assert well(run(client, "stream", site, path="/openai/v1"))["text"] == "Hello world"
+
+
+CAREFUL = """
+<AgentChatTool work_out>
+    AgentChatToolProvider calculator
+    AgentChatToolApproval required
+</AgentChatTool>
+<AgentChatAgent careful>
+    AgentChatModel scripted
+    AgentChatTools work_out
+</AgentChatAgent>
+"""
+
+
+@pytest.fixture(scope="module")
+def _careful(_model):
+    server = Server(MODEL.format(url=_model.url) + AGENT + CAREFUL + MOUNT + SWITCH).start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def careful(_careful, model):
+    yield _careful
+    assert not (bad := _careful.check_log()), "unexpected lines in httpd's log:\n" + "\n".join(bad)
+
+
+@pytest.mark.parametrize("approve", [True, False])
+@pytest.mark.parametrize("client", ("openai", "openai6", "aisdk", "agents"))
+def test_a_call_that_needs_an_approval(careful, model, client, approve):
+    model.play(calls(("work_out", {"expression": "6*7"})), answer("It is", " so."))
+    said = well(run(client, "approval", careful, model="careful", approve=approve))
+    assert said["text"] == "It is so." and len(model.requests) == 2, said
+    assert said["asked"] if client.startswith("openai") else said["asked"] == 1, said
+    sent = model.requests[-1].json["messages"][-1]
+    assert sent["role"] == "tool" and ("42" in sent["content"]) == approve, sent
+    if client.startswith("openai"):
+        first, second = said["first"], said["response"]
+        assert second["id"] == first["id"] + "_1" and second["previous_response_id"] == first["id"], said
+        kinds = [item["type"] for item in second["output"]]
+        assert kinds == (["mcp_call", "message"] if approve else ["message"]), kinds
+        if approve:
+            assert second["output"][0]["approval_request_id"] == said["asked"][0]["id"], second

@@ -248,3 +248,136 @@ def test_a_failure_within_the_answer(site, model):
     assert response["output"][0]["status"] == "incomplete"
     shown = site.client.get(f"/v1/responses/{response['id']}")
     assert shown.status == 200 and shown.json == response
+
+
+# ---- functions of the client ----
+
+LOOK = {"type": "function", "name": "look", "description": "Looks it up.",
+        "parameters": {"type": "object", "properties": {"what": {"type": "string"}}}}
+
+
+def test_functions_that_the_client_carries_out(site, model):
+    model.play(calls(("look", {"what": "a"}), ("calculate", {"expression": "6*7"}), ("look", {"what": "b"}), said="Let me."),
+               answer("Both."))
+    response = check_events(follow(site, tools=[LOOK]))
+    made = [item for item in response["output"] if item["type"] == "function_call"]
+    assert response["status"] == "completed" and [json.loads(item["arguments"]) for item in made] == [{"what": "a"}, {"what": "b"}]
+    assert [item["type"] for item in response["output"]] == ["message", "function_call", "mcp_call", "function_call"]
+    results = [{"type": "function_call_output", "call_id": item["call_id"], "output": f"found {i}"} for i, item in enumerate(made)]
+    for said in ({"previous_response_id": response["id"]}, {}):         # the ids of the calls lead to the response, too
+        refused = site.client.post("/v1/responses", ask(results[:1], tools=[LOOK], **said))
+        assert refused.status == 400 and "of all calls" in refused.json["error"]["message"], refused
+    second = create(site, results, tools=[LOOK])
+    assert texts(second) == ["Both."]
+    assert [content for role, content in asked(model) if role == "tool"][-2:] == ["found 0", "found 1"]
+    items = site.client.get(f"/v1/responses/{second['id']}/input_items?order=asc").json
+    assert [(item["type"], item["call_id"], item["output"]) for item in check(items, "ResponseItemList")["data"]] == [
+        ("function_call_output", result["call_id"], result["output"]) for result in results]
+
+
+def test_arguments_of_a_function_come_as_the_model_writes_them(site, model):
+    from model_server import chunk, tool_call
+
+    def script(_request):
+        yield head()
+        yield tool_call(0, "call_1", "look", '{"wh')
+        yield chunk({"tool_calls": [{"index": 0, "function": {"arguments": 'at" : "it"}'}}]})
+        yield finish("tool_calls")
+        yield DONE
+    model.play(script)
+    events = follow(site, tools=[LOOK], store=False)
+    check_events(events)
+    assert [e["delta"] for e in events if e["type"] == "response.function_call_arguments.delta"] == ['{"wh', 'at" : "it"}']
+    assert [e["arguments"] for e in events if e["type"] == "response.function_call_arguments.done"] == ['{"what" : "it"}']
+
+
+@pytest.mark.parametrize("choice, sent", [("required", "required"), ("auto", None), (None, None),
+                                          ({"type": "function", "name": "look"}, {"type": "function", "function": {"name": "look"}})])
+def test_the_choice_of_a_function(site, model, choice, sent):
+    create(site, tools=[LOOK], tool_choice=choice, parallel_tool_calls=False)
+    assert model.requests[-1].json.get("tool_choice") == sent and model.requests[-1].json["parallel_tool_calls"] is False
+
+
+# ---- background, resuming, cancelling ----
+
+def holding(gate):
+    def script(_request):
+        yield head()
+        yield token("one")
+        yield gate
+        yield token(" two")
+        yield finish()
+        yield usage()
+        yield DONE
+    return script
+
+
+def test_a_response_in_the_background(site, model):
+    gate = Gate()
+    model.play(holding(gate))
+    begun = create(site, background=True)
+    assert begun["status"] == "in_progress" and begun["background"] is True and begun["usage"] is None
+    gate.wait_reached()
+    shown = check_response(site.client.get(f"/v1/responses/{begun['id']}").json)
+    assert shown["status"] == "in_progress" and texts(shown) == ["one"]
+    busy = site.client.post("/v1/responses", ask("more", previous_response_id=begun["id"]))
+    assert busy.status == 409 and busy.headers["x-should-retry"] == "false", busy
+    stream = site.client.connect().stream("GET", f"/api/v1/responses/{begun['id']}?stream=true")
+    gate.open()
+    response = check_events(events_of(stream))
+    assert texts(response) == ["one two"] and response["status"] == "completed"
+    assert site.client.get(f"/v1/responses/{begun['id']}").json == response
+
+
+def test_a_stream_is_resumed_at_each_event(site, model):
+    model.play(calls(("calculate", {"expression": "6*7"}), said="Let me."), answer("It is", " 42."))
+    events = follow(site, metadata={"k": "v"})
+    path = f"/api/v1/responses/{events[0]['response']['id']}?stream=true"
+    assert events_of(site.client.connect().stream("GET", path)) == events
+    for after in range(len(events)):
+        assert events_of(site.client.connect().stream("GET", f"{path}&starting_after={after}")) == events[after + 1:], after
+
+
+def test_a_response_is_cancelled(site, model):
+    gate = Gate()
+    model.play(holding(gate))
+    stream = site.client.stream("/v1/responses", ask(stream=True))
+    first = stream.next().json["response"]
+    gate.wait_reached()
+    cancelled = site.client.post(f"/v1/responses/{first['id']}/cancel", None)
+    assert cancelled.status == 200 and check_response(cancelled.json)["status"] == "cancelled", cancelled
+    last = [event for event in stream.rest() if event.fields["data"] != "[DONE]"][-1].json
+    assert last["type"] == "response.incomplete" and last["response"] == cancelled.json
+    assert site.client.post(f"/v1/responses/{first['id']}/cancel", None).json == cancelled.json
+    assert site.client.get(f"/v1/responses/{first['id']}").json == cancelled.json
+
+
+def test_a_repeated_request_follows_the_run(site, model):
+    gate = Gate()
+    model.play(holding(gate))
+    with site.client.connect() as connection:
+        first = connection.stream("POST", "/api/v1/responses", ask("once", stream=True)).next().json["response"]
+        gate.wait_reached()
+    with site.client.connect() as connection:
+        stream = connection.stream("POST", "/api/v1/responses", ask("once", stream=True), {"X-Stainless-Retry-Count": "1"})
+        assert stream.next().json["response"]["id"] == first["id"]
+        gate.open()
+        stream.rest()
+    assert len(model.requests) == 1
+    create(site, "once")                                        # the same words again are another turn
+    assert len(model.requests) == 2
+
+
+# ---- deleting ----
+
+def test_a_response_is_deleted_with_its_thread(site, model):
+    first = create(site, "one")
+    assert site.client.delete(f"/v1/responses/{first['id']}").json == {"id": first["id"], "object": "response", "deleted": True}
+    for path in (f"/v1/responses/{first['id']}", f"/threads/{first['agentchat']['thread_id']}"):
+        assert site.client.get(path).status == 404
+    assert site.client.delete(f"/v1/responses/{first['id']}").status == 404
+    first = create(site, "one")
+    second = create(site, "two", previous_response_id=first["id"])
+    for response in (first, second):
+        refused = site.client.delete(f"/v1/responses/{response['id']}")
+        assert refused.status == 400 and "/v1/conversations/conv_" in refused.json["error"]["message"], refused
