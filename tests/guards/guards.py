@@ -284,6 +284,8 @@ def openapi(top):
     marked = {(method.upper(), path) for path, item in document["paths"].items()
               for method in set(item) - {"parameters"} if item[method].get("deprecated")}
     wrong += [f"docs/openapi.yaml: {route} is deprecated there or in src/front/api/api.h only" for route in older ^ marked]
+    listed = set(re.findall(r"^\| ([A-Z]+) `([^`]+)` \|", (top / "docs/upgrades.md").read_text(), re.M))
+    wrong += [f"docs/upgrades.md: {route} is deprecated there or in docs/openapi.yaml only" for route in listed ^ marked]
     kinds = set(re.findall(r'^\s+\{AC_\w+, "(\w+)"', (top / "src/base/err.c").read_text(), re.M)) - {"ok"}
     codes = set(parts["schemas"]["ErrorCode"]["enum"])
     wrong += [f"docs/openapi.yaml: the error codes differ: {sorted(kinds ^ codes)}"] if kinds != codes else []

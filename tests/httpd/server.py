@@ -136,12 +136,13 @@ class Server:
     """Writes a configuration and runs httpd with it. Lines of the error log at warning and above that a test has not
     announced with expect_log() fail it."""
 
-    def __init__(self, directives, mpm="event", tuning="", modules=(), scheme="http", env=None):
+    def __init__(self, directives, mpm="event", tuning="", modules=(), scheme="http", env=None, module=MODULE):
         base = Path(os.environ.get("TEST_ROOT", tempfile.gettempdir()))
         self.root = Path(tempfile.mkdtemp(prefix="agentchat-", dir=base))
         self.root.chmod(0o755)
         for name in ("logs", "state", "htdocs"):
             (self.root / name).mkdir()
+        self.module = module
         self.mpm, self.tuning, self.modules, self.env = mpm, tuning, modules, {**sanitizer(), **(env or {})}
         self.held = HeldPort()
         self.port = self.held.number
@@ -165,7 +166,7 @@ class Server:
         # The module is copied: a build tree below a private home cannot be read by the server's user.
         module = self.root / "mod_agentchat.so"
         if not module.exists():
-            shutil.copy(MODULE, module)
+            shutil.copy(self.module, module)
         account = f"User {user().pw_name}\nGroup {user().pw_name}" if os.geteuid() == 0 else ""
         self.conf.write_text(f"""
 ServerRoot "{self.root}"
@@ -243,6 +244,11 @@ AgentChatStateDir "{self.root}/state"
 
     def graceful(self):
         self.send_signal(signal.SIGUSR1)
+
+    def replace_module(self, module):
+        """As package managers do it: running children have the old file mapped."""
+        shutil.copy(module, self.root / "mod_agentchat.so.new")
+        os.replace(self.root / "mod_agentchat.so.new", self.root / "mod_agentchat.so")
 
     def _note_memory(self):
         """What this server keeps in /dev/shm outlives it, for its next start; a test has none."""
