@@ -273,7 +273,7 @@ arm64:
 	tests/fresh.sh bookworm tests/cross.sh
 
 # Tests that take too long for every change; a failure does not end the others.
-LONG = long-tests older-httpd clang arm64 asan tsan torture failing-calls http-fuzz fuzz soak soak-mirror bench-check
+LONG = long-tests image-test older-httpd clang arm64 asan tsan torture failing-calls http-fuzz fuzz soak soak-mirror bench-check
 check-long:
 	@conf/packages.sh long
 	@failed=; for part in $(LONG); do echo "check-long: $$part"; $(MAKE) --no-print-directory $$part || failed+=" $$part"; done; \
@@ -302,6 +302,11 @@ deb:
 # The container image, below build/image: docs/container.md.
 image:
 	conf/container/image.sh '$(BUILD)/image' "$$(python3 tests/guards/set_version.py)"
+
+# The image built twice, and run with bubblewrap as a container platform does. As root.
+image-test:
+	@conf/packages.sh long
+	IMAGE_TEST=1 BUILD_DIR=$(BUILD) $(PYTEST) -s -rs tests/httpd/test_image.py
 
 # The version in all files that have it: make version VERSION=0.2.0.
 version:
@@ -342,7 +347,7 @@ help:
 	@echo 'make image          the container image below $(BUILD)/image: docs/container.md'
 	@echo 'make clean          removes $(BUILD), and what make run keeps elsewhere'
 
-.PHONY: openapi observability version rpm deb image all module tools lower unit unit-programs fuzz-replay guards guard-counts httpd-test older-httpd failing-calls http-fuzz asan tsan valgrind \
+.PHONY: openapi observability version rpm deb image image-test all module tools lower unit unit-programs fuzz-replay guards guard-counts httpd-test older-httpd failing-calls http-fuzz asan tsan valgrind \
         fuzz tidy format format-check run check check-fast long-tests check-fresh check-packages check-long clang arm64 clean help
 
 # make bench, make bench-check, make soak, make soak-mirror

@@ -14,13 +14,13 @@ debian_run=(apache2-bin apache2-dev libcurl4-openssl-dev libjansson-dev libssl-d
 debian_check=(libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-requests python3-yaml python3-jsonschema chromium
               valgrind sqlite3 openssl rpm rpmlint libcjose0 redis-tools libtool
               apache2-utils protobuf-compiler poppler-utils)
-debian_long=(clang libclang-rt-dev strace debootstrap)
+debian_long=(clang libclang-rt-dev strace debootstrap buildah bubblewrap)
 fedora_run=(httpd httpd-devel libcurl-devel jansson-devel openssl-devel sqlite-devel hiredis-devel zlib-devel gcc make
             redhat-rpm-config ca-certificates curl)
 fedora_check=(libcmocka-devel python3 python3-pytest python3-pytest-xdist python3-requests python3-pyyaml python3-jsonschema
               chromium valgrind sqlite openssl mod_ssl mod_http2 rpm-build rpmlint systemd-rpm-macros mod_auth_openidc redis libtool
               protobuf-compiler poppler-utils)
-fedora_long=(clang compiler-rt strace debootstrap)
+fedora_long=(clang compiler-rt strace debootstrap buildah bubblewrap)
 
 case $1 in
 run) why="to build and run mod_agentchat" ;;
