@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from model_server import DONE, Gate, finish, head, token, usage
-from runs import CHILDREN, blocks, connection_to, events_of, owner_of, wait_asleep, wait_until
+from model_server import DONE, Gate, calls, finish, head, token, usage
+from runs import CHILDREN, blocks, connection_to, events_of, owner_of, run_of, wait_asleep, wait_until
 from server import OPERATOR, VERSION
 from test_failing_calls import Faults
 
@@ -23,9 +23,9 @@ WHOLE = PIECE * N
 class Flood:
     """A model that waits at its first gate, sends a lot, and waits again before its end."""
 
-    def __init__(self, model, pieces=N):
+    def __init__(self, model, pieces=N, before=()):
         self.begin, self.end, self.pieces = Gate(), Gate(), pieces
-        model.play(self.script)
+        model.play(*before, self.script)
 
     def script(self, _request):
         yield head()
@@ -134,6 +134,27 @@ def test_the_responses_dialect(make_server, model):
     assert fast.rest()[-2].json["response"]["output"][0]["content"][0]["text"] == WHOLE
     behind.rest()
     assert behind.raw == fast.raw
+
+
+AGUI = ("AgentChatAGUI", "/agui/assistant", {"threadId": "t", "runId": "r", "messages": [{"id": "u", "role": "user", "content": "x"}]})
+UI = ("AgentChatUI", "/ui/chat", {"id": "t", "message": {"id": "u", "role": "user", "parts": [{"type": "text", "text": "x"}]}})
+
+
+@pytest.mark.parametrize("directive, path, body", [AGUI, UI], ids=["ag-ui", "ui"])
+def test_dialects_of_other_protocols(make_server, model, directive, path, body):
+    """Their events depend on those before: a call, and a long text behind it. The request that is sent again gets the same bytes."""
+    server = make_server(f"{SMALL}<Location /api>\n{directive} on\n</Location>\n")
+    flood = Flood(model, before=[calls(("calculate", {"expression": "6*7"}), said="Let me.")])
+    behind = slow(server.client, path, **body)
+    behind.next()
+    flood.begin.open()
+    flood.end.wait_reached()
+    flood.end.open()
+    ended(server.client, run_of(server.client)[0])
+    fast = server.client.stream(path, {"message": "x", **body})
+    fast.rest(), behind.rest()
+    assert behind.raw == fast.raw and len(fast.raw) > len(WHOLE)
+    assert len(model.requests) == 2 and "AC0610" not in server.log()
 
 
 @pytest.mark.parametrize("mpm", ["event", "worker"])

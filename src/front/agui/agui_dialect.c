@@ -409,11 +409,26 @@ static void agui_dialect_add(ac_render_t *render, const ac_event_t *event, ac_bu
     }
 }
 
+/* An event is appended whole or not at all. */
 static apr_status_t agui_dialect_whole(ac_render_t *render, const ac_render_place_t *place, ac_buf_t *out,
                                        size_t before)
 {
-    render->place = out->failed ? *place : render->place;
+    if (out->failed) {
+        render->place = *place;
+        render->ended = false;
+    }
     return ac_dialect_finish(out, before);
+}
+
+/* The client has this event. Its sections count, and its requests are kept. */
+static void agui_dialect_pass(ac_render_t *render, const ac_event_t *event)
+{
+    ac_buf_t past;
+    ac_buf_init(&past, AC_MAX_JSON_TEXT);
+    agui_dialect_add(render, event, &past);
+    ac_buf_free(&past);
+    render->place.open = render->place.n_calls = 0;
+    render->ended = false;
 }
 
 static apr_status_t agui_dialect_event(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
@@ -421,15 +436,12 @@ static apr_status_t agui_dialect_event(ac_render_t *render, const ac_event_t *ev
     ac_render_place_t place = render->place;
     size_t before = out->len;
     ac_dialect_keep_facts(render, event);
-    if (!agui_dialect_is_past(render, event)) {
-        begin_run(render, event->type == AC_EVENT_RUN ? event : NULL, out);
-        agui_dialect_add(render, event, out);
-    } else { /* its sections count, and its requests are kept */
-        agui_dialect_add(render, event, out);
-        render->place.open = render->place.n_calls = 0;
-        render->ended = false;
-        out->len = before;
+    if (agui_dialect_is_past(render, event)) {
+        agui_dialect_pass(render, event);
+        return APR_SUCCESS;
     }
+    begin_run(render, event->type == AC_EVENT_RUN ? event : NULL, out);
+    agui_dialect_add(render, event, out);
     return agui_dialect_whole(render, &place, out, before);
 }
 
