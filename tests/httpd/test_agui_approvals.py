@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """AG-UI's interrupts: calls that await approval, and their answers, with its client of two versions."""
+import re
+import subprocess
+
 import pytest
 
+import peers
 from agui_client import (ALL, NEW, ON, body, calls_of, end, events_of, finish_of, ids_of, question, results_of, run, said, start, stored,
                          types)
 from cosmos_server import KEY
+from key_file import MODULES, MOUNT_WITH_KEYS, KeyFile
 from model_server import Gate, ModelServer, Reply, answer, calls
 from runs import kill_child, wait_until
+from server import TOP
 from test_approvals import MAIL, TOOLS, ended
 
 EACH = pytest.mark.parametrize("client", ALL)
@@ -199,3 +205,24 @@ def test_answers_that_are_wrong(site, model, mail):
     assert mail.requests == [] and len(model.requests) == 1
     resumed = events_of(site.client.stream("/agui/secretary", body(question("mail"), run_id="r5", resume=[good])))
     assert resumed[-1]["outcome"] == {"type": "success"} and len(mail.requests) == 1, resumed
+
+
+def test_the_code_of_the_manual(make_server, model, mail, tmp_path):
+    """Both examples of HttpAgent, one behind the other, with this server's address, agent and key."""
+    page = (TOP / "docs/ag-ui.md").read_text()
+    first, second = (text for text in re.findall(r"^```js\n(.*?)^```$", page, re.M | re.S) if "CopilotRuntime" not in text)
+    site = make_server(TOOLS.format(url=mail.url), start=False, modules=MODULES)
+    keys = KeyFile(site.root / "keys")
+    key = keys.make("ann-1", "owner=ann")
+    site.conf.write_text(site.conf.read_text() + MOUNT_WITH_KEYS.format(path=keys.path) +
+                         "<Location /keys>\nAgentChatAGUI on\n</Location>\n")
+    site.start()
+    model.play(calls(MAIL, said="Let me."), answer("Sent."))
+    program = tmp_path / "example.mjs"
+    program.write_text((first + second + "console.log(agent.messages.at(-1).content);\n")
+                       .replace("https://example.org/api/agui/assistant", f"http://127.0.0.1:{site.port}/keys/agui/secretary")
+                       .replace("KEY", key))
+    (tmp_path / "node_modules").symlink_to(peers.install(TOP / "tests/clients"))
+    done = subprocess.run([peers.node_program(), str(program)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "Let me.\nSent.\n"), done
+    assert len(mail.requests) == 1
