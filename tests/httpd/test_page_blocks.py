@@ -71,6 +71,8 @@ def test_code_gets_its_colours_while_it_comes(page, model):
     page.until("document.querySelectorAll('.hl-keyword').length === 2")
     assert code(page) == [PYTHON.rstrip("\n")] and coloured(page, "comment") == ["# of a circle"]
     assert not page.evaluate(LOADED.format("temml|formula"))
+    defined = "import('./highlight.js').then(({ default: hljs }) => hljs.listLanguages())"
+    assert page.evaluate(defined) == ["python"], "a language is defined that no code has: to define all takes longer than a frame"
 
 
 def test_long_code_and_unknown_languages(page, model):
