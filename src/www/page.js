@@ -10,7 +10,7 @@ import { notice, showConnection, toast } from './notices.js';
 import { apiAddress, frame, keyOf, settings, wanted } from './settings.js';
 import { wireShortcuts } from './shortcuts.js';
 import { local } from './storage.js';
-import { t, translate } from './strings.js';
+import { t } from './strings.js';
 import { wireTheme } from './theme.js';
 import { ThreadList } from './threads.js';
 import { whenOf, wordsOf } from './words.js';
@@ -295,5 +295,4 @@ class Page {
   }
 }
 
-translate();
 new Page().start();

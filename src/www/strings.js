@@ -51,7 +51,7 @@ export function has(key) { return Object.hasOwn(strings, key); }
 export const isEnglish = language === 'en';
 
 /** Fills in the texts of a page: `data-t` of an element is the key of its text, `data-label` of its name, `data-hint` of its placeholder. */
-export function translate(root = document.documentElement) {
+function translate(root) {
   root.lang = locale;
   root.dir = direction;
   for (const node of root.querySelectorAll('[data-t]')) node.textContent = t(node.dataset.t, { n: Number(node.dataset.n) });
@@ -61,4 +61,10 @@ export function translate(root = document.documentElement) {
     node.setAttribute('aria-label', label);
     if (node.matches('.icon-button, #send, #stop')) node.title = label;
   }
+}
+
+// The page has its texts as soon as they are there, before its other files.
+if (globalThis.document) {
+  if (document.readyState === 'loading') await new Promise(done => { document.addEventListener('readystatechange', done, { once: true }); });
+  translate(document.documentElement);
 }

@@ -5,7 +5,7 @@ import { barChart } from './chart.js';
 import { $, el, visible } from './dom.js';
 import { use } from './late.js';
 import { apiAddress, keyOf, settings } from './settings.js';
-import { locale, number as count, t, translate } from './strings.js';
+import { locale, number as count, t } from './strings.js';
 import { wireTheme } from './theme.js';
 import { detailOf, wordsOf } from './words.js';
 
@@ -211,5 +211,4 @@ class UsagePage {
   }
 }
 
-translate();
 new UsagePage();

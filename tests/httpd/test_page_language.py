@@ -5,7 +5,7 @@ import json
 import re
 
 from model_server import DONE, Reply, answer, calls, finish, head, token, usage
-from page import Page
+from page import Page, PageServer
 
 STRINGS = """export default {{ {} }};
 """
@@ -22,6 +22,19 @@ TEXTS = "performance.getEntriesByType('resource').map(one => one.name.split('/')
 
 def open_page(browser, server, locale, path="", **options):
     return Page(browser, browser.context(locale=locale, **options), server.url + path, signed_in=not path)
+
+
+def test_texts_do_not_wait_for_the_scripts(browser, model):
+    """The first thing that is seen has words, also while most files are still on their way: here they never come."""
+    browser.expected = ["404"]
+    server = PageServer(model).start()
+    try:
+        (server.root / "www/conversation.js").unlink()
+        page = open_page(browser, server, "de", path="?")
+        page.wait_text("#new span", "Neue Unterhaltung")
+        assert page.find("#text").getAttribute("placeholder") == "Nachricht schreiben"
+    finally:
+        server.remove()
 
 
 def numbers(page):
