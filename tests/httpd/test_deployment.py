@@ -299,6 +299,8 @@ def test_the_smoke_test_streams_resumes_and_signs_in(tmp_path, site, key, model)
     assert done.stdout.splitlines()[:3] == ["ready", "signed out: 401", "streamed: 3 tokens"] and "resumed: six times" in done.stdout
     assert len(model.requests) == 1
     assert "was not tested" in smoke(tmp_path, site).stdout
+    assert smoke(tmp_path, site, SERVICE_API_RESOURCE_EXISTS="false").stdout == "a new app: tested at the end of azd up\n"
+    assert "ready" in smoke(tmp_path, site, SERVICE_API_RESOURCE_EXISTS="true").stdout
 
 
 def test_the_smoke_test_finds_what_is_wrong(tmp_path, site, key, model):
