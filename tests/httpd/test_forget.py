@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """DELETE /me: nothing that an owner had is left, also when the server is killed in between; others keep theirs."""
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from cosmos_stores import ENV, store, wait_ready
 from key_file import MODULES as KEY_MODULES
 from key_file import KeyFile
 from model_server import Gate, answer
-from runs import begun, wait_until
+from runs import begun, holding, wait_until
 
 KEYED = """
 <Location "/keys">
@@ -136,6 +137,22 @@ def test_an_active_run_is_cancelled(make_server, model):
     wait_until(lambda: not holders(server.root / "state"), "no file has the word")
     logs = [path for path in Path("/dev/shm").rglob(f"{run['run_id']}.log")]
     assert not logs
+
+
+def test_the_answer_of_a_run_whose_thread_is_gone(make_server, model):
+    """It says that nothing was stored; it is no JSON null."""
+    server, gate, answers = make_server(), Gate(), []
+    thread = server.client.thread()
+    model.play(holding(gate))
+    asking = threading.Thread(target=lambda: answers.append(server.client.send(thread, "hello")))
+    asking.start()
+    gate.wait_reached()
+    wait_until(lambda: server.client.get(f"/threads/{thread}/messages").json["data"], "no turn")
+    assert server.client.request("DELETE", "/me", CONFIRM).status == 200
+    gate.open()
+    asking.join(WAIT)
+    assert answers and isinstance(answers[0].json, dict), answers
+    assert answers[0].status != 200 or answers[0].json["id"] is None, answers
 
 
 # Tables whose rows cannot be removed, in the order of the steps.
