@@ -46,6 +46,11 @@ AC_MESSAGE(209, AC_INFO,
 AC_MESSAGE(210, AC_WARNING,
            "This SQLite was built without FTS5, so searches find titles only.",
            "Use a SQLite with FTS5, as distributions have it; the index is then made in the background.")
+AC_MESSAGE(211, AC_ERROR,
+           "The full-text index of the embedded store is damaged. It is made again from the messages, in the "
+           "background.",
+           "Nothing for the conversations: they are in other tables. Searches find them as the index grows. Check the "
+           "disk if it happens again.")
 AC_MESSAGE(220, AC_ERROR,
            "Cosmos DB refuses the identity or key of the server, or there is no credential; logged once until a "
            "minute has passed without a failure.",

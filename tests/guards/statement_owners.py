@@ -8,6 +8,7 @@ OF_EVERY_OWNER = {
     "sqlite_schema.c": "tables",
     "sqlite_group.c": "transactions",
     "sqlite_conn.c": "settings of a connection",
+    "sqlite_index.c": "the table of the index as a whole",
     "sqlite_search.c:sql_old": "whichever the index lacks; its owner comes with it",
     "sqlite_search.c:sql_n_old": "the number of threads that the index lacks, for /ready",
     "sqlite_search.c:sql_add": "the row's number is of an owner's range",

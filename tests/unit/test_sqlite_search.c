@@ -12,11 +12,18 @@ static json_t *found(const contract_ids_t *ids, const char *words, int limit, co
     return contract_ok(contract_wait(op));
 }
 
+/* -1: the index is damaged. */
 static int n_found(const contract_ids_t *ids, const char *words)
 {
-    json_t *list = found(ids, words, 100, "");
-    int n = (int)json_array_size(json_object_get(list, "data"));
-    json_decref(list);
+    ac_store_op_t *op = contract_op(AC_STORE_THREAD_LIST, ids->owner, NULL, json_pack("{s:s}", "q", words));
+    op->page.limit = 100;
+    op = contract_wait(op);
+    int n = (int)json_array_size(json_object_get(op->out, "data"));
+    if (op->status != APR_SUCCESS) {
+        assert_int_equal(op->err.kind, AC_STORE_ERROR);
+        n = -1;
+    }
+    ac_store_op_free(op);
     return n;
 }
 
@@ -139,6 +146,185 @@ static void test_an_import_replaces_what_the_index_has(void **state)
     harness_stop(*state);
 }
 
+/* Whether the file has the word, in a page that is used or was. The store is stopped. */
+static bool has_word(const harness_t *harness, const char *word)
+{
+    size_t size = 0, len = strlen(word);
+    bool found = false;
+    ac_buf_t bytes;
+    ac_buf_init(&bytes, 64 * 1024 * 1024);
+    FILE *file = fopen(harness->path, "rb");
+    char part[4096];
+    while ((size = fread(part, 1, sizeof(part), file)) > 0) {
+        ac_buf_add(&bytes, part, size);
+    }
+    fclose(file);
+    for (size_t i = 0; i + len <= bytes.len && !found; i++) {
+        found = memcmp(bytes.data + i, word, len) == 0;
+    }
+    ac_buf_free(&bytes);
+    return found;
+}
+
+static json_t *remove_and_purge(const contract_ids_t *ids)
+{
+    char at[AC_TIME_SIZE];
+    contract_done(contract_call(AC_STORE_THREAD_DELETE, ids->owner, ids->thread,
+                                json_pack("{s:s}", "deleted_at", contract_time(at, 1))));
+    return contract_ok(contract_call(AC_STORE_PURGE, NULL, NULL, json_pack("{s:s}", "before", contract_time(at, 2))));
+}
+
+/* The first purge of a process merges the index. */
+static void test_a_purge_takes_the_words_out_of_the_file(void **state)
+{
+    harness_t *harness = *state;
+    harness_start(harness, AC_OK);
+    contract_ids_t ids = contract_ids(), kept = contract_ids();
+    for (int i = 0; i < 20; i++) {
+        new_thread(&kept, "a kept walrus", "kept");
+    }
+    new_thread(&ids, "only an axolotl", "an answer about axolotls");
+    new_thread(&kept, "one more walrus", "kept");
+    json_t *purged = remove_and_purge(&ids);
+    assert_int_equal(ac_json_peek_int(purged, "purged", 0), 1);
+    json_decref(purged);
+    assert_int_equal(n_found(&kept, "walrus"), 21);
+    harness_stop(harness);
+    assert_false(has_word(harness, "axolotl"));
+    assert_true(has_word(harness, "walrus"));
+}
+
+/* An erasure has not ended before its words are out of the file, whenever the last merge was. */
+static void test_an_erasure_takes_the_words_out_of_the_file(void **state)
+{
+    harness_t *harness = *state;
+    harness_start(harness, AC_OK);
+    for (int i = 0; i < 3; i++) {
+        contract_ids_t ids = contract_ids(), kept = contract_ids();
+        char at[AC_TIME_SIZE], id[AC_ID_SIZE];
+        for (int k = 0; k < 600; k++) { /* more than one step */
+            char words[64];
+            snprintf(words, sizeof(words), "walrus w%d x%d y%d", 600 * i + k, k * 7, k * 13);
+            ac_id_make(kept.thread, "thread_");
+            contract_done(
+                contract_call(AC_STORE_THREAD_CREATE, kept.owner, NULL, contract_thread(kept.thread, words, k)));
+        }
+        new_thread(&ids, "only an axolotl", "an answer about axolotls");
+        ac_id_make(id, "erasure_");
+        contract_done(contract_call(AC_STORE_OWNER_ERASE, ids.owner, NULL,
+                                    json_pack("{s:s, s:s, s:s}", "id", id, "at", contract_time(at, 1), "recent",
+                                              contract_time(at, 0))));
+        json_t *purged = contract_ok(
+            contract_call(AC_STORE_PURGE, NULL, NULL, json_pack("{s:s}", "before", "0000-00-00T00:00:00.001Z")));
+        assert_int_equal(json_array_size(json_object_get(purged, "erasures")), 1);
+        contract_done(
+            contract_call(AC_STORE_OWNER_ERASED, ids.owner, NULL,
+                          json_pack("{s:O, s:[]}", "mark",
+                                    json_object_get(json_array_get(json_object_get(purged, "erasures"), 0), "mark"),
+                                    "threads")));
+        json_decref(purged);
+        assert_int_equal(n_found(&kept, "walrus"), 100);
+        harness_stop(harness);
+        assert_false(has_word(harness, "axolotl"));
+        harness_start(harness, AC_OK);
+    }
+    harness_stop(harness);
+}
+
+/* The same store, opened with this option. */
+static void reopen(harness_t *harness, const char *search)
+{
+    apr_table_t *options = apr_table_make(harness->pool, 2);
+    apr_table_setn(options, "state_dir", harness->directory);
+    apr_table_setn(options, "search", search);
+    harness_stop(harness);
+    assert_null(harness->store.vt->create(&harness->store.self, "", options, harness->pool));
+    harness_start(harness, AC_OK);
+}
+
+static void wait_found(const contract_ids_t *ids, const char *words, int n)
+{
+    for (int i = 0; i < 1000 && n_found(ids, words) != n; i++) {
+        apr_sleep(apr_time_from_msec(10));
+    }
+    assert_int_equal(n_found(ids, words), n);
+}
+
+static void test_search_off(void **state)
+{
+    harness_t *harness = *state;
+    reopen(harness, "on");
+    contract_ids_t ids = contract_ids(), gone = contract_ids();
+    new_thread(&ids, "an early walrus", "yes");
+    new_thread(&gone, "only an axolotl", "yes");
+    reopen(harness, "off");
+    json_t *ready = contract_ok(contract_call(AC_STORE_PING, NULL, NULL, NULL));
+    assert_string_equal(ac_json_peek_string(ready, "search", ""), "titles");
+    json_decref(ready);
+    assert_int_equal(n_found(&ids, "answer"), 0);
+    new_thread(&ids, "a late walrus", "yes");
+    json_decref(remove_and_purge(&gone)); /* what was indexed before leaves the index nevertheless */
+    harness_stop(harness);
+    assert_false(has_word(harness, "axolotl"));
+    reopen(harness, "on");
+    wait_found(&ids, "walrus", 2);
+    harness_stop(harness);
+}
+
+/* As with a SQLite that was built without it. SQLite calls this for each connection that is opened in this process. */
+static int without_fts5(sqlite3 *db, char **perror, const struct sqlite3_api_routines *api)
+{
+    static const char *keep[] = {"json_each", "json_tree", NULL};
+    (void)perror;
+    (void)api;
+    return sqlite3_drop_modules(db, keep);
+}
+
+static void test_a_sqlite_without_fts5(void **state)
+{
+    harness_t *harness = *state;
+    sqlite3_auto_extension((void (*)(void))without_fts5);
+    harness_start(harness, AC_OK);
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "", at[AC_TIME_SIZE];
+    new_thread(&ids, "a question", "an answer about walruses");
+    contract_done(contract_call(AC_STORE_THREAD_UPDATE, ids.owner, ids.thread,
+                                json_pack("{s:s, s:s}", "title", "Penguins", "updated_at", contract_time(at, 9))));
+    assert_int_equal(n_found(&ids, "walruses"), 0);
+    assert_int_equal(n_found(&ids, "pengu"), 1);
+    assert_int_equal(harness_logged(210), 1);
+    contract_open(&ids, run, "a further turn", false);
+    contract_close(&ids, run, "works as well");
+    json_decref(remove_and_purge(&ids));
+    harness_stop(harness);
+    sqlite3_cancel_auto_extension((void (*)(void))without_fts5);
+}
+
+/* A damaged index costs no turn and is filled again from the messages. */
+static void test_a_damaged_index_is_made_again(void **state)
+{
+    harness_t *harness = *state;
+    static const char *const damages[] = {"UPDATE search_data SET block = x'00ff00ff00ff00ff'",
+                                          "DELETE FROM search_data WHERE id > 10",
+                                          "UPDATE search_data SET block = x'00ff00ff00ff00ff' WHERE id > 10"};
+    harness_start(harness, AC_OK);
+    contract_ids_t ids = contract_ids();
+    for (int i = 0; i < 50; i++) {
+        new_thread(&ids, "a walrus", "yes");
+    }
+    for (int i = 0; i < (int)(sizeof(damages) / sizeof(*damages)); i++) {
+        harness_stop(harness);
+        harness_change(harness, damages[i]);
+        int n_before = harness_logged(211);
+        harness_start(harness, AC_OK);
+        new_thread(&ids, "a walrus", "more"); /* no turn fails */
+        wait_found(&ids, "walrus", 51 + i);
+        assert_true(harness_logged(211) > n_before);
+        assert_int_equal(harness_logged(202), 0);
+    }
+    harness_stop(harness);
+}
+
 /* A file of the version before: its threads are found after a while, new ones at once. */
 static void test_an_older_file_is_indexed_in_the_background(void **state)
 {
@@ -191,6 +377,11 @@ int main(void)
         SQLITE_TEST(test_the_index_stays_in_step),
         SQLITE_TEST(test_an_import_replaces_what_the_index_has),
         SQLITE_TEST(test_an_older_file_is_indexed_in_the_background),
+        SQLITE_TEST(test_a_purge_takes_the_words_out_of_the_file),
+        SQLITE_TEST(test_an_erasure_takes_the_words_out_of_the_file),
+        SQLITE_TEST(test_search_off),
+        SQLITE_TEST(test_a_sqlite_without_fts5),
+        SQLITE_TEST(test_a_damaged_index_is_made_again),
         SQLITE_TEST(test_words_with_very_many_places),
     };
     apr_initialize();

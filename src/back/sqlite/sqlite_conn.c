@@ -95,6 +95,10 @@ apr_status_t ac_sqlite_conn_fail(ac_sqlite_conn_t *conn, int code, ac_err_t *err
     if (primary == SQLITE_INTERRUPT) {
         return ac_err_set(err, AC_STORE_TIMEOUT, "reading took longer than it may");
     }
+    if (code == SQLITE_CORRUPT_VTAB) {
+        ac_sqlite_index_damaged(conn);
+        return ac_err_set(err, AC_STORE_ERROR, "the full-text index is damaged, and is being made again");
+    }
     if (ac_sqlite_conn_outage_begin(conn, primary)) {
         sqlite_conn_log_trouble(conn, primary);
     }
@@ -199,7 +203,7 @@ static apr_status_t conn_setup(ac_sqlite_conn_t *conn, ac_err_t *err)
     /* Checkpoints run after the answers, not inside a commit: sqlite_group.c. */
     sqlite3_wal_hook(conn->db, on_wal, conn);
     status = ac_sqlite_schema_prepare(conn, err);
-    return status == APR_SUCCESS ? ac_sqlite_search_prepare(conn, err) : status;
+    return status == APR_SUCCESS ? ac_sqlite_index_prepare(conn, err) : status;
 }
 
 static apr_status_t conn_open(ac_sqlite_conn_t *conn, apr_time_t until, ac_err_t *err)

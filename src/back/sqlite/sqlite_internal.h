@@ -45,6 +45,10 @@ typedef struct ac_sqlite_t {
     bool sync_full;
     bool search;     /* there is a full-text index. Written before the threads start, or by the writer if it fails */
     bool search_old; /* the writer's: parts of an older file are not in the index yet */
+    /* The writer's: the file has an index, also with search=off; it has words that were removed since it was merged;
+     * when it was merged, 0: not in this process. */
+    bool indexed, unmerged;
+    apr_time_t merged;
     int n_readers;
     const ac_host_t *host;
     ac_sqlite_process_t process;
@@ -52,6 +56,7 @@ typedef struct ac_sqlite_t {
     pthread_cond_t written, asked; /* wakes the writer; wakes a reader */
     ac_store_op_t *write_first, *write_last, *read_first, *read_last;
     int n_queued, n_reading; /* operations; readers that may still pass one to the writer */
+    int64_t damaged;         /* the full-text index of this version of the schema is damaged; 0: it is not */
     bool running, stopping;
     ac_sqlite_outage_t episodes[2]; /* [0] readers, [1] writer */
     int generation;                 /* generation of connections: an older one is closed before one opens */
@@ -252,9 +257,21 @@ apr_status_t ac_sqlite_thread_find(ac_sqlite_thread_t *thread, ac_sqlite_conn_t 
 /* Inserts a thread of op->owner from its document. */
 apr_status_t ac_sqlite_thread_insert(ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *id, const json_t *document);
 
-/* sqlite_search.c */
+/* sqlite_index.c */
 /* Makes the index if the store has one; without FTS5 it has none. For the writer, when it opens the file. */
-apr_status_t ac_sqlite_search_prepare(ac_sqlite_conn_t *conn, ac_err_t *err);
+apr_status_t ac_sqlite_index_prepare(ac_sqlite_conn_t *conn, ac_err_t *err);
+/* Whether a purge merges the index: now, or because a process does it once a day after words were removed. */
+bool ac_sqlite_index_merge_due(const ac_sqlite_conn_t *conn, bool now);
+/* A step of a merge, after which no removed word is in the file. *pstep begins with 0. A merge goes through the index
+ * twice: what another one has begun ends with the first time. */
+#define AC_SQLITE_INDEX_MERGED 4
+apr_status_t ac_sqlite_index_merge(int64_t *pstep, ac_sqlite_conn_t *conn, ac_err_t *err);
+/* Notes that a statement has found the index damaged, and wakes the writer. On the connection's thread. */
+void ac_sqlite_index_damaged(const ac_sqlite_conn_t *conn);
+/* Replaces the damaged index by an empty one, which is filled when there is nothing else to write. */
+void ac_sqlite_index_rebuild(ac_sqlite_conn_t *conn, int64_t damaged);
+
+/* sqlite_search.c */
 /* Adds to the index what the transaction has changed. */
 apr_status_t ac_sqlite_search_update(ac_sqlite_conn_t *conn, ac_err_t *err);
 /* Adds a part of an older file in a transaction of its own. Returns whether there may be more. */

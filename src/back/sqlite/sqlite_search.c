@@ -22,8 +22,6 @@
 #define PART 500        /* messages that one step adds */
 #define PENDING "(search_to < message_count OR search_title IS NOT title)"
 
-static const char sql_make[] = "CREATE VIRTUAL TABLE IF NOT EXISTS search USING fts5(words, content = '',"
-                               " columnsize = 0, prefix = '1 2 3', tokenize = 'ascii')";
 static const char sql_pending[] =
     "SELECT id, owner, search_no, search_to, search_title, title, message_count FROM threads INDEXED BY "
     "threads_unsearched WHERE " PENDING " AND search_to >= 0 LIMIT 1";
@@ -63,20 +61,6 @@ static void indexed_free(indexed_t *thread)
     free(thread->title);
 }
 
-apr_status_t ac_sqlite_search_prepare(ac_sqlite_conn_t *conn, ac_err_t *err)
-{
-    ac_sqlite_t *store = conn->store;
-    int code = store->search ? sqlite3_exec(conn->db, sql_make, NULL, NULL, NULL) : SQLITE_OK;
-
-    if (code == SQLITE_ERROR) { /* no such module */
-        store->search = false;
-        ac_log(AC_M210, 0, "store sqlite[%s]: this SQLite has no FTS5; GET /threads?q= finds titles only", store->path);
-        return APR_SUCCESS;
-    }
-    store->search_old = store->search;
-    return code == SQLITE_OK ? APR_SUCCESS : ac_sqlite_conn_fail(conn, code, err);
-}
-
 /* Writes the words of a text under this number, or removes them. */
 static apr_status_t words_write(ac_sqlite_conn_t *conn, const char *sql, int64_t number, const char *text,
                                 ac_err_t *err)
@@ -90,6 +74,7 @@ static apr_status_t words_write(ac_sqlite_conn_t *conn, const char *sql, int64_t
     if (status == APR_SUCCESS && words.len) {
         status =
             ac_sqlite_statement_run(conn, sql, AC_SQLITE_ARGS(ac_sqlite_int(number), ac_sqlite_text(words.data)), err);
+        conn->store->unmerged = conn->store->unmerged || sql == sql_drop;
     } else if (status != APR_SUCCESS) {
         ac_err_set(err, AC_INTERNAL, "out of memory");
     }
@@ -277,7 +262,7 @@ apr_status_t ac_sqlite_search_forget(ac_sqlite_conn_t *conn, const char *id, con
     indexed_t thread = {.no = 0};
     sqlite3_stmt *row = NULL;
     int64_t last;
-    apr_status_t status = conn->store->search
+    apr_status_t status = conn->store->indexed
         ? ac_sqlite_statement_row(&row, conn, sql_state, AC_SQLITE_ARGS(ac_sqlite_text(id), ac_sqlite_text(owner)), err)
         : APR_SUCCESS;
 

@@ -127,18 +127,31 @@ static void yield_to_others(const ac_sqlite_conn_t *conn)
     }
 }
 
-/* Adds a part of an older file to the full-text index, with the store's lock released; other processes get a moment
- * afterwards. */
-static void search_fill(ac_sqlite_conn_t *conn)
+/* Takes care of the full-text index: replaces a damaged one, or adds a part of an older file, with the store's lock
+ * released; other processes get a moment afterwards. Returns false if there is nothing to do. */
+static bool search_care(ac_sqlite_conn_t *conn)
 {
-    bool more;
+    ac_sqlite_t *store = conn->store;
+    int64_t damaged = store->damaged;
+    bool more = true;
 
-    pthread_mutex_unlock(&conn->store->lock);
-    more = ac_sqlite_search_fill(conn);
+    if ((!damaged && !store->search_old) || !conn->db || store->stopping || ac_sqlite_renew_is_due(conn)) {
+        return false;
+    }
+    pthread_mutex_unlock(&store->lock);
+    if (damaged) {
+        ac_sqlite_index_rebuild(conn, damaged);
+    } else {
+        more = ac_sqlite_search_fill(conn);
+    }
     ac_sqlite_group_checkpoint(conn);
     apr_sleep(FILL_PAUSE);
-    pthread_mutex_lock(&conn->store->lock);
-    conn->store->search_old = more;
+    pthread_mutex_lock(&store->lock);
+    store->search_old = store->search_old && more;
+    if (damaged && store->damaged == damaged) {
+        store->damaged = 0;
+    }
+    return true;
 }
 
 /* Fetches the queued operations, at most a group; none: the store stops. Readers may still pass on operations while
@@ -149,10 +162,8 @@ static void group_take(ac_sqlite_conn_t *conn, ac_sqlite_group_t *group)
 
     group->n = 0;
     pthread_mutex_lock(&store->lock);
-    while (!store->write_first && (!store->stopping || store->n_reading)) {
-        if (store->search_old && conn->db && !store->stopping && !ac_sqlite_renew_is_due(conn)) {
-            search_fill(conn);
-        } else {
+    while ((store->damaged && search_care(conn)) || (!store->write_first && (!store->stopping || store->n_reading))) {
+        if (!store->write_first && !search_care(conn)) {
             wait_idle(conn, &store->written);
         }
     }
