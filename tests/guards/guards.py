@@ -14,6 +14,7 @@ import openapi_json
 import route_table
 import span_table
 import set_version
+import words_table
 from observability import RULES, alerts, dashboard, kusto, metric_uses  # noqa: F401
 from page_strings import LIBRARIES, page_strings  # noqa: F401
 from statement_owners import OF_EVERY_OWNER
@@ -303,6 +304,13 @@ def openapi(top):
     if openapi_json.convert(text) != (top / "docs/openapi.json").read_text():
         wrong.append("docs/openapi.json is not docs/openapi.yaml; make openapi writes it")
     return len(have), wrong
+
+
+def words_of_search(top):
+    """The table of letters is what its program writes."""
+    have = (top / "src/base/words_table.h").read_text().splitlines()
+    wanted = words_table.text().splitlines()
+    return len(wanted), [] if have == wanted else ["src/base/words_table.h: python3 tests/guards/words_table.py writes it"]
 
 
 def version(top):

@@ -36,6 +36,7 @@ CASES = {
     "providers": ("src/back/providers.c", 'const ac_tool_vt ac_tool_spoiled = {"spoiled"};\n'),
     "routes": ("docs/api.md", "| GET `/spoiled` | x | x |\n"),
     "openapi": ("docs/openapi.json", " "),
+    "words_of_search": ("src/base/words_table.h", "static const int spoiled;\n"),
     "version": ("src/www/package.json", '"version": "9.9.9"\n'),
     "words": ("docs/architecture.md", "TO" + "DO: spoiled\n"),
     "owners": ("src/back/sqlite/sqlite_turns.c",

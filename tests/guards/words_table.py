@@ -33,5 +33,9 @@ def lines():
     yield "/* clang-format on */"
 
 
+def text():
+    return "\n".join(lines()) + "\n"
+
+
 if __name__ == "__main__":
-    sys.stdout.write("\n".join(lines()) + "\n")
+    sys.stdout.write(text())
