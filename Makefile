@@ -157,7 +157,7 @@ older-httpd:
 # httpd-test.
 TORTURE_SECONDS ?= 120
 torture: module
-	BUILD_DIR=$(BUILD) TORTURE_SECONDS=$(TORTURE_SECONDS) $(PYTEST) -s tests/httpd/test_torture.py tests/httpd/test_torture_machines.py
+	BUILD_DIR=$(BUILD) TORTURE_SECONDS=$(TORTURE_SECONDS) $(PYTEST) -s tests/httpd/test_torture.py tests/httpd/test_torture_files.py tests/httpd/test_torture_machines.py
 
 # System calls of a child fail, one kind after another; skipped where strace is missing or may not trace.
 failing-calls: module

@@ -116,7 +116,7 @@ class Cosmos(ScriptedServer):
             journal = order.pop("journal", None)
             if journal == "begin":                              # to record each request in one line; "read" returns them
                 self.journal = []
-            strip = order.pop("strip", {})
+            strip, change = order.pop("strip", {}), order.pop("change", {})
             for name, members in order.pop("define", {}).items():   # as an administrator would; null: without it
                 made = next(iter(self.databases.values()))[name].definition
                 made.update(members)
@@ -138,6 +138,9 @@ class Cosmos(ScriptedServer):
                 for document in self.documents(name):
                     for member in members:
                         (document.get(inner, {}) if inner else document).pop(member, None)
+            for name, members in change.items():        # of all documents that have them
+                for document in self.documents(name):
+                    document.update({member: value for member, value in members.items() if member in document})
             if definition:
                 answer["definition"] = next(iter(self.databases.values()))[definition].definition
             if pattern:

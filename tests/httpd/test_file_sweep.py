@@ -3,45 +3,29 @@
 import os
 import shutil
 import sqlite3
-import struct
-import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
 from client import WAIT
 from cosmos_stores import ENV, store, wait_ready
 from model_server import answer
+from purges import LONG_AGO, purge, shift_clocks
 from runs import wait_until
-from server import AGENT, MODEL, MOUNT, sanitizer, user
+from server import user
 from uploads import file, kept_bytes, pdf, text, upload
 
 FILES = "AgentChatFiles on reserve=0\n"
 ONE_CHILD = "StartServers 1\nServerLimit 1\nThreadsPerChild 16\nMaxRequestWorkers 16\nMinSpareThreads 1\nMaxSpareThreads 16\n"
-LONG_AGO = "2001-01-01T00:00:00.000Z"
-HOURS = 3 * 3600                # more than the time between two purges
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    """httpd's clock for timers can be put ahead, so that the hourly purge comes at once."""
-    made = tmp_path_factory.mktemp("clock") / "shifted_clock.so"
-    source = Path(__file__).with_name("shifted_clock.c")
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", str(made), str(source), "-ldl"], check=True)
-    return made
 
 
 @pytest.fixture(params=["sqlite", "cosmos"])
-def server(request, make_server, model, library):
+def server(request, make_server, model):
     cosmos = request.getfixturevalue("cosmos") if request.param == "cosmos" else None
     server = make_server(FILES + (store(cosmos) if cosmos else ""), start=False, tuning=ONE_CHILD)
     server.cosmos = cosmos
-    server.clock = server.root / "clock"
-    server.clock.write_bytes(struct.pack("=q", 0))
-    shutil.copy(library, server.root / "clock.so")
-    preload = ":".join(filter(None, (sanitizer().get("LD_PRELOAD"), str(server.root / "clock.so"))))
-    server.env = {**server.env, **(ENV if cosmos else {}), "LD_PRELOAD": preload, "SHIFTED_CLOCK": str(server.clock)}
+    server.env = {**server.env, **(ENV if cosmos else {})}
+    shift_clocks(server)
     server.start()
     if cosmos:
         wait_ready(server.client)
@@ -72,20 +56,6 @@ def place(server, folder, name, hours):
         for each in (path.parent, path):
             shutil.chown(each, user().pw_name, user().pw_name)
     return path
-
-
-def purge(server):
-    """The next purge and its sweep."""
-    n = server.log().count("AC0614")
-    with server.clock.open("r+b") as clock:
-        shift = struct.unpack("=q", clock.read(8))[0]
-        clock.seek(0)
-        clock.write(struct.pack("=q", shift + HOURS))
-
-    def over():
-        assert server.client.get("/threads").status == 200         # the loop looks at its timers
-        return server.log().count("AC0614") > n
-    wait_until(over, "no sweep")
 
 
 def path_of(server, id):
