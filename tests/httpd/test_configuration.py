@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bad_configuration import BAD, GOOD
+from bad_mcp import BAD_MCP
 from server import MODULES, TOP, Server, load
 
 CERTIFICATE = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -32,7 +33,7 @@ def configtest():
         server.remove()
 
 
-@pytest.mark.parametrize("case", BAD, ids=[case[0] for case in BAD])
+@pytest.mark.parametrize("case", BAD + BAD_MCP, ids=[case[0] for case in BAD + BAD_MCP])
 def test_wrong(configtest, case):
     _, line, directives, message = case
     ok, said, first = configtest(directives)

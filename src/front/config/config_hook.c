@@ -36,6 +36,11 @@ static void check_ca_files(ac_config_check_t *check)
         ac_config_access_check_file(check, ac_config_check_at(&def->common, "AgentChatToolCAFile"),
                                     "AgentChatToolCAFile", def->conf.ca_file);
     }
+    for (int i = 0; i < defs->mcp->nelts; i++) {
+        const ac_mcp_def_t *def = APR_ARRAY_IDX(defs->mcp, i, const ac_mcp_def_t *);
+        ac_config_access_check_file(check, ac_config_check_at(&def->common, "AgentChatMCPCAFile"), "AgentChatMCPCAFile",
+                                    def->conf.ca_file);
+    }
     ac_config_access_check_file(check, ac_config_check_server_at(check, "AgentChatShared"), "AgentChatShared: ca",
                                 check->conf->shared.ca_file);
 }

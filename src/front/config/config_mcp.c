@@ -2,6 +2,8 @@
 /* The MCP servers of the configuration, and the agents that have their tools. */
 #include "config_internal.h"
 
+#include <string.h>
+
 static const char *list_servers(const ac_config_check_t *check)
 {
     const apr_array_header_t *defs = check->config->defs.mcp;
@@ -19,8 +21,10 @@ void ac_config_mcp_build(ac_config_check_t *check, apr_hash_t *sources)
     for (int i = 0; i < defs->nelts; i++) {
         ac_mcp_def_t *def = APR_ARRAY_IDX(defs, i, ac_mcp_def_t *);
         const char *problem = ac_mcp_config_create(&def->server, &def->conf, check->p);
-        if (problem) {
-            ac_config_check_problem(check, def->common.at, "MCP server '%s': %s", def->conf.id, problem);
+        if (problem) { /* its first word is the directive */
+            const char *name = apr_pstrmemdup(check->ptemp, problem, strcspn(problem, ": "));
+            ac_config_check_problem(check, ac_config_check_at(&def->common, name), "MCP server '%s': %s", def->conf.id,
+                                    problem);
         }
         const ac_tool_source_t *source = ac_mcp_upstream_source(def->server);
         APR_ARRAY_PUSH(check->conf->mcp, ac_mcp_upstream_t *) = def->server;

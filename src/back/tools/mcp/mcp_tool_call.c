@@ -327,9 +327,16 @@ static void mcp_call_send(call_t *call, const ac_mcp_upstream_session_t *session
 static void call_with_session(void *baton)
 {
     call_t *call = baton;
+    ac_mcp_upstream_t *server = call->server;
     ac_mcp_upstream_session_t *session = ac_mcp_use_session(call->bound->use);
+    bool newer = session->code == AC_MCP_UNSUPPORTED_VERSION && server->conf->protocol != AC_MCP_PROTOCOL_LEGACY;
     if (session->open) {
         mcp_call_send(call, session);
+    } else if (newer && !call->retried) { /* it spoke the older form formerly */
+        call->retried = true;
+        server->known = false;
+        ac_mcp_list_expire(server);
+        call_go(call);
     } else {
         mcp_call_fail(call, &session->err);
     }
