@@ -49,7 +49,7 @@ BAD_MCP = [
      in_mcp('AgentChatMCPURL https://x.example/mcp\nAgentChatMCPAllowPrivate maybe'), 'AgentChatMCPAllowPrivate'),
     ('certificates of an MCP server that are not there', 3,
      in_mcp('AgentChatMCPURL https://x.example/mcp\nAgentChatMCPCAFile /nowhere/ca.pem'), 'AgentChatMCPCAFile'),
-    ('an MCP server that nobody defines', 6,
+    ('an MCP server without a definition', 6,
      MODEL + '<AgentChatAgent a>\nAgentChatModel gpt\nAgentChatTools mcp:x\n</AgentChatAgent>\n',
      "AgentChatTools: agent 'a' names 'mcp:x', but no <AgentChatMCP> defines it"),
     ('an MCP server twice', 6,

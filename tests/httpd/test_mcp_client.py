@@ -120,7 +120,7 @@ def test_pages(make, model, mcp, era):
 
 
 def test_a_cursor_that_repeats_ends_the_list(make, model, mcp):
-    mcp.before = lambda request: {"tools": [tool(f"t{len(mcp.of('tools/list'))}")], "nextCursor": "again"} \
+    mcp.before = lambda request: {"resultType": "complete", "tools": [tool(f"t{len(mcp.of('tools/list'))}")], "nextCursor": "again"} \
         if request.method == "tools/list" else None
     server = make()
     server.expect_log("AC0412")
@@ -131,7 +131,8 @@ def test_a_cursor_that_repeats_ends_the_list(make, model, mcp):
 def test_a_list_without_end_is_cut(make, model, mcp):
     def endless(request):
         n = int(request.params.get("cursor", 0)) if request.method == "tools/list" else None
-        return None if n is None else {"tools": [tool(f"t{n}_{i}") for i in range(50)], "nextCursor": str(n + 1)}
+        return None if n is None else {"resultType": "complete", "nextCursor": str(n + 1),
+                                       "tools": [tool(f"t{n}_{i}") for i in range(50)]}
     mcp.before = endless
     server = make()
     server.expect_log("AC0412")

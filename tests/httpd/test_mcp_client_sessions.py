@@ -85,6 +85,17 @@ def test_a_server_that_becomes_legacy(make, model, mcp):
     assert said(model) == ["echo: {}"] and mcp.of("tools/call")[-1].version == LEGACY
 
 
+@pytest.mark.parametrize("kind", ["legacy", "modern"])
+def test_a_list_of_the_older_form(make, model, mcp, kind):
+    """A server answers the first request without having looked at its form: the handshake tells which one it speaks."""
+    mcp.reset(kind)
+    mcp.before = lambda request: {"tools": mcp.tools} if request.method == "tools/list" else None
+    server = make()
+    ask(server, model, calls(ECHO), answer("x"))
+    assert said(model) == ["echo: {}"] and len(mcp.of("initialize")) == 1
+    assert mcp.of("tools/call")[0].version == (LEGACY if kind == "legacy" else MODERN)
+
+
 # ---- sessions ----
 
 def test_each_run_has_a_session_of_its_own(make, model, mcp):
@@ -155,7 +166,7 @@ def test_a_server_that_forgets_each_session_at_once(make, model, mcp):
 
 
 @pytest.mark.parametrize("session", ["with blank", "é", "x" * 1025])
-def test_an_id_of_a_session_that_is_none(make, model, mcp, session):
+def test_an_id_of_a_session_with_other_characters(make, model, mcp, session):
     """It cannot be sent back in a header."""
     mcp.reset("legacy")
     mcp.before = lambda request: Reply(200, {"jsonrpc": "2.0", "id": request.id, "result": {
@@ -245,7 +256,7 @@ def test_a_lost_call_of_the_newer_era(make, model, mcp, idempotent):
 
 
 def test_what_a_server_asks_meanwhile(make, model, mcp):
-    """A ping is answered; what this client has not declared is refused; the call goes on."""
+    """A ping is answered; what this client has not declared is refused; the call continues."""
     mcp.reset("legacy", sessions=True)
     gate = Gate()
     mcp.results["echo"] = lambda _: iter([{"id": "p-1", "method": "ping"}, {"id": "s-1", "method": "sampling/createMessage", "params": {}},

@@ -157,6 +157,7 @@ typedef struct ac_mcp_listing_t { /* of the list that is being read */
     int64_t ttl; /* milliseconds; -1: no page has said it */
     char *cursor;
     bool renegotiated, reopened; /* only once each */
+    bool unsure;                 /* the answer had the older form, without a handshake */
     apr_time_t deadline;
     ac_timer_t timer;
 } ac_mcp_listing_t;

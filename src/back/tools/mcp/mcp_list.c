@@ -267,6 +267,15 @@ static bool may_be_legacy(const ac_mcp_answer_t *answer)
         status == 406 || status == 415;
 }
 
+/* Whether a server answers the first request of the newer form with a result of the older one: it has not looked at
+ * the members that are new. */
+static bool ignores_form(const ac_mcp_upstream_t *server, const ac_mcp_answer_t *answer)
+{
+    const json_t *result = answer->message ? answer->message->result : NULL;
+    return result && !server->known && server->conf->protocol == AC_MCP_PROTOCOL_AUTO &&
+        !json_object_get(result, "resultType") && !json_object_get(result, "ttlMs");
+}
+
 static void on_session(void *baton)
 {
     ac_mcp_upstream_t *server = baton;
@@ -274,6 +283,9 @@ static void on_session(void *baton)
     if (session->open) {
         server->known = true;
         server->modern = false;
+        ask_page(server);
+    } else if (server->listing.unsure) { /* it has answered in the newer form */
+        server->known = server->modern = true;
         ask_page(server);
     } else if (session->code == AC_MCP_UNSUPPORTED_VERSION && !server->listing.renegotiated &&
                server->conf->protocol != AC_MCP_PROTOCOL_LEGACY) {
@@ -336,7 +348,10 @@ static void mcp_list_on_page(void *baton, const ac_mcp_answer_t *answer)
     bool modern = server->modern || !server->known;
     listing->request = NULL;
     listing->n_bytes += answer->n_bytes;
-    if (answer->message && answer->message->type == AC_MCP_RESULT) {
+    if (ignores_form(server, answer)) {
+        listing->unsure = true;
+        begin_legacy(server);
+    } else if (answer->message && answer->message->type == AC_MCP_RESULT) {
         server->modern = modern;
         server->known = true;
         take_page(server, answer->message->result);
