@@ -141,6 +141,7 @@ export default {
   'call.error': 'Fehler',
   'approval': 'Zustimmung',
   'approval.question': 'Dieses Werkzeug verändert etwas. Darf es laufen?',
+  'approval.asked': 'Das fragt {server}. Eine Zustimmung ist ein Ja.',
   'approve': 'Zustimmen',
   'refuse': 'Ablehnen',
   'time.ms': '{n} ms',

@@ -141,6 +141,7 @@ export default {
   'call.error': 'Error',
   'approval': 'Approval',
   'approval.question': 'This tool changes things. May it run?',
+  'approval.asked': '{server} asks this. An approval is a yes.',
   'approve': 'Approve',
   'refuse': 'Refuse',
   'time.ms': '{n} ms',

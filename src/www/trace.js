@@ -11,6 +11,8 @@ const asLine = value => {
   }
   return asText(value ?? '');
 };
+const progressLine = ({ progress, total, message }) =>
+  [message, total ? `${progress} / ${total}` : progress].filter(one => one !== undefined && one !== '').join(' · ');
 
 const tenths = new Intl.NumberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 
@@ -54,7 +56,8 @@ class Call {
       this.preview.textContent = visible(this.written);
       this.part('arguments', this.written);
     }
-    if (event.progress !== undefined && event.progress !== null) this.time.textContent = visible(asLine(event.progress));
+    if (event.progress !== undefined && event.progress !== null) this.time.textContent = visible(progressLine(event.progress));
+    if (event.approved) this.settled(true);
     if (event.approval_required) this.ask(event);
   }
 
@@ -74,16 +77,21 @@ class Call {
         approval.querySelector('.approval-word').textContent = wordsOf(error);
       }
     };
+    const { question } = event;                  // of the tool itself, such as one of an MCP server
+    const word = question ? t('approval.asked', { server: visible(question.server ?? event.tool) }) : t('approval.question');
     const approval = el('div.approval', { role: 'group', 'aria-label': t('approval') },
-      el('span.approval-word', { text: t('approval.question') }),
+      question && el('p.approval-text', { text: visible(question.message), dir: 'auto' }),
+      el('span.approval-word', { text: word }),
       el('button.primary', { type: 'button', text: t('approve'), onclick: answer(true) }),
       el('button', { type: 'button', text: t('refuse'), onclick: answer(false) }));
     this.body.append(approval);
   }
 
-  settled() {
-    this.node.classList.remove('running', 'waiting');
+  /** @param {boolean} [runs] the call continues */
+  settled(runs = false) {
+    this.node.classList.remove('waiting', ...runs ? [] : ['running']);
     this.body.querySelector('.approval')?.remove();
+    if (runs) this.time.textContent = t('call.running');
   }
 
   arguments(value) {
