@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -124,6 +125,13 @@ def test_a_value_that_the_directive_refuses_is_an_error_of_the_start(container):
     assert container.run(DEMO, "configtest") == (0, "Syntax OK\n")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_volume_of_another_user_is_an_error_of_the_start(container):
+    os.chown(container.root / "state", 0, 0)
+    status, out = container.run(DEMO)
+    assert status == 1 and any("AgentChatStateDir" in message and "cannot" in message for message in messages(out)), out
+
+
 def test_names_that_the_image_does_not_know_are_reported(container):
     container.start(**DEMO, AGENTCHAT_SING_IN="keys", AGENTCHAT_PORT="tcp://10.0.0.1:80", AGENTCHAT_PORT_80_TCP="x",
                     AGENTCHAT_SERVICE_HOST="10.0.0.1")
@@ -220,8 +228,7 @@ def test_tokens_of_an_openid_provider_sign_in(tmp_path, keys):
     issuer = Issuer(tmp_path)
     container = Container(f'LoadModule auth_openidc_module "{openid_module()}"\n')
     try:
-        conf = container.root / "conf"
-        conf.mkdir()
+        conf = Path(without_threads(container))
         certificate = readable(container.root / "issuer.crt", issuer.certificate.read_text())
         readable(conf / "trust.conf", f'OIDCCABundlePath "{certificate}"\n')
         variables = {"AGENTCHAT_SIGN_IN": "openid", "AGENTCHAT_DEMO": "on", "AGENTCHAT_CONF_DIR": str(conf),
@@ -230,6 +237,8 @@ def test_tokens_of_an_openid_provider_sign_in(tmp_path, keys):
         assert container.client.get("/threads").status == 401
         assert container.client.get("/threads", headers=bearer(issuer.token())).status == 200
         assert container.client.get("/threads", headers=bearer(issuer.token(aud="other"))).status == 401
+        stream = container.client.stream("/agents/assistant/chat", {"message": "Hello"}, headers=bearer(issuer.token()))
+        assert stream.rest()[-1].type == "done"
         container.stop()
         container.start(**variables, OPENID_SCOPE="chat.write")
         assert container.client.get("/threads", headers=bearer(issuer.token())).status == 401
@@ -288,6 +297,20 @@ def test_an_open_server_answers_for_its_name_only(container):
     container.start(**DEMO, AGENTCHAT_SERVER_NAME="chat.example.com")
     assert container.client.get("/threads", headers={"Host": "chat.example.com"}).status == 200
     assert container.client.get("/threads", headers={"Host": "other.example.com"}).status == 403
+
+
+def without_threads(container):
+    """A directory with a file that refuses streams which hold a thread."""
+    conf = container.root / "conf"
+    conf.mkdir(exist_ok=True)
+    readable(conf / "threads.conf", "AgentChatMaxBlockingStreams 0\n")
+    return str(conf)
+
+
+def test_streams_hold_no_thread(container):
+    """Whatever the modules put behind an answer: thousands of streams have room in few threads."""
+    container.start(**DEMO, AGENTCHAT_CONF_DIR=without_threads(container))
+    assert container.client.stream("/agents/assistant/chat", {"message": "Hello"}).rest()[-1].type == "done"
 
 
 # ---- signals ----
