@@ -116,6 +116,7 @@ typedef enum ac_event_type_e {
     AC_EVENT_TRACE_END,
     AC_EVENT_ERROR,
     AC_EVENT_DONE,
+    AC_EVENT_REASONING,
     /* not of a run; a tail reports its state with these: */
     AC_EVENT_NOTHING, /* no event will come after those that the follower has */
     AC_EVENT_LIVE,    /* the stored events were delivered; the next ones happen from now on */
@@ -123,14 +124,14 @@ typedef enum ac_event_type_e {
 } ac_event_type_e;
 
 /* One event of a run. Immutable once made, counted, on the heap: the only part of a run that other threads may use.
- * `data` holds the members of the native event except for `type` and `timestamp`; `text` is TOKEN's content, or DONE's
- * whole answer. */
+ * `data` holds the members of the native event except for `type` and `timestamp`; `text` is the content of TOKEN
+ * and REASONING, or DONE's whole answer. */
 typedef struct ac_event_t {
     volatile apr_uint32_t refs;
     ac_event_type_e type;
     uint64_t seq; /* 1, 2, 3 … without gaps within the run */
     apr_time_t at;
-    json_t *data;                    /* NULL for TOKEN */
+    json_t *data;                    /* NULL for TOKEN and REASONING */
     ac_kind_e kind;                  /* ERROR: the kind of the response if nothing was sent yet */
     apr_interval_time_t retry_after; /* ERROR */
     json_t *message;                 /* DONE of a stored run: the stored assistant message; else NULL */
@@ -572,6 +573,9 @@ typedef struct ac_model_cb_t {
     void (*on_end)(void *baton, const ac_model_end_t *end);
     /* An attempt has failed with err, before its answer began, and the provider will make another one. May be NULL. */
     void (*on_retry)(void *baton, const ac_err_t *err);
+    /* Since version 4 of ac_host_t. A part of what the model thinks before it answers or calls a tool: no part of the
+     * answer. NULL: not wanted. */
+    void (*on_reasoning)(void *baton, const char *text, size_t len);
 } ac_model_cb_t;
 
 typedef struct ac_secret_t {
@@ -601,6 +605,7 @@ typedef struct ac_model_conf_t { /* a <AgentChatModel> section; lives as long as
     int max_images;   /* of a request */
     apr_size_t max_image;
     bool image_links; /* sends URLs instead of bytes, where the storage makes them */
+    bool reasoning;   /* AgentChatReasoning, for the core: shown and stored */
 } ac_model_conf_t;
 
 typedef struct ac_model_vt {

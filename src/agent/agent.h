@@ -17,6 +17,8 @@ ac_event_t *ac_event_create(ac_event_type_e type, json_t *data, const char *text
 void ac_event_ref(ac_event_t *event);            /* any thread */
 void ac_event_unref(ac_event_t *event);          /* any thread; NULL is allowed */
 const char *ac_event_name(ac_event_type_e type); /* "trace_start" */
+/* Whether events of this type have text and no data: TOKEN and REASONING. */
+bool ac_event_is_text(uint32_t type);
 
 /* ---- events/channel.c: the followers of one run's events in this process; loop thread ---- */
 typedef struct ac_event_log_t ac_event_log_t;

@@ -30,6 +30,7 @@
 #define AC_MAX_LABELS 32                       /* of a thread */
 #define AC_MAX_LABEL 64                        /* characters */
 #define AC_MAX_ANSWER (4 * 1024 * 1024)        /* bytes of one answer */
+#define AC_MAX_REASONING (32 * 1024)           /* bytes of a model call's reasoning that are stored */
 #define AC_MAX_TOOL_CALLS 32                   /* of one round */
 #define AC_MAX_TOOL_ARGUMENTS (256 * 1024)     /* bytes of one call's arguments */
 #define AC_MAX_CLIENT_TOOLS 128                /* of the client, with one run */

@@ -20,19 +20,22 @@ void ac_openai_answer_free(ac_openai_answer_t *answer)
 
 /* ---- text ---- */
 
-apr_status_t ac_openai_text(ac_openai_answer_t *answer, const char *text, size_t len, ac_err_t *err)
+typedef void report_fn(void *baton, const char *text, size_t len);
+
+/* Neither stores nor clients accept U+0000; the text around it is kept. *plen: the bytes of this kind so far. */
+static apr_status_t openai_report(ac_openai_answer_t *answer, size_t *plen, report_fn *fn, const char *text, size_t len,
+                                  ac_err_t *err)
 {
-    if (len > AC_MAX_ANSWER - answer->text_len) {
+    if (len > AC_MAX_ANSWER - *plen) {
         return ac_err_set(err, AC_MODEL_ERROR, "the model's answer is longer than %d bytes", AC_MAX_ANSWER);
     }
-    answer->text_len += len;
+    *plen += len;
     while (len) {
-        /* Neither stores nor clients accept U+0000; the text around it is kept. */
         const char *nul = memchr(text, '\0', len);
         size_t n = nul ? (size_t)(nul - text) : len;
         if (n) {
             answer->started = true;
-            answer->cb->on_text(answer->baton, text, n);
+            fn(answer->baton, text, n);
         }
         n += nul != NULL;
         text += n;
@@ -41,16 +44,38 @@ apr_status_t ac_openai_text(ac_openai_answer_t *answer, const char *text, size_t
     return APR_SUCCESS;
 }
 
+apr_status_t ac_openai_text(ac_openai_answer_t *answer, const char *text, size_t len, ac_err_t *err)
+{
+    return openai_report(answer, &answer->text_len, answer->cb->on_text, text, len, err);
+}
+
 static apr_status_t openai_take_text(ac_openai_answer_t *answer, const json_t *value, ac_err_t *err)
 {
     return json_is_string(value) ? ac_openai_text(answer, json_string_value(value), json_string_length(value), err)
                                  : APR_SUCCESS;
 }
 
-/* A part of content that came as an array. A reasoning part of a model does not belong to its answer. */
+static apr_status_t openai_take_reasoning(ac_openai_answer_t *answer, const json_t *value, ac_err_t *err)
+{
+    report_fn *fn = answer->cb->on_reasoning;
+    apr_status_t status = APR_SUCCESS;
+    if (fn && json_is_string(value)) {
+        status =
+            openai_report(answer, &answer->reasoning_len, fn, json_string_value(value), json_string_length(value), err);
+    }
+    for (size_t i = 0; status == APR_SUCCESS && i < json_array_size(value); i++) {
+        status = openai_take_reasoning(answer, json_object_get(json_array_get(value, i), "text"), err);
+    }
+    return status;
+}
+
+/* A part of content that came as an array. */
 static apr_status_t openai_take_part(ac_openai_answer_t *answer, const json_t *part, ac_err_t *err)
 {
     const char *type = ac_json_peek_string(part, "type", "text");
+    if (strcmp(type, "thinking") == 0) {
+        return openai_take_reasoning(answer, json_object_get(part, "thinking"), err);
+    }
     if (json_is_string(part)) {
         return openai_take_text(answer, part, err);
     }
@@ -141,7 +166,14 @@ static apr_status_t take_finish(ac_openai_answer_t *answer, const json_t *reason
 static apr_status_t take_delta(ac_openai_answer_t *answer, const json_t *delta, ac_err_t *err)
 {
     const json_t *calls = json_object_get(delta, "tool_calls"), *legacy = json_object_get(delta, "function_call");
-    apr_status_t status = take_content(answer, json_object_get(delta, "content"), err);
+    /* Some servers send both members with the same text. */
+    const json_t *reasoning = json_object_get(delta, "reasoning_content");
+    apr_status_t status =
+        openai_take_reasoning(answer, json_string_length(reasoning) ? reasoning : json_object_get(delta, "reasoning"),
+                              err);
+    if (status == APR_SUCCESS) {
+        status = take_content(answer, json_object_get(delta, "content"), err);
+    }
     if (status == APR_SUCCESS) {
         status = openai_take_text(answer, json_object_get(delta, "refusal"), err);
     }

@@ -69,14 +69,14 @@ typedef struct ac_openai_answer_t { /* an answer while it is assembled */
     char model[80];
     bool done;    /* [DONE] has arrived */
     bool started; /* a part of the answer has been reported: no retry is possible */
-    size_t text_len;
+    size_t text_len, reasoning_len;
 } ac_openai_answer_t;
 
 void ac_openai_answer_init(ac_openai_answer_t *answer, const ac_model_cb_t *cb, void *baton);
 void ac_openai_answer_free(ac_openai_answer_t *answer);
-/* Handles one event's data: a chunk, "[DONE]", or an error object. Calls on_text, on_tool_start, on_tool_args. errors:
- * model_error (invalid data, an error in mid-stream), model_throttled, content_filtered … according to the error
- * object. */
+/* Handles one event's data: a chunk, "[DONE]", or an error object. Calls on_text, on_reasoning, on_tool_start,
+ * on_tool_args. errors: model_error (invalid data, an error in mid-stream), model_throttled, content_filtered …
+ * according to the error object. */
 apr_status_t ac_openai_chunk(ac_openai_answer_t *answer, const char *data, size_t len, ac_err_t *err);
 /* Handles a whole JSON answer (from servers that ignore `stream`): calls the same callbacks, then behaves as after the
  * last chunk. */

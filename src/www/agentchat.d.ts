@@ -153,6 +153,8 @@ export interface Step {
   type: 'model_call' | 'tool_call';
   status: 'in_progress' | 'completed' | 'failed';
   model?: string | null;
+  /** Of a model call: the beginning of what the model thought, if it showed that. */
+  reasoning?: string;
   tool: string | null;
   arguments: any;
   result: any;
@@ -253,6 +255,12 @@ export interface TokenEvent extends EventBase {
   content: string;
 }
 
+/** A part of what the model thinks before it answers or calls a tool. */
+export interface ReasoningEvent extends EventBase {
+  type: 'reasoning';
+  content: string;
+}
+
 export interface TraceStartEvent extends EventBase {
   type: 'trace_start';
   step_id: string;
@@ -321,7 +329,7 @@ export interface DoneEvent extends EventBase {
 }
 
 /** An event of a run. `type` identifies its kind. */
-export type NativeEvent = RunEvent | TokenEvent | TraceStartEvent | TraceUpdateEvent | TraceEndEvent | ErrorEvent | DoneEvent;
+export type NativeEvent = RunEvent | TokenEvent | ReasoningEvent | TraceStartEvent | TraceUpdateEvent | TraceEndEvent | ErrorEvent | DoneEvent;
 
 // ---- errors ----
 export interface Problem {

@@ -452,10 +452,11 @@ export class Conversation {
     this.#app.connected();
     switch (event.type) {
       case 'run': this.#begun(event, active, answer, user); break;
+      case 'reasoning': answer.reason(event.content); break;
       case 'token': answer.token(event.content); announcer.take(event.content); break;
-      case 'trace_start': announcer.say(t('said.uses', { tool: event.tool })); answer.trace.take(event); this.#toEnd(); break;
+      case 'trace_start': announcer.say(t('said.uses', { tool: event.tool })); answer.call(event); this.#toEnd(); break;
       case 'trace_update': if (event.approval_required) announcer.say(t('said.approval')); // and as below
-      case 'trace_end': answer.trace.take(event); this.#toEnd(); break; // eslint-disable-line no-fallthrough
+      case 'trace_end': answer.call(event); this.#toEnd(); break; // eslint-disable-line no-fallthrough
       case 'done':
         answer.end(event);
         this.#known.set(event.message_id ?? event.run_id, answer);

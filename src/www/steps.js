@@ -133,7 +133,8 @@ function rowNodes(row, place, begin, id) {
   if (!step) return [el('div.steps-row', { role: 'row' }, el('div.steps-head', { role: 'rowheader' }, ...label), ...cells)];
   const more = el('div.steps-row.steps-more', { role: 'row', id, hidden: true }, el('div', { role: 'cell', 'aria-colspan': '4' },
     el('dl', {}, ...facts(row, begin).map(([name, value]) => el('div', {}, el('dt', { text: name }), el('dd', { text: visible(value) })))),
-    part(t('call.error'), step.error), ...(step.type === 'tool_call' ? [part(t('call.arguments'), step.arguments), part(t('call.result'), step.result)] : [])));
+    part(t('call.error'), step.error), ...(step.type === 'model_call' ? [part(t('reasoning'), step.reasoning)] : []),
+    ...(step.type === 'tool_call' ? [part(t('call.arguments'), step.arguments), part(t('call.result'), step.result)] : [])));
   const button = el('button.steps-open', { type: 'button', 'aria-expanded': 'false', 'aria-controls': id, onclick: () => {
     more.hidden = !more.hidden;
     button.setAttribute('aria-expanded', String(!more.hidden));

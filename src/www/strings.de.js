@@ -131,6 +131,10 @@ export default {
   'said.failed': 'Die Antwort ist gescheitert. {reason}',
 
   // ---- tools ----
+  'reasoning': 'Überlegungen',
+  'reasoning.now': 'Denkt nach …',
+  'reasoning.took': 'Nachgedacht: {time}',
+  'reasoning.none': 'Davon ist nichts gespeichert.',
   'tools': 'Werkzeuge',
   'call.running': 'läuft',
   'call.waiting': 'wartet auf Ihre Zustimmung',

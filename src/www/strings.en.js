@@ -131,6 +131,10 @@ export default {
   'said.failed': 'The answer failed. {reason}',
 
   // ---- tools ----
+  'reasoning': 'Reasoning',
+  'reasoning.now': 'Thinking…',
+  'reasoning.took': 'Thought for {time}',
+  'reasoning.none': 'Nothing of it is stored.',
   'tools': 'Tools',
   'call.running': 'running',
   'call.waiting': 'awaits your approval',

@@ -4,6 +4,7 @@ import { Branches } from './branches.js';
 import { $, copyText, el, icon, iconButton, visible } from './dom.js';
 import { use } from './late.js';
 import { namesToCome } from './markdown.js';
+import { Reasoning } from './reasoning.js';
 import { Rendered } from './render.js';
 import { has, locale, number, t } from './strings.js';
 import { Trace, callList, duration } from './trace.js';
@@ -86,7 +87,7 @@ export class UserTurn {
 
 export class AnswerTurn {
   #pending = ''; #frame = 0; #rests = 0; #said = ''; #calls; #rendered; #prose; #foot; #figures; #note = null; #copying; #steps = null;
-  #sources = false; #rating = null;
+  #sources = false; #rating = null; #reasoning = null;
 
   /**
    * @param {string} name whose answer
@@ -136,8 +137,32 @@ export class AnswerTurn {
     this.node.setAttribute('aria-busy', 'true');
   }
 
+  #thoughts() {
+    if (!this.#reasoning) this.node.firstElementChild.after((this.#reasoning = new Reasoning()).node);
+    return this.#reasoning;
+  }
+
+  /** A part of what the model thinks. */
+  reason(text) {
+    this.#thoughts().add(text);
+    this.actions.grown();
+  }
+
+  /** An event of a tool call. */
+  call(event) {
+    this.#reasoning?.pause();
+    this.trace.take(event);
+  }
+
+  /** What the model thought, of all calls of the model. */
+  async #readReasoning() {
+    const steps = await this.actions.client.steps(this.runId);
+    return steps.map(({ reasoning }) => reasoning ?? '').filter(Boolean).join('\n\n');
+  }
+
   /** Renders in the next frame. A hidden page has no frames, and waits. */
   token(text) {
+    this.#reasoning?.pause();
     this.#say(text);
     this.#frame ||= requestAnimationFrame(now => this.#write(now));
   }
@@ -191,9 +216,10 @@ export class AnswerTurn {
 
   /** Shows a stored message. @param {Object} message @param {Object} [run] */
   show(message, run) {
-    const calls = message.tool_calls ?? [], { usage, model, finish_reason } = message.metadata ?? {};
+    const calls = message.tool_calls ?? [], { usage, model, finish_reason, reasoning_ms } = message.metadata ?? {};
     // A message that was stored before parts existed does not have their order.
     const parts = message.parts ?? [...calls.map(({ id }) => ({ type: 'tool_call', id })), { type: 'text', text: message.content }];
+    if (reasoning_ms !== undefined) this.#thoughts().stored(reasoning_ms, () => this.#readReasoning());
     for (const { type, text, id } of parts) {
       if (type === 'text') this.#say(text);
       if (type === 'tool_call') this.trace.show(calls.filter(call => call.id === id));
@@ -263,6 +289,7 @@ export class AnswerTurn {
 
   #settle() {
     this.flush(true);
+    this.#reasoning?.pause();
     this.trace.cut();
     this.node.classList.remove('writing');
     this.node.removeAttribute('aria-busy');

@@ -21,6 +21,14 @@ static void on_text(void *baton, const char *text, size_t len)
     note(baton, "text ", text, len);
 }
 
+static void on_reasoning(void *baton, const char *text, size_t len)
+{
+    if (!len || memchr(text, '\0', len) || !ac_utf8_valid(text, len)) {
+        abort();
+    }
+    note(baton, "reasoning ", text, len);
+}
+
 static void on_tool_start(void *baton, int index, const char *id, const char *name)
 {
     if (index < 0 || index >= AC_MAX_TOOL_CALLS || !id || !*id || !name || !*name) {
@@ -37,7 +45,7 @@ static void on_tool_args(void *baton, int index, const char *fragment, size_t le
     note(baton, "args ", fragment, len);
 }
 
-static const ac_model_cb_t callbacks = {on_text, on_tool_start, on_tool_args, NULL, NULL};
+static const ac_model_cb_t callbacks = {on_text, on_tool_start, on_tool_args, NULL, NULL, on_reasoning};
 
 static void check_end(ac_openai_answer_t *answer)
 {

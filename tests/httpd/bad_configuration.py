@@ -13,6 +13,9 @@ def in_model(text, name="gpt"):
 
 
 BAD = [
+    ('an unknown word about reasoning', 3,
+     in_model('AgentChatReasoning maybe'),
+     "AgentChatReasoning: 'maybe' is neither on nor off"),
     ('an unknown use of images', 3,
      in_model('AgentChatVision yes'),
      "AgentChatVision: 'yes' is not one of off, note, on"),

@@ -127,6 +127,16 @@ def answer(*tokens, **figures):
     return script
 
 
+def reasons(thought, script):
+    """A script: the model thinks, then does what this script says."""
+    def play(request):
+        yield head()
+        for word in thought.split(" "):
+            yield chunk({"reasoning_content": word + " "})
+        yield from script(request)
+    return play
+
+
 def calls(*wanted, said=None):
     """A script: an answer with these tool calls, as (name, arguments) pairs, all in one round, after some text."""
     def script(_request):

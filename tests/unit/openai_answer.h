@@ -16,13 +16,19 @@
 #include "wire/wire.h"
 
 typedef struct events_t {
-    ac_buf_t log; /* text as it is, "[0 id name]" of a tool, "<0 arguments>" */
+    ac_buf_t log; /* text as it is, "{reasoning}", "[0 id name]" of a tool, "<0 arguments>" */
 } events_t;
 
 static void on_text(void *baton, const char *text, size_t len)
 {
     events_t *events = baton;
     ac_buf_add(&events->log, text, len);
+}
+
+static void on_reasoning(void *baton, const char *text, size_t len)
+{
+    events_t *events = baton;
+    ac_buf_printf(&events->log, "{%.*s}", (int)len, text);
 }
 
 static void on_tool_start(void *baton, int index, const char *id, const char *name)
@@ -39,7 +45,8 @@ static void on_tool_args(void *baton, int index, const char *fragment, size_t le
 
 static const ac_model_cb_t openai_callbacks = {.on_text = on_text,
                                                .on_tool_start = on_tool_start,
-                                               .on_tool_args = on_tool_args};
+                                               .on_tool_args = on_tool_args,
+                                               .on_reasoning = on_reasoning};
 
 typedef struct answer_t {
     events_t events;

@@ -32,7 +32,7 @@ static void visit(ac_follower_t *self, ac_event_t *event)
     }
     char *end = visitor->seen + strlen(visitor->seen);
     size_t room = sizeof visitor->seen - (size_t)(end - visitor->seen);
-    if (event->type == AC_EVENT_TOKEN) {
+    if (ac_event_is_text(event->type)) {
         snprintf(end, room, "%s", event->text);
     } else {
         snprintf(end, room, "<%s>", ac_event_name(event->type));

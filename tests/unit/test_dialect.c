@@ -80,6 +80,8 @@ static void test_native(void **state)
     assert_string_equal(out->render.run_id, RUN);
     expect(out, make(AC_EVENT_TOKEN, 2, NULL, "a \"b\"\n\xc3\xa9\x01"),
            "id: 2\ndata: {\"type\":\"token\",\"content\":\"a \\\"b\\\"\\n\xc3\xa9\\u0001\"," STAMP "}\n\n");
+    expect(out, make(AC_EVENT_REASONING, 3, NULL, "so \"b\""),
+           "id: 3\ndata: {\"type\":\"reasoning\",\"content\":\"so \\\"b\\\"\"," STAMP "}\n\n");
     expect(out, make(AC_EVENT_TRACE_START, 10, "{\"step_id\":\"s\",\"tool\":\"t\",\"call_id\":\"c\"}", NULL),
            "id: 10\ndata: {\"type\":\"trace_start\",\"step_id\":\"s\",\"tool\":\"t\",\"call_id\":\"c\"," STAMP "}\n\n");
     expect(out, make(AC_EVENT_TRACE_END, 11, "{\"result\":{\"n\":12.75,\"s\":\"x\\ny\"},\"latency_ms\":3}", NULL),

@@ -23,9 +23,11 @@ static void test_text(void **state)
                          "", " \n", DELTA("{}"), DELTA("null"), TEXT("c"), DONE),
                   "abc", AC_FINISH_STOP);
     expect_answer(CHUNKS(DELTA("{\"refusal\":\"I can't.\"}"), FINISH("stop")), "I can't.", AC_FINISH_STOP);
-    expect_answer(CHUNKS(DELTA("{\"reasoning_content\":\"hm\",\"content\":null}"), DELTA("{\"reasoning\":\"hm\"}"),
+    expect_answer(CHUNKS(DELTA("{\"reasoning_content\":\"hm\",\"content\":null}"), DELTA("{\"reasoning\":\"ah\"}"),
+                         DELTA("{\"reasoning_content\":\"so\",\"reasoning\":\"so\"}"),
+                         DELTA("{\"reasoning_content\":\"\",\"reasoning\":null}"), DELTA("{\"reasoning\":7}"),
                          TEXT("so"), DONE),
-                  "so", AC_FINISH_STOP);
+                  "{hm}{ah}{so}so", AC_FINISH_STOP);
     /* Text after [DONE] is ignored. */
     expect_answer(CHUNKS(TEXT("a"), "[DONE] ", TEXT("b"), "garbage"), "a", AC_FINISH_STOP);
     expect_answer(CHUNKS(DONE), "", AC_FINISH_STOP);
@@ -38,7 +40,7 @@ static void test_parts(void **state)
                              "{\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\",\"text\":\"hm\"}]},"
                              "{\"type\":\"text\",\"text\":\"a\"},\"b\",{\"text\":\"c\"},{\"type\":\"image_url\"},7]}"),
                          DELTA("{\"content\":[{\"type\":\"refusal\",\"refusal\":\"d\"}]}"), DONE),
-                  "abcd", AC_FINISH_STOP);
+                  "{hm}abcd", AC_FINISH_STOP);
 }
 
 static void test_filter_chunks(void **state)

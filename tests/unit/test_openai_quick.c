@@ -34,7 +34,13 @@ static void on_tool_args(void *baton, int index, const char *fragment, size_t le
     ac_buf_printf(baton, "<%d %.*s>", index, (int)len, fragment);
 }
 
+static void on_reasoning(void *baton, const char *text, size_t len)
+{
+    ac_buf_printf(baton, "{%.*s}", (int)len, text);
+}
+
 static const ac_model_cb_t callbacks = {.on_text = on_text,
+                                        .on_reasoning = on_reasoning,
                                         .on_tool_start = on_tool_start,
                                         .on_tool_args = on_tool_args};
 
@@ -84,7 +90,11 @@ static const read_t reads[] = {
     {"{\"choices\":[{\"delta\":{\"content\":null}}]}", true},
     {"{\"choices\":[{\"delta\":{\"content\":\"a\",\"tool_calls\":[ ],\"refusal\":null,\"function_call\":null}}]}",
      true},
-    {"{\"choices\":[{\"delta\":{\"content\":\"a\",\"tool_calls\":null,\"reasoning_content\":\"\u20ac\"}}]}", true},
+    {"{\"choices\":[{\"delta\":{\"content\":\"a\",\"tool_calls\":null,\"reasoning_content\":null,"
+     "\"reasoning\":null}}]}",
+     true},
+    {"{\"choices\":[{\"delta\":{\"content\":\"a\",\"reasoning_content\":\"\u20ac\"}}]}", false},
+    {"{\"choices\":[{\"delta\":{\"reasoning\":\"b\"}}]}", false},
     {"{\"content\":\"no\",\"choices\":[{\"content\":\"no\",\"logprobs\":{\"content\":\"no\"},"
      "\"delta\":{\"content\":\"a\"},"
      "\"content_filter_results\":{\"hate\":{\"filtered\":false,\"severity\":\"safe\","

@@ -37,11 +37,33 @@ static void test_a_suspended_round_from_the_store(void **state)
                         "<trace_update><trace_update><trace_end><trace_end> done.<done>");
 }
 
+/* What the model thought comes before the text and the calls of its round. */
+static void test_reasoning_from_the_store(void **state)
+{
+    (void)state;
+    visitor_t *visitor = follow(0, "run_gone", 0);
+    fake_turn();
+    answer_op(json_pack("{s:s, s:s, s:s, s:s}", "id", "run_gone", "thread_id", "thread_1", "status", "completed",
+                        "completed_at", "2026-11-21T05:25:46.123Z"),
+              AC_OK);
+    answer_op(json_pack("{s:[{s:s, s:i, s:s}, o, {s:s, s:i, s:s}]}", "data", "type", "model_call", "round", 1,
+                        "reasoning", "(first)", stored_step("free", NULL), "type", "model_call", "round", 2,
+                        "reasoning", "(second)"),
+              AC_OK);
+    json_t *calls = json_pack("[{s:s, s:s, s:{}}]", "id", "c1", "tool", "free", "arguments");
+    answer_op(json_pack("{s:[{s:s, s:s, s:s, s:s, s:o, s:{s:[i, s, i]}}, {s:s, s:s, s:s}]}", "data", "role",
+                        "assistant", "run_id", "run_gone", "content", "let me. done.", "id", "m2", "tool_calls", calls,
+                        "metadata", "parts", 7, "c1", 6, "role", "user", "run_id", "run_gone", "id", "m1"),
+              AC_OK);
+    assert_string_equal(visitor->seen, "<run>(first)let me.<trace_start><trace_end>(second) done.<done>");
+}
+
 int main(void)
 {
     apr_initialize();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_suspended_round_from_the_store, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_reasoning_from_the_store, setup_logged, teardown_logged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,6 +14,7 @@ static const char *const names[AC_N_EVENTS] = {
     [AC_EVENT_TRACE_END] = "trace_end",
     [AC_EVENT_ERROR] = "error",
     [AC_EVENT_DONE] = "done",
+    [AC_EVENT_REASONING] = "reasoning",
     [AC_EVENT_NOTHING] = "nothing",
     [AC_EVENT_LIVE] = "live",
 };
@@ -21,6 +22,11 @@ static const char *const names[AC_N_EVENTS] = {
 const char *ac_event_name(ac_event_type_e type)
 {
     return names[type];
+}
+
+bool ac_event_is_text(uint32_t type)
+{
+    return type == AC_EVENT_TOKEN || type == AC_EVENT_REASONING;
 }
 
 ac_event_t *ac_event_create(ac_event_type_e type, json_t *data, const char *text, size_t len)

@@ -349,11 +349,11 @@ void ac_event_log_append(ac_event_log_t *log, const ac_event_t *event)
     }
     if (event->type == AC_EVENT_DONE) {
         payload = ac_event_record_make_done(event, &len);
-    } else if (event->type != AC_EVENT_TOKEN) {
+    } else if (!ac_event_is_text(event->type)) {
         payload = ac_json_dump(event->data, &len);
     }
     record.len = (uint32_t)len;
-    bool there = payload || event->type == AC_EVENT_TOKEN;
+    bool there = payload || ac_event_is_text(event->type);
     apr_status_t status = there ? ac_event_record_write(log, &record, payload ? payload : event->text) : APR_ENOMEM;
     free(payload);
     if (status != APR_SUCCESS) {

@@ -74,7 +74,7 @@ static ac_event_t *read_done(uint32_t type, json_t *parts)
 ac_event_t *ac_event_record_parse(uint32_t type, const char *payload, size_t len)
 {
     ac_event_t *event = NULL;
-    if (type == AC_EVENT_TOKEN) {
+    if (ac_event_is_text(type)) {
         event = ac_event_create((ac_event_type_e)type, NULL, payload, len);
     } else {
         json_t *value = json_loadb(payload, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);

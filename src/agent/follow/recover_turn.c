@@ -104,7 +104,8 @@ void ac_recover_turn_read(ac_recover_turn_t *turn, ac_event_log_t *log)
             begin_call(turn, event);
         } else if (event->type == AC_EVENT_TRACE_END) {
             recover_turn_end_call(turn, event);
-        } else if (event->type != AC_EVENT_RUN && event->type != AC_EVENT_TRACE_UPDATE) {
+        } else if (event->type != AC_EVENT_RUN && event->type != AC_EVENT_TRACE_UPDATE &&
+                   event->type != AC_EVENT_REASONING) {
             turn->ended = true;
         }
         ac_event_unref(event);

@@ -42,6 +42,35 @@ static void tail_events_add_run(ac_tail_t *tail)
     tail_events_add(tail, ac_event_create(AC_EVENT_RUN, data, NULL, 0), ac_stored_event_time(tail->run, "created_at"));
 }
 
+/* ---- text ---- */
+
+/* type: TOKEN or REASONING. */
+static void tail_events_add_text(ac_tail_t *tail, ac_event_type_e type, const char *text, size_t len, apr_time_t at)
+{
+    while (len > 0) {
+        size_t part = len > AC_TAIL_PIECE ? ac_utf8_whole(text, AC_TAIL_PIECE) : len;
+        part = part ? part : len;
+        tail_events_add(tail, ac_event_create(type, NULL, text, part), at);
+        text += part;
+        len -= part;
+    }
+}
+
+/* What the model thought in this round, as far as it was stored. */
+static void tail_events_add_reasoning(ac_tail_t *tail, json_int_t round)
+{
+    size_t i;
+    json_t *step;
+    json_array_foreach(tail->steps, i, step)
+    {
+        const char *text = ac_json_peek_string(step, "reasoning", "");
+        if (ac_json_peek_int(step, "round", 0) == round) {
+            tail_events_add_text(tail, AC_EVENT_REASONING, text, strlen(text),
+                                 ac_stored_event_time(step, "started_at"));
+        }
+    }
+}
+
 /* ---- one call: {step, call, index}; call: of the message; index: among those that the client carries out ---- */
 
 static json_t *event_data(const json_t *one)
@@ -159,7 +188,7 @@ static void add_suspended_round(ac_tail_t *tail, const json_t *round, size_t n_r
 /* Adds the calls that have been collected, and empties the list. */
 static void add_round(ac_tail_t *tail, json_t *round)
 {
-    const json_t *one;
+    const json_t *one, *first = json_object_get(json_array_get(round, 0), "step");
     size_t i, n_requests = 0;
     json_array_foreach(round, i, one)
     {
@@ -172,6 +201,9 @@ static void add_round(ac_tail_t *tail, json_t *round)
     {
         tail_events_add_start(tail, one);
         tail_events_add_end(tail, one);
+    }
+    if (first) {
+        tail_events_add_reasoning(tail, ac_json_peek_int(first, "round", 0) + 1);
     }
     json_array_clear(round);
 }
@@ -241,17 +273,6 @@ static void add_tools(ac_tail_t *tail)
 
 /* ---- text and calls in their order ---- */
 
-static void tail_events_add_text(ac_tail_t *tail, const char *text, size_t len, apr_time_t at)
-{
-    while (len > 0) {
-        size_t part = len > AC_TAIL_PIECE ? ac_utf8_whole(text, AC_TAIL_PIECE) : len;
-        part = part ? part : len;
-        tail_events_add(tail, ac_event_create(AC_EVENT_TOKEN, NULL, text, part), at);
-        text += part;
-        len -= part;
-    }
-}
-
 /* The step of a call. Removes it from steps; new reference. */
 static json_t *step_of(json_t *steps, const json_t *call)
 {
@@ -300,12 +321,12 @@ static void add_parts(ac_tail_t *tail, json_t *parts, const char *text, size_t l
             collect_part(tail, round, steps, part);
         } else if (i + 1 < json_array_size(parts)) {
             add_round(tail, round);
-            tail_events_add_text(tail, text + at, n, tail->events[tail->n_events - 1]->at);
+            tail_events_add_text(tail, AC_EVENT_TOKEN, text + at, n, tail->events[tail->n_events - 1]->at);
             at += n;
         }
     }
     add_round(tail, round);
-    tail_events_add_text(tail, text + at, len - at, ac_stored_event_time(tail->run, "completed_at"));
+    tail_events_add_text(tail, AC_EVENT_TOKEN, text + at, len - at, ac_stored_event_time(tail->run, "completed_at"));
     json_decref(round);
     json_decref(steps);
 }
@@ -320,6 +341,7 @@ void ac_tail_events_make(ac_tail_t *tail)
     apr_time_t ended = ac_stored_event_time(tail->run, "completed_at");
     if (!has_part) {
         tail_events_add_run(tail);
+        tail_events_add_reasoning(tail, 1);
     }
     if (!has_part && json_is_array(parts)) {
         add_parts(tail, parts, text, len);
@@ -328,7 +350,7 @@ void ac_tail_events_make(ac_tail_t *tail)
         add_tools(tail);
     }
     if (delivered < len) {
-        tail_events_add_text(tail, text + delivered, len - delivered, ended);
+        tail_events_add_text(tail, AC_EVENT_TOKEN, text + delivered, len - delivered, ended);
     }
     tail_events_add(tail, ac_stored_event_terminal(tail->run, tail->message), ended);
 }

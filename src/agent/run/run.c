@@ -109,6 +109,7 @@ ac_run_t *ac_run_create(ac_engine_t *engine, ac_turn_t *turn)
     run->times.created = run->times.entered = run->times.in_state = ac_clock();
     run->times.created_at = apr_time_now();
     ac_err_init(&run->err);
+    ac_buf_init(&run->answer.reasoning, AC_MAX_REASONING);
     ac_buf_init(&run->answer.text, engine->conf.max_answer ? engine->conf.max_answer : AC_MAX_ANSWER);
     run->slot.owner = owner_of(turn);
     run->slot.baton = run;
@@ -254,6 +255,7 @@ static void run_free(ac_run_t *run)
     json_decref(run->load.answered);
     json_decref(run->ask.messages);
     json_decref(run->answer.tool_calls);
+    ac_buf_free(&run->answer.reasoning);
     ac_record_parts_free(&run->answer.parts);
     json_decref(run->answer.steps);
     json_decref(run->close.message);

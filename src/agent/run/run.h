@@ -66,6 +66,7 @@ typedef struct ac_run_times_t {
     apr_time_t calling;                /* ac_clock() when the round's tools were called; 0: they are not working */
     apr_interval_time_t earlier;       /* how long the run took before its suspensions */
     apr_interval_time_t working;       /* how long its models and its tools worked */
+    apr_interval_time_t reasoning;     /* how long they thought, before text or calls */
     apr_interval_time_t asking;        /* how long its models worked */
     apr_interval_time_t storing;       /* how long it did nothing but wait for the store */
     apr_time_t in_state;               /* ac_clock() when it entered its state */
@@ -130,6 +131,7 @@ typedef struct ac_run_ask_t { /* the model call */
     apr_time_t started;    /* ac_clock() */
     apr_time_t started_at; /* shown */
     apr_interval_time_t first_token; /* from started; 0: none yet */
+    apr_time_t reasoning_since;      /* ac_clock(); 0: it does not think */
     const char *fallback_of;         /* the id of the model that the current one replaces in this round; or NULL */
     char model[80];                  /* the name the model gives itself, or its id */
     ac_finish_e finish;
@@ -179,6 +181,7 @@ typedef struct ac_run_answer_t { /* what becomes the assistant's message */
     size_t round_start;          /* where in `text` the round begins */
     json_t *tool_calls;          /* of all rounds, as the message shows them */
     ac_record_parts_t parts;     /* the positions of the calls in `text` */
+    ac_buf_t reasoning;          /* of the current model call, as far as it is stored */
     json_t *steps;               /* ended ones, as stored */
     bool ends_in_calls;          /* of the client */
 } ac_run_answer_t;

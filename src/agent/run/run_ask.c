@@ -29,6 +29,15 @@ static void fail_later(void *baton)
     }
 }
 
+/* The model has stopped thinking. */
+static void run_ask_end_reasoning(ac_run_t *run)
+{
+    if (run->ask.reasoning_since) {
+        run->times.reasoning += ac_clock() - run->ask.reasoning_since;
+        run->ask.reasoning_since = 0;
+    }
+}
+
 static void run_ask_on_text(void *baton, const char *text, size_t len)
 {
     ac_run_t *run = baton;
@@ -36,6 +45,7 @@ static void run_ask_on_text(void *baton, const char *text, size_t len)
         return;
     }
     note_answer(run);
+    run_ask_end_reasoning(run);
     if (run->answer.text.len == run->answer.round_start && run->answer.round_start > 0) {
         /* The text before the tool calls stays a paragraph of its own. */
         ac_buf_add(&run->answer.text, "\n\n", 2);
@@ -51,10 +61,28 @@ static void run_ask_on_text(void *baton, const char *text, size_t len)
     ac_run_event_emit(run, AC_EVENT_TOKEN, NULL, text, len);
 }
 
+/* Clients see all of it; the beginning is stored. */
+static void run_ask_on_reasoning(void *baton, const char *text, size_t len)
+{
+    ac_run_t *run = baton;
+    ac_buf_t *kept = &run->answer.reasoning;
+    if (len == 0 || run->err.kind) {
+        return;
+    }
+    note_answer(run);
+    if (!run->ask.reasoning_since) {
+        run->ask.reasoning_since = ac_clock();
+    }
+    size_t room = kept->max - kept->len;
+    ac_buf_add(kept, text, len <= room ? len : ac_utf8_whole(text, room));
+    ac_run_event_emit(run, AC_EVENT_REASONING, NULL, text, len);
+}
+
 static void run_ask_on_tool_start(void *baton, int index, const char *id, const char *name)
 {
     ac_run_t *run = baton;
     note_answer(run);
+    run_ask_end_reasoning(run);
     ac_run_call_get(run, index, id, name);
 }
 
@@ -111,6 +139,7 @@ static void want_tools(ac_run_t *run, const ac_model_end_t *end)
 /* A call has ended, or was ended: reports it to the breaker, counts its usage, and adds a step. */
 static void note_end(ac_run_t *run, const ac_model_end_t *end, ac_breaker_result_e outcome)
 {
+    run_ask_end_reasoning(run);
     ac_breaker_end(&run->ask.entry.gate->breaker, &run->ask.entry.ticket, outcome, ac_loop_now(run->engine->loop));
     ac_run_metrics_model_end(run, end);
     ac_run_cost_add(run, end);
@@ -200,6 +229,16 @@ static const ac_model_cb_t callbacks = {
     .on_tool_args = run_ask_on_tool_args,
     .on_end = run_ask_on_end,
     .on_retry = run_ask_on_retry,
+    .on_reasoning = run_ask_on_reasoning,
+};
+
+/* For models whose reasoning is not shown: it is no beginning of an answer either. */
+static const ac_model_cb_t unreasoned = {
+    .on_text = run_ask_on_text,
+    .on_tool_start = run_ask_on_tool_start,
+    .on_tool_args = run_ask_on_tool_args,
+    .on_end = run_ask_on_end,
+    .on_retry = run_ask_on_retry,
 };
 
 /* Only an admitted run is stored: a rejected run leaves nothing behind, and the client can send its request again. */
@@ -235,7 +274,8 @@ static apr_status_t run_ask_model(ac_run_t *run, ac_err_t *err)
     };
     json_t *messages = ac_run_files_shown(run, model, &ask), *tools = ac_client_tools_offer(run, &ask);
     ask.messages = messages;
-    apr_status_t status = model->vt->ask(&run->ask.call, model->self, &ask, &callbacks, run, err);
+    apr_status_t status =
+        model->vt->ask(&run->ask.call, model->self, &ask, model->conf->reasoning ? &callbacks : &unreasoned, run, err);
     json_decref(messages);
     json_decref(tools);
     if (status != APR_SUCCESS) {

@@ -145,6 +145,10 @@ void ac_run_document_add_model_step(ac_run_t *run, const ac_model_end_t *end)
     ac_json_put(step, "tool", json_null());
     ac_json_put(step, "arguments", json_null());
     ac_json_put(step, "result", json_null());
+    if (run->answer.reasoning.len) {
+        ac_json_put(step, "reasoning", ac_json_text(run->answer.reasoning.data));
+        ac_buf_clear(&run->answer.reasoning);
+    }
     ac_json_put(step, "error", failed ? ac_json_text(end->err.detail) : json_null());
     ac_json_put(step, "usage", end->usage.known ? ac_record_usage(&end->usage) : json_null());
     ac_json_put(step, "cost", end->usage.known ? ac_record_cost(&end->usage, &model->conf->price) : json_null());
@@ -196,6 +200,9 @@ json_t *ac_run_document_answer(const ac_run_t *run)
     ac_json_put(metadata, "usage", ac_record_usage(&run->cost.usage));
     if (parts) {
         ac_json_put(metadata, "parts", parts);
+    }
+    if (run->times.reasoning) {
+        ac_json_put(metadata, "reasoning_ms", json_integer(apr_time_as_msec(run->times.reasoning)));
     }
     message = json_object();
     ac_json_put(message, "id", ac_json_text(id));

@@ -97,7 +97,7 @@ void ac_run_log_leave_pending(ac_run_t *run)
 
 static json_t *event_json(const ac_event_t *event)
 {
-    json_t *body = event->type == AC_EVENT_TOKEN ? ac_json_text(event->text) : json_incref(event->data);
+    json_t *body = ac_event_is_text(event->type) ? ac_json_text(event->text) : json_incref(event->data);
     return json_pack("[i, I, o]", (int)event->type, (json_int_t)event->at, body);
 }
 

@@ -67,6 +67,7 @@ json_t *ac_run_suspended_make(ac_run_t *run, json_t *events)
     ac_json_put(state, "ttft", json_integer(run->times.first_token));
     ac_json_put(state, "took", json_integer(ac_run_metrics_took(run)));
     ac_json_put(state, "working", json_integer(run->times.working));
+    ac_json_put(state, "reasoning", json_integer(run->times.reasoning));
     ac_json_put(state, "round", json_integer(run->round));
     ac_json_put(state, "round_start", json_integer((json_int_t)run->answer.round_start));
     ac_json_put(state, "answer", ac_json_text(run->answer.text.len ? run->answer.text.data : ""));
@@ -207,6 +208,7 @@ bool ac_run_suspended_read(ac_run_t *run, const json_t *state)
     run->times.first_token = number(state, "ttft");
     run->times.earlier = number(state, "took");
     run->times.working = number(state, "working");
+    run->times.reasoning = number(state, "reasoning");
     run->round = (int)number(state, "round");
     run->answer.round_start = (size_t)ac_json_peek_int(state, "round_start", 0);
     ac_buf_str(&run->answer.text, ac_json_peek_string(state, "answer", ""));

@@ -296,3 +296,26 @@ const char *ac_model_endpoint_create_azure(void **pself, const ac_model_conf_t *
     *pself = model;
     return dated ? set_classic(model, base, version, p) : set_v1(model, base, version ? version : "v1", p);
 }
+
+/* ---- the id of a request ---- */
+
+/* Request ids come from clients; one that is not valid in a header is left out. */
+static bool is_plain(const char *text)
+{
+    size_t len = 0;
+    while (text[len] > ' ' && text[len] < 0x7f) {
+        len++;
+    }
+    return len && len < 128 && !text[len];
+}
+
+char *ac_model_endpoint_request_id(const ac_model_openai_t *model, const char *id)
+{
+    size_t size = strlen(model->request_id_header) + (id ? strlen(id) : 0) + 3;
+    if (!id || !is_plain(id)) {
+        return NULL;
+    }
+    char *header = ac_alloc(size);
+    snprintf(header, size, "%s: %s", model->request_id_header, id);
+    return header;
+}

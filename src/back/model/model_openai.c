@@ -76,6 +76,14 @@ static void model_openai_on_text(void *baton, const char *text, size_t len)
     }
 }
 
+static void model_openai_on_reasoning(void *baton, const char *text, size_t len)
+{
+    call_t *call = baton;
+    if (!call->cancelled) {
+        call->cb->on_reasoning(call->baton, text, len);
+    }
+}
+
 static void model_openai_on_tool_start(void *baton, int index, const char *id, const char *name)
 {
     call_t *call = baton;
@@ -95,6 +103,10 @@ static void model_openai_on_tool_args(void *baton, int index, const char *fragme
 static const ac_model_cb_t answer_callbacks = {.on_text = model_openai_on_text,
                                                .on_tool_start = model_openai_on_tool_start,
                                                .on_tool_args = model_openai_on_tool_args};
+static const ac_model_cb_t reasoning_callbacks = {.on_text = model_openai_on_text,
+                                                  .on_tool_start = model_openai_on_tool_start,
+                                                  .on_tool_args = model_openai_on_tool_args,
+                                                  .on_reasoning = model_openai_on_reasoning};
 
 /* ---- the end ---- */
 
@@ -310,16 +322,6 @@ static const ac_http_cb_t http_callbacks = {.on_head = model_openai_on_head,
 
 /* ---- asking ---- */
 
-/* Request ids come from clients; one that is not valid in a header is left out. */
-static bool is_plain(const char *text)
-{
-    size_t len = 0;
-    while (text[len] > ' ' && text[len] < 0x7f) {
-        len++;
-    }
-    return len && len < 128 && !text[len];
-}
-
 /* text: that of the credential; NULL: none configured. */
 static apr_status_t model_openai_start(call_t *call, const char *text, ac_err_t *err)
 {
@@ -425,17 +427,6 @@ static apr_status_t model_openai_begin(call_t *call, ac_err_t *err)
     return APR_SUCCESS;
 }
 
-static char *make_request_id(const ac_model_openai_t *model, const char *id)
-{
-    size_t size = strlen(model->request_id_header) + (id ? strlen(id) : 0) + 3;
-    if (!id || !is_plain(id)) {
-        return NULL;
-    }
-    char *header = ac_alloc(size);
-    snprintf(header, size, "%s: %s", model->request_id_header, id);
-    return header;
-}
-
 static apr_status_t model_openai_ask(void **pcall, void *self, const ac_model_ask_t *what, const ac_model_cb_t *cb,
                                      void *baton, ac_err_t *err)
 {
@@ -446,13 +437,13 @@ static apr_status_t model_openai_ask(void **pcall, void *self, const ac_model_as
     call->cb = cb;
     call->baton = baton;
     call->trace = what->trace;
-    ac_openai_answer_init(&call->answer, &answer_callbacks, call);
+    ac_openai_answer_init(&call->answer, cb->on_reasoning ? &reasoning_callbacks : &answer_callbacks, call);
     ac_sse_reader_init(&call->reader);
     ac_buf_init(&call->whole, AC_MAX_RESPONSE);
     ac_buf_init(&call->request, AC_MAX_REQUEST);
     apr_status_t status = ac_openai_request(&call->request, what, model->model, model->conf->params, err);
     if (status == APR_SUCCESS) {
-        call->request_id = make_request_id(model, what->request_id);
+        call->request_id = ac_model_endpoint_request_id(model, what->request_id);
         status = model_openai_begin(call, err);
     }
     if (status == APR_SUCCESS) {

@@ -22,6 +22,9 @@ typedef struct ac_model_openai_t {
 /* create() of the two providers. */
 const char *ac_model_endpoint_create(void **pself, const ac_model_conf_t *conf, apr_pool_t *p);
 const char *ac_model_endpoint_create_azure(void **pself, const ac_model_conf_t *conf, apr_pool_t *p);
+/* The header line with a request's id, on the heap; NULL: no id, or one that no header can have. */
+char *ac_model_endpoint_request_id(const ac_model_openai_t *model, const char *id);
+
 /* ---- model_credential.c ---- */
 /* Makes the header with the credential's text. Returns it on the heap, for ac_model_credential_wipe(). */
 char *ac_model_credential_header(const ac_model_openai_t *model, const char *text);

@@ -124,9 +124,27 @@ static void begin_run(ac_render_t *render, const ac_event_t *event, ac_buf_t *ou
     ac_buf_str(out, view->snapshot);
 }
 
+/* What `open` names. */
+enum { TEXT = 1, REASONING = 2 };
+
+/* The id of the current reasoning message; n_events counts them. */
+static void reasoning_event(const ac_render_t *render, const char *type, const char *more, ac_buf_t *out)
+{
+    char id[AC_ID_SIZE];
+    ac_record_answer_id(id, render->run_id);
+    agui_event_begin(out, type);
+    ac_buf_printf(out, ",\"messageId\":\"%s.reasoning.%u\"%s", id, render->place.n_events, more);
+}
+
 static void agui_dialect_end_text(ac_render_t *render, ac_buf_t *out)
 {
-    if (render->place.open) {
+    if (render->place.open == REASONING) {
+        render->place.open = 0;
+        reasoning_event(render, "REASONING_MESSAGE_END", "", out);
+        agui_event_end(out);
+        reasoning_event(render, "REASONING_END", "", out);
+        agui_event_end(out);
+    } else if (render->place.open) {
         render->place.open = 0;
         agui_event_begin(out, "TEXT_MESSAGE_END");
         agui_dialect_add_section(render, "messageId", out);
@@ -134,11 +152,30 @@ static void agui_dialect_end_text(ac_render_t *render, ac_buf_t *out)
     }
 }
 
+static void agui_dialect_add_reasoning(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    if (render->place.open != REASONING) {
+        agui_dialect_end_text(render, out);
+        render->place.open = REASONING;
+        render->place.n_events++;
+        reasoning_event(render, "REASONING_START", "", out);
+        agui_event_end(out);
+        reasoning_event(render, "REASONING_MESSAGE_START", ",\"role\":\"reasoning\"", out);
+        agui_event_end(out);
+    }
+    reasoning_event(render, "REASONING_MESSAGE_CONTENT", ",\"delta\":", out);
+    ac_buf_json(out, event->text, event->len);
+    agui_event_end(out);
+}
+
 /* A text behind calls is a message of its own, which begins without the blank line in front of it. */
 static void agui_dialect_add_token(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
     const char *text = event->text;
     size_t len = event->len;
+    if (render->place.open == REASONING) {
+        agui_dialect_end_text(render, out);
+    }
     while (!render->place.open && agui_dialect_has(render, HAS_CALLS) && len && *text == '\n') {
         text++;
         len--;
@@ -149,7 +186,7 @@ static void agui_dialect_add_token(ac_render_t *render, const ac_event_t *event,
     if (!render->place.open) {
         render->place.n_items += !render->place.n_items || agui_dialect_has(render, HAS_CALLS);
         render->place.flags &= ~(unsigned)HAS_CALLS;
-        render->place.open = 1;
+        render->place.open = TEXT;
         agui_event_begin(out, "TEXT_MESSAGE_START");
         agui_dialect_add_section(render, "messageId", out);
         LITERAL(out, ",\"role\":\"assistant\"");
@@ -397,6 +434,7 @@ static void agui_dialect_add(ac_render_t *render, const ac_event_t *event, ac_bu
 {
     switch (event->type) {
     case AC_EVENT_TOKEN: agui_dialect_add_token(render, event, out); break;
+    case AC_EVENT_REASONING: agui_dialect_add_reasoning(render, event, out); break;
     case AC_EVENT_TRACE_START: agui_dialect_begin_call(render, event, out); break;
     case AC_EVENT_TRACE_UPDATE: agui_dialect_add_update(render, event, out); break;
     case AC_EVENT_TRACE_END: agui_dialect_add_result(render, event, out); break;

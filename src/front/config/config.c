@@ -275,6 +275,8 @@ const command_rec ac_directives[] = {
                 KEY("images", MODEL, INT, conf.max_images, "8", "1", "50"),
                 KEY("size", MODEL, SIZE, conf.max_image, "5M", "1K", "16M"),
                 KEY("links", MODEL, FLAG, conf.image_links, "off", NULL, NULL)),
+    ROW("AgentChatReasoning", MODEL, FLAG, conf.reasoning, "on", NULL, NULL, "on|off",
+        "Whether clients see what the model thinks before it answers"),
     ROW("AgentChatHTTPVersion", MODEL, RANK, conf.http_version, "auto", "auto|1.1|2", NULL, "auto|1.1|2",
         "HTTP version of requests to the model"),
     ROW("AgentChatCAFile", MODEL, PATH, conf.ca_file, NULL, NULL, NULL, "PATH",

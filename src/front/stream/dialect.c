@@ -208,6 +208,11 @@ static apr_status_t native_event(ac_render_t *render, const ac_event_t *event, a
         ac_buf_add(out, stamp->text, stamp->len);
         return ac_dialect_finish(out, before);
     }
+    if (event->type == AC_EVENT_REASONING) {
+        TOKEN(render, event, "data: {\"type\":\"reasoning\",\"content\":", out);
+        ac_buf_add(out, stamp->text, stamp->len);
+        return ac_dialect_finish(out, before);
+    }
     ac_dialect_keep_facts(render, event);
     add_id(render, event->seq, out);
     LITERAL(out, "data: {\"type\":\"");
@@ -263,7 +268,7 @@ static apr_status_t chunk_event(ac_render_t *render, const ac_event_t *event, ac
         add_reason(out, event->data);
         LITERAL(out, "}\n\n");
         break;
-    default: break; /* this dialect has no events of tools */
+    default: break; /* this dialect has no events of tools and no reasoning */
     }
     return ac_dialect_finish(out, before);
 }

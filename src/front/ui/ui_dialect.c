@@ -71,13 +71,23 @@ static void begin_stream(ac_render_t *render, const ac_event_t *event, ac_buf_t 
     part_end(out);
 }
 
+/* The parts with text, as `open` names them. */
+enum { TEXT = 1, REASONING = 2 };
+static const char *const ui_dialect_kinds[] = {[TEXT] = "text", [REASONING] = "reasoning"};
+
+/* {"type":"text-delta","id":"text-3" */
+static void ui_dialect_text(const ac_render_t *render, const char *what, ac_buf_t *out)
+{
+    const char *kind = ui_dialect_kinds[render->place.open];
+    ac_buf_printf(out, "data: {\"type\":\"%s-%s\",\"id\":\"%s-%u\"", kind, what, kind, render->place.n_items);
+}
+
 static void end_text(ac_render_t *render, ac_buf_t *out)
 {
     if (render->place.open) {
-        render->place.open = 0;
-        part_begin(out, "text-end");
-        ac_buf_printf(out, ",\"id\":\"text-%u\"", render->place.n_items);
+        ui_dialect_text(render, "end", out);
         part_end(out);
+        render->place.open = 0;
     }
 }
 
@@ -102,17 +112,18 @@ static void enter_step(ac_render_t *render, ac_buf_t *out)
     }
 }
 
-static void ui_dialect_add_token(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+static void ui_dialect_add_text(ac_render_t *render, unsigned kind, const ac_event_t *event, ac_buf_t *out)
 {
     enter_step(render, out);
-    if (!render->place.open) {
-        render->place.open = 1;
+    if (render->place.open != kind) {
+        end_text(render, out);
+        render->place.open = kind;
         render->place.n_items++;
-        part_begin(out, "text-start");
-        ac_buf_printf(out, ",\"id\":\"text-%u\"", render->place.n_items);
+        ui_dialect_text(render, "start", out);
         part_end(out);
     }
-    ac_buf_printf(out, "data: {\"type\":\"text-delta\",\"id\":\"text-%u\",\"delta\":", render->place.n_items);
+    ui_dialect_text(render, "delta", out);
+    LITERAL(out, ",\"delta\":");
     ac_buf_json(out, event->text, event->len);
     part_end(out);
 }
@@ -314,7 +325,8 @@ static void ui_dialect_add(ac_render_t *render, const ac_event_t *event, ac_buf_
         begin_stream(render, event->type == AC_EVENT_RUN ? event : NULL, out);
     }
     switch (event->type) {
-    case AC_EVENT_TOKEN: ui_dialect_add_token(render, event, out); break;
+    case AC_EVENT_TOKEN: ui_dialect_add_text(render, TEXT, event, out); break;
+    case AC_EVENT_REASONING: ui_dialect_add_text(render, REASONING, event, out); break;
     case AC_EVENT_TRACE_START: add_start(render, event, out); break;
     case AC_EVENT_TRACE_UPDATE: add_update(render, event, out); break;
     case AC_EVENT_TRACE_END: ui_dialect_add_result(render, event, out); break;

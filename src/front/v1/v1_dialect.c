@@ -113,6 +113,19 @@ static void add_reasoning(const ac_render_t *render, const ac_event_t *event, ac
     add_delta(render, "reasoning_content", line, strlen(line), out);
 }
 
+/* What the model thinks: for clients that are shown more than the answer. */
+static void add_thoughts(const ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    if (view_of(render)->activity == AC_V1_ACTIVITY_REASONING) {
+        add_delta(render, "reasoning_content", event->text, event->len, out);
+    } else if (view_of(render)->activity == AC_V1_ACTIVITY_EVENTS) {
+        chunk_begin(render, out);
+        LITERAL(out, "\"choices\":[],\"agentchat\":{\"type\":\"reasoning\",\"content\":");
+        ac_buf_json(out, event->text, event->len);
+        LITERAL(out, "}}\n\n");
+    }
+}
+
 /* The native event, and the status line that Open WebUI shows. */
 static void add_activity(const ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
@@ -217,6 +230,7 @@ static apr_status_t v1_chunk_event(ac_render_t *render, const ac_event_t *event,
         choice_end(render, NULL, out);
         break;
     case AC_EVENT_TOKEN: add_delta(render, "content", event->text, event->len, out); break;
+    case AC_EVENT_REASONING: add_thoughts(render, event, out); break;
     case AC_EVENT_TRACE_START:
     case AC_EVENT_TRACE_UPDATE:
     case AC_EVENT_TRACE_END: add_trace(render, event, out); break;

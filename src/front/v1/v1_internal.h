@@ -9,7 +9,7 @@
 
 typedef enum ac_v1_activity_e { /* what clients see of tool calls: AgentChatOpenAI activity= */
                                 AC_V1_ACTIVITY_NONE,
-                                AC_V1_ACTIVITY_REASONING, /* lines of reasoning_content */
+                                AC_V1_ACTIVITY_REASONING, /* in reasoning_content: lines, and the model's own */
                                 AC_V1_ACTIVITY_EVENTS     /* chunks without choices, with the native event */
 } ac_v1_activity_e;
 
