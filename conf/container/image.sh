@@ -38,31 +38,4 @@ else
 fi
 tar --sort=name --mtime="@$epoch" --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX -C "$dir/oci" -cf "$archive" .
 rm -rf "$dir/oci"
-(cd "$dir" && pwd)
-archive=$dir/mod-agentchat-$2.tar
-rm -rf "$archive" "$dir/oci"
-epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGES)}
-arguments=()
-for variable in BASE SNAPSHOT; do
-    if [ -n "${!variable:-}" ]; then arguments+=(--build-arg "$variable=${!variable}"); fi
-done
-
-sbom=/usr/share/agentchat/sbom.cdx.json
-if command -v buildah >/dev/null; then
-    buildah build --format oci --timestamp "$epoch" "${arguments[@]}" -t "$name" -f Containerfile .
-    buildah push -q "$name" "oci-archive:$archive:$name"
-    container=$(buildah from --pull-never "$name")
-    root=$(buildah mount "$container")
-    cp "$root$sbom" "$dir/sbom.cdx.json"
-    buildah rm "$container" >/dev/null
-elif command -v docker >/dev/null; then
-    # The form with the times of all files needs a builder that can export it: docker buildx create --use.
-    SOURCE_DATE_EPOCH=$epoch docker buildx build "${arguments[@]}" -t "$name" -f Containerfile \
-        --output "type=oci,dest=$archive,rewrite-timestamp=true" .
-    docker load -q -i "$archive"
-    docker run --rm --entrypoint cat "$name" $sbom >"$dir/sbom.cdx.json"
-else
-    echo 'image: neither buildah nor docker is here' >&2
-    exit 1
-fi
 (cd "$dir" && sha256sum "${archive##*/}" sbom.cdx.json | tee SHA256SUMS)
