@@ -68,7 +68,7 @@ class Account {
   constructor(app) {
     this.#app = app;
     this.#state = el('p.hint', { id: 'account-state', role: 'status' });
-    this.#save = el('button.primary', { id: 'account-save', type: 'button', text: t('account.save'), onclick: () => this.#take() });
+    this.#save = el('button', { id: 'account-save', type: 'button', text: t('account.save'), onclick: () => this.#take() });
     this.#word = el('input', { id: 'account-word', autocomplete: 'off', spellcheck: false, oninput: () => this.#check() });
     this.#erase = el('button.primary', { id: 'account-erase', type: 'submit', text: t('account.erase'), disabled: true });
     this.#dialog = el('dialog', { id: 'account-box', 'aria-labelledby': 'account-title' },

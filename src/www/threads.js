@@ -35,7 +35,9 @@ export class ThreadList {
   /** Changes between the list and the archive. */
   #archived() {
     this.#status = this.#status === 'active' ? 'archived' : 'active';
-    $('archive').setAttribute('aria-pressed', String(this.#status === 'archived'));
+    $('archive').setAttribute('aria-pressed', String(this.isArchive));
+    $('threads-title').classList.toggle('offscreen', !this.isArchive);
+    $('threads-title').textContent = t(this.isArchive ? 'archive' : 'conversations');
     this.#threads = [];
     this.#next = null;
     this.#more = true;

@@ -23,6 +23,7 @@ def test_pin_and_archive(browser, page_server):
     page.button("Archive").click()
     page.until("[...document.querySelectorAll('#threads a')].some(one => one.textContent === 'Beta of the list')")
     assert "Gamma of the list" not in page.texts("#threads a")
+    page.wait_text("#threads-title:not(.offscreen)", "Archive")
     page.check("archive")
     page.menu("Beta of the list", "Take out of the archive")
     page.wait_text("#threads-none", "The archive is empty.")
