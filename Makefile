@@ -79,6 +79,10 @@ $(BUILD)/src/front/api/api_docs.o: docs/openapi.yaml docs/openapi.json
 openapi:
 	python3 tests/guards/openapi_json.py docs/openapi.yaml >docs/openapi.json
 
+# The pictures of the chat page in docs/.
+pictures: module
+	BUILD_DIR=$(BUILD) /usr/bin/python3 tests/httpd/page_pictures.py
+
 # The dashboard for Grafana, and the files for Azure Monitor from the queries of docs/kusto.md. Guards compare them.
 observability:
 	python3 tests/guards/azure_queries.py conf/observability
@@ -347,7 +351,7 @@ help:
 	@echo 'make image          the container image below $(BUILD)/image: docs/container.md'
 	@echo 'make clean          removes $(BUILD), and what make run keeps elsewhere'
 
-.PHONY: openapi observability version rpm deb image image-test all module tools lower unit unit-programs fuzz-replay guards guard-counts httpd-test older-httpd failing-calls http-fuzz asan tsan valgrind \
+.PHONY: openapi pictures observability version rpm deb image image-test all module tools lower unit unit-programs fuzz-replay guards guard-counts httpd-test older-httpd failing-calls http-fuzz asan tsan valgrind \
         fuzz tidy format format-check run check check-fast long-tests check-fresh check-packages check-long clang arm64 clean help
 
 # make bench, make bench-check, make soak, make soak-mirror
