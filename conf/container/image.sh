@@ -22,14 +22,14 @@ done
 
 sbom=/usr/share/agentchat/sbom.cdx.json
 if command -v buildah >/dev/null; then
-    buildah build --format oci --timestamp "$epoch" "${arguments[@]}" -t "$name" -f Containerfile .
+    buildah build --format oci --timestamp "$epoch" "${arguments[@]}" -t "$name" -t mod-agentchat -f Containerfile .
     buildah push -q "$name" "oci:$dir/oci:$name"
     container=$(buildah from --pull-never "$name")
     buildah run "$container" -- cat $sbom >"$dir/sbom.cdx.json"
     buildah rm "$container" >/dev/null
 elif command -v docker >/dev/null; then
     # The times of all files need a builder that can export this form: docker buildx create --use.
-    SOURCE_DATE_EPOCH=$epoch docker buildx build "${arguments[@]}" -t "$name" -f Containerfile \
+    SOURCE_DATE_EPOCH=$epoch docker buildx build "${arguments[@]}" -t "$name" -t mod-agentchat -f Containerfile \
         --output "type=oci,dest=$dir/oci,tar=false,rewrite-timestamp=true" --load .
     docker run --rm --entrypoint cat "$name" $sbom >"$dir/sbom.cdx.json"
 else

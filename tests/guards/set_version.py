@@ -12,6 +12,7 @@ PLACES = {
     # Its newest entry.
     "debian/changelog": (r"\Amod-agentchat \(", r"\)"),
     "src/www/package.json": (r'"version": "', '"'),
+    "conf/kubernetes/kustomization.yaml": (r'^    newTag: "', '"'),
     "docs/openapi.yaml": (r"^  version: ", "$"),
     "docs/openapi.json": (r'"title":"mod_agentchat","version":"', '"'),
 }
