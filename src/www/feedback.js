@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the thumbs of an answer do, and the box for the reason. Loaded when the first of them is wanted.
 import { el } from './dom.js';
-import { t } from './strings.js';
+import { addTexts, t } from './strings.js';
 import { wordsOf } from './words.js';
+
+await addTexts('feedback');
 
 const REASONS = ['incorrect', 'unhelpful', 'incomplete', 'unsafe', 'other'];
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The dialog that lists the keyboard shortcuts. Loaded when it is first opened.
 import { $, el, iconButton } from './dom.js';
-import { t } from './strings.js';
+import { addTexts, t } from './strings.js';
+
+await addTexts('keys');
 
 const isMac = /Mac|iP(hone|ad)/.test(navigator.platform);
 

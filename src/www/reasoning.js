@@ -5,6 +5,8 @@ import { t } from './strings.js';
 import { duration } from './trace.js';
 import { wordsOf } from './words.js';
 
+document.head.append(el('link', { rel: 'stylesheet', href: new URL('reasoning.css', import.meta.url).href }));
+
 export class Reasoning {
   #since = 0; #took = 0; #text = ''; #frame = 0; #title; #body; #load = null;
 

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The steps of a run as a waterfall: a table whose rows have a bar on a common time axis. Loaded when it is first opened.
 import { el, icon, visible } from './dom.js';
-import { has, number, t } from './strings.js';
+import { addTexts, has, number, t } from './strings.js';
 import { duration } from './trace.js';
 import { money } from './turn.js';
 import { wordsOf } from './words.js';
+
+await addTexts('steps');
 
 const SHARE = 0.15;                     // the most that a wait for approval takes of the axis
 const KINDS = ['wait', 'store', 'approval', 'first', 'model', 'tool', 'bad'];

@@ -63,6 +63,10 @@ function translate(root) {
   }
 }
 
+// Another page than the chat names its texts: <html data-texts="usage">.
+const { texts: part } = globalThis.document?.documentElement.dataset ?? {};
+if (part) await addTexts(part);
+
 // The page has its texts as soon as they are there, before its other files.
 if (globalThis.document) {
   if (document.readyState === 'loading') await new Promise(done => { document.addEventListener('readystatechange', done, { once: true }); });

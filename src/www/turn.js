@@ -4,7 +4,6 @@ import { Branches } from './branches.js';
 import { $, copyText, el, icon, iconButton, visible } from './dom.js';
 import { use } from './late.js';
 import { namesToCome } from './markdown.js';
-import { Reasoning } from './reasoning.js';
 import { Rendered } from './render.js';
 import { has, locale, number, t } from './strings.js';
 import { Trace, callList, duration } from './trace.js';
@@ -87,7 +86,7 @@ export class UserTurn {
 
 export class AnswerTurn {
   #pending = ''; #frame = 0; #rests = 0; #said = ''; #calls; #rendered; #prose; #foot; #figures; #note = null; #copying; #steps = null;
-  #sources = false; #rating = null; #reasoning = null;
+  #sources = false; #rating = null; #reasoning = null; #thinks = false;
 
   /**
    * @param {string} name whose answer
@@ -137,20 +136,31 @@ export class AnswerTurn {
     this.node.setAttribute('aria-busy', 'true');
   }
 
-  #thoughts() {
-    if (!this.#reasoning) this.node.firstElementChild.after((this.#reasoning = new Reasoning()).node);
-    return this.#reasoning;
+  /** Does something with what the model thinks. Its file is loaded when there is such a thing; without it the answer is whole. */
+  #think(does) {
+    this.#reasoning ??= import('./reasoning.js').then(({ Reasoning }) => {
+      const reasoning = new Reasoning();
+      this.node.firstElementChild.after(reasoning.node);
+      return reasoning;
+    });
+    this.#reasoning.then(reasoning => { does(reasoning); this.actions.grown(); }, () => { /* as above */ });
   }
 
   /** A part of what the model thinks. */
   reason(text) {
-    this.#thoughts().add(text);
-    this.actions.grown();
+    this.#thinks = true;
+    this.#think(reasoning => reasoning.add(text));
+  }
+
+  /** The model answers, or calls a tool. */
+  #answers() {
+    if (this.#thinks) this.#think(reasoning => reasoning.pause());
+    this.#thinks = false;
   }
 
   /** An event of a tool call. */
   call(event) {
-    this.#reasoning?.pause();
+    this.#answers();
     this.trace.take(event);
   }
 
@@ -162,7 +172,7 @@ export class AnswerTurn {
 
   /** Renders in the next frame. A hidden page has no frames, and waits. */
   token(text) {
-    this.#reasoning?.pause();
+    this.#answers();
     this.#say(text);
     this.#frame ||= requestAnimationFrame(now => this.#write(now));
   }
@@ -219,7 +229,7 @@ export class AnswerTurn {
     const calls = message.tool_calls ?? [], { usage, model, finish_reason, reasoning_ms } = message.metadata ?? {};
     // A message that was stored before parts existed does not have their order.
     const parts = message.parts ?? [...calls.map(({ id }) => ({ type: 'tool_call', id })), { type: 'text', text: message.content }];
-    if (reasoning_ms !== undefined) this.#thoughts().stored(reasoning_ms, () => this.#readReasoning());
+    if (reasoning_ms !== undefined) this.#think(reasoning => reasoning.stored(reasoning_ms, () => this.#readReasoning()));
     for (const { type, text, id } of parts) {
       if (type === 'text') this.#say(text);
       if (type === 'tool_call') this.trace.show(calls.filter(call => call.id === id));
@@ -289,7 +299,7 @@ export class AnswerTurn {
 
   #settle() {
     this.flush(true);
-    this.#reasoning?.pause();
+    this.#answers();
     this.trace.cut();
     this.node.classList.remove('writing');
     this.node.removeAttribute('aria-busy');

@@ -69,7 +69,7 @@ def test_what_the_page_loads_at_its_start(page, browser):
     loaded = page.evaluate("[...new Set(performance.getEntriesByType('resource').map(one => new URL(one.name).pathname))]")
     names = {"index.html", *(path.removeprefix("/chat/") for path in loaded if path.startswith("/chat/"))}
     later = {name for name in names if name.startswith((
-        "steps", "usage", "chart", "highlight", "syntax", "temml", "formula", "entities", "strings.de", "search", "feedback",
+        "steps", "reasoning", "usage", "chart", "highlight", "syntax", "temml", "formula", "entities", "strings.de", "search", "feedback",
         "editor", "keys", "sign-in", "thread-menu", "sources"))}
     assert not later, later
     weight = sum(len(gzip.compress((WWW / name).read_bytes(), 6)) for name in names)
