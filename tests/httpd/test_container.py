@@ -299,6 +299,13 @@ def test_an_open_server_answers_for_its_name_only(container):
     assert container.client.get("/threads", headers={"Host": "other.example.com"}).status == 403
 
 
+def test_each_protocol_is_switched_on(container):
+    container.start(**DEMO)
+    for path, body in (("/v1/models", None), ("/agui/assistant", None), ("/ui/chat", {}), ("/mcp", {})):
+        answered = container.client.request("GET" if body is None else "POST", path, body)
+        assert answered.status == (200 if body is None else 400), (path, answered)
+
+
 def without_threads(container):
     """A directory with a file that refuses streams which hold a thread."""
     conf = container.root / "conf"
