@@ -18,10 +18,13 @@
 #define RUNS_AT_A_TIME 20
 
 static const char usage[] =
-    "usage: agentchat-store copy [--quick] FROM TO\n"
+    "usage: agentchat-store copy [--quick] FROM TO [FILES-FROM FILES-TO]\n"
     "  FROM and TO are stores as in AgentChatStore, each in quotes where it has options:\n"
     "    sqlite:/var/lib/agentchat/agentchat.db\n"
     "    'cosmos:https://ACCOUNT.documents.azure.com database=chat credential=env:COSMOS_KEY create=on'\n"
+    "  FILES-FROM and FILES-TO are where the bytes of files are, as in AgentChatFiles:\n"
+    "    /var/lib/agentchat/files\n"
+    "    'blob:https://ACCOUNT.blob.core.windows.net/CONTAINER credential=env:BLOB_KEY'\n"
     "  Copies every thread with its messages, runs and steps, every agent that was made through the API, and the "
     "usage;\n"
     "  what is there already and equal is left alone, so that a copy\n"
@@ -121,7 +124,7 @@ static uint64_t fingerprint(const json_t *record)
     return hash;
 }
 
-static bool note_target(copy_t *copy, json_t *record)
+bool store_copy_note(copy_t *copy, json_t *record)
 {
     uint64_t *value = apr_palloc(copy->pool, sizeof(*value));
 
@@ -287,41 +290,52 @@ static bool copy_agents(copy_t *copy)
 static bool copy_all(copy_t *copy)
 {
     copy->to.known = apr_hash_make(copy->pool);
-    if (!walk(copy, &copy->from, count_source) || !walk(copy, &copy->to, note_target) ||
+    if (!walk(copy, &copy->from, count_source) || !walk(copy, &copy->to, store_copy_note) ||
         !walk(copy, &copy->from, copy_thread) || !copy_agents(copy) || !store_usage_copy(copy) ||
         !store_files_copy(copy)) {
         return false;
     }
     show(copy, true);
     apr_hash_clear(copy->to.known);
-    return walk(copy, &copy->to, note_target) && walk(copy, &copy->from, store_compare_thread) &&
-        store_compare_agents(copy) && store_usage_compare(copy);
+    return walk(copy, &copy->to, store_copy_note) && walk(copy, &copy->from, store_compare_thread) &&
+        store_compare_agents(copy) && store_usage_compare(copy) && store_files_compare(copy);
 }
 
 /* ---- the program ---- */
 
-/* Opens "cosmos:https://… name=value": a provider, its location, its options. Returns NULL, or an error message. */
-static const char *open_end(copy_t *copy, end_t *end, const char *text, bool must_exist)
+const char *store_copy_words(copy_t *copy, const char *text, char **pspec, apr_table_t **poptions)
 {
-    apr_table_t *options = apr_table_make(copy->pool, 4);
-    char *state = NULL, *spec = apr_strtok(apr_pstrdup(copy->pool, text), " \t\n", &state),
-         *colon = spec ? strchr(spec, ':') : NULL;
-    const char *names = "", *problem;
+    char *state = NULL;
 
-    if (!colon) {
-        return apr_psprintf(copy->pool, "'%s' is no store; give one like sqlite:/path/to/file or cosmos:https://…",
-                            text);
-    }
-    end->spec = apr_pstrdup(copy->pool, spec);
-    *colon = '\0';
+    *poptions = apr_table_make(copy->pool, 4);
+    *pspec = apr_strtok(apr_pstrdup(copy->pool, text), " \t\n", &state);
+    *pspec = *pspec ? *pspec : "";
     for (char *word = apr_strtok(NULL, " \t\n", &state); word; word = apr_strtok(NULL, " \t\n", &state)) {
         char *equals = strchr(word, '=');
         if (!equals) {
             return apr_psprintf(copy->pool, "'%s' is not name=value", word);
         }
         *equals = '\0';
-        apr_table_set(options, word, equals + 1);
+        apr_table_set(*poptions, word, equals + 1);
     }
+    return NULL;
+}
+
+/* Opens a store: a provider, its location, its options. Returns NULL, or an error message. */
+static const char *open_end(copy_t *copy, end_t *end, const char *text, bool must_exist)
+{
+    apr_table_t *options;
+    char *spec;
+    const char *names = "", *problem = store_copy_words(copy, text, &spec, &options);
+    char *colon = strchr(spec, ':');
+
+    if (problem || !colon) {
+        return problem ? problem
+                       : apr_psprintf(copy->pool,
+                                      "'%s' is no store; give one like sqlite:/path/to/file or cosmos:https://…", text);
+    }
+    end->spec = apr_pstrdup(copy->pool, spec);
+    *colon = '\0';
     for (const ac_store_vt *const *vt = ac_back_stores; *vt; vt++) {
         names = apr_pstrcat(copy->pool, names, *names ? ", " : "", (*vt)->name, NULL);
         end->store.vt = strcmp((*vt)->name, spec) == 0 ? *vt : end->store.vt;
@@ -355,7 +369,27 @@ static void on_log(ac_level_e level, const char *file, int line, apr_status_t st
     }
 }
 
-static int run(copy_t *copy, const char *from, const char *to)
+static const char *open_all(copy_t *copy, char **names, bool files)
+{
+    const char *problem = open_end(copy, &copy->from, names[0], true);
+
+    problem = problem ? problem : open_end(copy, &copy->to, names[1], false);
+    if (!problem && files) {
+        problem = store_files_open(copy, &copy->from.files, names[2]);
+        problem = problem ? problem : store_files_open(copy, &copy->to.files, names[3]);
+    }
+    return problem;
+}
+
+static void close_end(end_t *end)
+{
+    store_files_close(&end->files);
+    if (end->store.self) {
+        end->store.vt->child_exit(end->store.self);
+    }
+}
+
+static int run(copy_t *copy, char **names, bool files)
 {
     pthread_t thread;
     bool fine = false;
@@ -367,10 +401,7 @@ static int run(copy_t *copy, const char *from, const char *to)
         fprintf(stderr, "agentchat-store: %s\n", copy->err.detail);
         return 1;
     }
-    problem = open_end(copy, &copy->from, from, true);
-    if (!problem) {
-        problem = open_end(copy, &copy->to, to, false);
-    }
+    problem = open_all(copy, names, files);
     if (!problem) {
         fine = copy_all(copy);
         problem = fine ? NULL : copy->err.detail;
@@ -379,12 +410,8 @@ static int run(copy_t *copy, const char *from, const char *to)
         fprintf(stderr, "\nagentchat-store: %s\n", *problem ? problem : "a store failed");
     }
     fine = fine && store_compare_report(copy);
-    if (copy->from.store.self) {
-        copy->from.store.vt->child_exit(copy->from.store.self);
-    }
-    if (copy->to.store.self) {
-        copy->to.store.vt->child_exit(copy->to.store.self);
-    }
+    close_end(&copy->from);
+    close_end(&copy->to);
     ac_work_destroy(copy->host.work);
     ac_loop_stop_post(copy->host.loop);
     pthread_join(thread, NULL);
@@ -400,14 +427,14 @@ int main(int argc, char **argv)
 
     copy.quick = argc > 2 && strcmp(argv[2], "--quick") == 0;
     at += copy.quick;
-    if (argc != at + 2 || strcmp(argv[1], "copy") != 0) {
+    if ((argc != at + 2 && argc != at + 4) || strcmp(argv[1], "copy") != 0) {
         fputs(usage, stderr);
         return 2;
     }
     apr_initialize();
     apr_pool_create(&copy.pool, NULL);
     ac_log_install(on_log, AC_INFO);
-    status = run(&copy, argv[at], argv[at + 1]);
+    status = run(&copy, argv + at, argc == at + 4);
     apr_pool_destroy(copy.pool);
     apr_terminate();
     return status;

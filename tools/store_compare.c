@@ -111,6 +111,10 @@ bool store_compare_report(const copy_t *copy)
     }
     print_row("agents", copy->seen_from.agents, copy->seen_to.agents);
     print_row("usage", copy->seen_from.usage, copy->seen_to.usage);
+    print_row("files", copy->seen_from.files, copy->seen_to.files);
+    if (copy->to.files.vt) {
+        print_row("contents", copy->seen_from.contents, copy->seen_to.contents);
+    }
     printf("%s\n",
            copy->n_different ? "The stores differ. Was the server writing meanwhile? Give the command again."
                              : "All is there.");

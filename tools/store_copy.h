@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* agentchat-store: the state of a copy, for agentchat_store.c, store_compare.c and store_usage.c. */
+/* agentchat-store: the state of a copy, for agentchat_store.c, store_compare.c, store_usage.c and store_files.c. */
 #ifndef STORE_COPY_H
 #define STORE_COPY_H
 
 #include "back/back.h"
+#include "back/files/files.h"
 
 #include <apr_hash.h>
+#include <apr_strings.h>
 
 typedef struct end_t { /* one of the two stores */
     const char *spec;  /* may be shown */
     ac_store_t store;
+    ac_files_t files;  /* where the bytes of files are; no vt: they are not copied */
     apr_hash_t *known; /* of the target: thread id → fingerprint of its record */
 } end_t;
 
 typedef struct counts_t {
-    int64_t threads, messages, runs, steps, agents, usage;
+    int64_t threads, messages, runs, steps, agents, usage, files, contents;
 } counts_t;
 
 typedef struct copy_t {
@@ -39,6 +42,10 @@ json_t *store_copy_runs(copy_t *copy, end_t *end, const char *id, const char *af
 json_t *store_copy_agents(copy_t *copy, end_t *end);
 /* The agent in list with the same id, borrowed, or NULL. */
 json_t *store_copy_find_agent(const json_t *list, const json_t *wanted);
+/* Notes a record of the target: of a thread or a file. */
+bool store_copy_note(copy_t *copy, json_t *record);
+/* Reads "cosmos:https://… name=value": a place and its options. Returns NULL, or an error message. */
+const char *store_copy_words(copy_t *copy, const char *text, char **pspec, apr_table_t **poptions);
 /* Whether the target has an equal record. */
 bool store_copy_is_done(copy_t *copy, const json_t *record);
 
@@ -58,7 +65,13 @@ bool store_usage_compare(copy_t *copy);
 
 /* ---- store_files.c ---- */
 
-/* Copies what is known about files, without their bytes. Returns false with copy->err set. */
+/* Opens a place of bytes: a folder, or blob:URL with options. Returns NULL, or an error message. close: also where it was
+ * not opened. */
+const char *store_files_open(copy_t *copy, ac_files_t *files, const char *text);
+void store_files_close(ac_files_t *files);
+/* Copies what is known about files, and their bytes if the ends have places for them; or compares what is known, and adds
+ * to the counts. Return false with copy->err set. */
 bool store_files_copy(copy_t *copy);
+bool store_files_compare(copy_t *copy);
 
 #endif

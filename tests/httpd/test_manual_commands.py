@@ -10,6 +10,8 @@ import subprocess
 
 import pytest
 
+from blob_server import KEY as BLOB_KEY
+from blob_server import Blob
 from cosmos_server import KEY
 from manual import blocks
 from server import BUILD, HTTPD, MODULES, TOP, WAIT, Server, sanitizer, user
@@ -174,7 +176,7 @@ SAYS = {"proxies.md": ['"n":10,', "event: done"], "agents.md": ['"id":"poet"'], 
 
 
 @pytest.mark.parametrize("page", CASES, ids=[page.name for page in CASES])
-def test_commands(machine, tmp_path, cosmos, page):
+def test_commands(machine, tmp_path, cosmos, services, page):
     server, programs, key = machine
     shutil.rmtree(server.root / "etc/agentchat", ignore_errors=True)       # no page may rely on another one's
     (server.root / "etc/apache2").mkdir(parents=True, exist_ok=True)
@@ -183,8 +185,9 @@ def test_commands(machine, tmp_path, cosmos, page):
     log = tmp_path / "calls"
     log.touch()
     environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}:/usr/sbin", "STUB_LOG": str(log), "KEY": key,
-                   "COSMOS_KEY": KEY, "GROUP": "chat", "OPENAI": "chat-openai", "ACCOUNT": "chat-store"}
-    said = ""
+                   "COSMOS_KEY": KEY, "BLOB_KEY": BLOB_KEY, "GROUP": "chat", "OPENAI": "chat-openai", "ACCOUNT": "chat-store"}
+    said, blob = "", Blob()
+    services.append(blob)
     for piece, verb in parts(of_this_machine(commands(page), server)):
         if verb in ("stop", "restart"):
             server.stop()
@@ -193,6 +196,7 @@ def test_commands(machine, tmp_path, cosmos, page):
         if verb:
             continue
         piece = piece.replace("cosmos:https://ACCOUNT.documents.azure.com", f"cosmos:{cosmos.url}")
+        piece = piece.replace("blob:https://ACCOUNT.blob.core.windows.net/files", f"blob:{blob.container_url}")
         done = subprocess.run(["bash", "-c", SHELL + piece], capture_output=True, text=True, timeout=WAIT, env=environment, cwd=tmp_path)
         assert done.returncode == 0, f"{page.name}: {piece}\n{done.stdout}{done.stderr}"
         said += done.stdout
