@@ -283,12 +283,17 @@ check-long:
 	@failed=; for part in $(LONG); do echo "check-long: $$part"; $(MAKE) --no-print-directory $$part || failed+=" $$part"; done; \
 	echo "check-long:$${failed:+ failed:}$${failed:- well: $(LONG)}"; [ -z "$$failed" ]
 
-# A source and a binary package below build/rpm, from the last commit. RPM_FLAGS=--nodeps if build dependencies are not rpms.
+# A source and a binary package below build/rpm, from the last commit. RPM_FLAGS=--nodeps if build dependencies are not rpms. Times and the
+# name of this machine are left out, so that two builds of one commit give the same bytes.
 rpm: VERSION = $(shell python3 tests/guards/set_version.py)
+rpm: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
 rpm:
-	@rm -rf $(BUILD)/rpm && mkdir -p $(BUILD)/rpm/SOURCES
+	@rm -rf $(BUILD)/rpm && mkdir -p $(BUILD)/rpm/SOURCES $(BUILD)/rpm/SPECS
 	git archive --prefix=mod_agentchat-$(VERSION)/ -o $(BUILD)/rpm/SOURCES/mod_agentchat-$(VERSION).tar.gz HEAD
-	rpmbuild -ba --define '_topdir $(abspath $(BUILD))/rpm' $(RPM_FLAGS) rpm/mod_agentchat.spec
+	git show HEAD:rpm/mod_agentchat.spec >$(BUILD)/rpm/SPECS/mod_agentchat.spec
+	touch -d "@$$SOURCE_DATE_EPOCH" $(BUILD)/rpm/SOURCES/* $(BUILD)/rpm/SPECS/*
+	rpmbuild $(if $(filter -bs -bb,$(RPM_FLAGS)),,-ba) --define '_topdir $(abspath $(BUILD))/rpm' --define '_buildhost localhost' \
+	    --define 'use_source_date_epoch_as_buildtime 1' --define 'clamp_mtime_to_source_date_epoch 1' $(RPM_FLAGS) $(BUILD)/rpm/SPECS/mod_agentchat.spec
 
 # Source and binary packages below build/deb, from the last commit, for the Debian or Ubuntu that this is: its name is in their version,
 # so that one for a newer system replaces one for an older. DEB_FLAGS=-Pnocheck builds without the unit tests; DEB_MAINTAINER='Name
@@ -311,6 +316,11 @@ image:
 image-test:
 	@conf/packages.sh long
 	IMAGE_TEST=1 BUILD_DIR=$(BUILD) $(PYTEST) -s -rs tests/httpd/test_image.py
+
+# The files of a version that are published, below build/release, from its tag: tools/release.sh.
+release:
+	@rm -rf '$(BUILD)/release'
+	tools/release.sh '$(TAG)' '$(BUILD)/release' $(PARTS)
 
 # The version in all files that have it: make version VERSION=0.2.0.
 version:
@@ -349,9 +359,10 @@ help:
 	@echo 'make deb            Debian packages below $(BUILD)/deb; DEB_FLAGS=-Pnocheck without the unit tests'
 	@echo 'make rpm            packages below $(BUILD)/rpm; RPM_FLAGS=--nodeps on a machine without rpms'
 	@echo 'make image          the container image below $(BUILD)/image: docs/container.md'
+	@echo 'make release        TAG=v0.2.0: archive, packages, image, lists of contents and sums below $(BUILD)/release; PARTS=source some of them'
 	@echo 'make clean          removes $(BUILD), and what make run keeps elsewhere'
 
-.PHONY: openapi pictures observability version rpm deb image image-test all module tools lower unit unit-programs fuzz-replay guards guard-counts httpd-test older-httpd failing-calls http-fuzz asan tsan valgrind \
+.PHONY: openapi pictures observability version rpm deb release image image-test all module tools lower unit unit-programs fuzz-replay guards guard-counts httpd-test older-httpd failing-calls http-fuzz asan tsan valgrind \
         fuzz tidy format format-check run check check-fast long-tests check-fresh check-packages check-long clang arm64 clean help
 
 # make bench, make bench-check, make soak, make soak-mirror
