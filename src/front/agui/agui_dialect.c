@@ -75,17 +75,6 @@ static void agui_dialect_add_section(const ac_render_t *render, const char *name
     LITERAL(out, "\"");
 }
 
-static void agui_dialect_add_call(const ac_render_t *render, const char *name, const char *call_id, const char *suffix,
-                                  ac_buf_t *out)
-{
-    ac_buf_t id;
-    ac_buf_init(&id, AC_MAX_JSON_TEXT);
-    ac_agui_id_call(&id, render->run_id, call_id);
-    ac_buf_str(&id, suffix);
-    ac_dialect_add_text(out, name, id.data ? id.data : "");
-    ac_buf_free(&id);
-}
-
 static const char *call_id_of(const ac_event_t *event)
 {
     return ac_json_peek_string(event->data, "call_id", "");
@@ -127,23 +116,21 @@ static void begin_run(ac_render_t *render, const ac_event_t *event, ac_buf_t *ou
 /* What `open` names. */
 enum { TEXT = 1, REASONING = 2 };
 
-/* The id of the current reasoning message; n_events counts them. */
+/* An event of the current reasoning message; n_events counts these messages. */
 static void reasoning_event(const ac_render_t *render, const char *type, const char *more, ac_buf_t *out)
 {
     char id[AC_ID_SIZE];
     ac_record_answer_id(id, render->run_id);
-    agui_event_begin(out, type);
-    ac_buf_printf(out, ",\"messageId\":\"%s.reasoning.%u\"%s", id, render->place.n_events, more);
+    ac_buf_printf(out, "data: {\"type\":\"REASONING_%s\",\"messageId\":\"%s.reasoning.%u\"%s", type, id,
+                  render->place.n_events, more);
 }
 
 static void agui_dialect_end_text(ac_render_t *render, ac_buf_t *out)
 {
     if (render->place.open == REASONING) {
         render->place.open = 0;
-        reasoning_event(render, "REASONING_MESSAGE_END", "", out);
-        agui_event_end(out);
-        reasoning_event(render, "REASONING_END", "", out);
-        agui_event_end(out);
+        reasoning_event(render, "MESSAGE_END", "}\n\n", out);
+        reasoning_event(render, "END", "}\n\n", out);
     } else if (render->place.open) {
         render->place.open = 0;
         agui_event_begin(out, "TEXT_MESSAGE_END");
@@ -158,12 +145,10 @@ static void agui_dialect_add_reasoning(ac_render_t *render, const ac_event_t *ev
         agui_dialect_end_text(render, out);
         render->place.open = REASONING;
         render->place.n_events++;
-        reasoning_event(render, "REASONING_START", "", out);
-        agui_event_end(out);
-        reasoning_event(render, "REASONING_MESSAGE_START", ",\"role\":\"reasoning\"", out);
-        agui_event_end(out);
+        reasoning_event(render, "START", "}\n\n", out);
+        reasoning_event(render, "MESSAGE_START", ",\"role\":\"reasoning\"}\n\n", out);
     }
-    reasoning_event(render, "REASONING_MESSAGE_CONTENT", ",\"delta\":", out);
+    reasoning_event(render, "MESSAGE_CONTENT", ",\"delta\":", out);
     ac_buf_json(out, event->text, event->len);
     agui_event_end(out);
 }
@@ -204,7 +189,7 @@ static void agui_dialect_add_token(ac_render_t *render, const ac_event_t *event,
 static void call_event_begin(const ac_render_t *render, const char *type, const char *call_id, ac_buf_t *out)
 {
     agui_event_begin(out, type);
-    agui_dialect_add_call(render, "toolCallId", call_id, "", out);
+    ac_agui_id_add_call(out, "toolCallId", render->run_id, call_id, "");
 }
 
 static void agui_dialect_begin_call(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
@@ -296,8 +281,8 @@ static void agui_dialect_add_result(ac_render_t *render, const ac_event_t *event
         : json_is_string(result) ? strdup(json_string_value(result))
                                  : ac_json_dump(result ? result : json_null(), NULL);
     agui_event_begin(out, "TOOL_CALL_RESULT");
-    agui_dialect_add_call(render, "messageId", call_id_of(event), ".result", out);
-    agui_dialect_add_call(render, "toolCallId", call_id_of(event), "", out);
+    ac_agui_id_add_call(out, "messageId", render->run_id, call_id_of(event), ".result");
+    ac_agui_id_add_call(out, "toolCallId", render->run_id, call_id_of(event), "");
     ac_dialect_add_text(out, "content", text ? text : "");
     LITERAL(out, ",\"role\":\"tool\"");
     agui_event_end(out);
@@ -329,8 +314,8 @@ static void finish_waiting(ac_render_t *render, ac_buf_t *out)
         apr_snprintf(message, sizeof(message), "May %s be called?", ac_json_peek_string(call, "tool", "the tool"));
         ac_buf_str(out, i ? ",{" : "{");
         LITERAL(out, "\"reason\":\"tool_call\"");
-        agui_dialect_add_call(render, "id", id, "", out);
-        agui_dialect_add_call(render, "toolCallId", id, "", out);
+        ac_agui_id_add_call(out, "id", render->run_id, id, "");
+        ac_agui_id_add_call(out, "toolCallId", render->run_id, id, "");
         ac_dialect_add_text(out, "message", message);
         LITERAL(out,
                 ",\"responseSchema\":{\"type\":\"object\",\"properties\":{\"approved\":{\"type\":\"boolean\"},"

@@ -22,6 +22,16 @@ void ac_agui_id_call(ac_buf_t *out, const char *run_id, const char *call_id)
     ac_buf_str(out, call_id);
 }
 
+void ac_agui_id_add_call(ac_buf_t *out, const char *name, const char *run_id, const char *call_id, const char *suffix)
+{
+    ac_buf_t id;
+    ac_buf_init(&id, AC_MAX_JSON_TEXT);
+    ac_agui_id_call(&id, run_id, call_id);
+    ac_buf_str(&id, suffix);
+    ac_dialect_add_text(out, name, id.data ? id.data : "");
+    ac_buf_free(&id);
+}
+
 bool ac_agui_id_read_call(char run_id[AC_ID_SIZE], const char **pcall, const char *id)
 {
     size_t len = strlen(id);

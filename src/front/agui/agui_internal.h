@@ -23,6 +23,8 @@ typedef struct ac_agui_view_t {
 /* A section is a text of an answer and the calls behind it, one message there; n: from 1. */
 void ac_agui_id_section(ac_buf_t *out, const char *answer_id, unsigned n);
 void ac_agui_id_call(ac_buf_t *out, const char *run_id, const char *call_id);
+/* Appends `,"name":"ID SUFFIX"`, with the id of a call. */
+void ac_agui_id_add_call(ac_buf_t *out, const char *name, const char *run_id, const char *call_id, const char *suffix);
 /* Splits an id of a call, which is also that of its interrupt. *pcall points into id. false: another id. */
 bool ac_agui_id_read_call(char run_id[AC_ID_SIZE], const char **pcall, const char *id);
 bool ac_agui_id_is_of_run(const char *id, const char *run_id); /* whether it names a part of this run's answer */
