@@ -334,8 +334,8 @@ struct ac_store_op_t {
  *                  message, null: the empty one; with regenerate the one to the question: the message itself if it is a
  *                  user's, else the nearest user's message above it. fresh: a cache is known to be out of date.
  *                  errors: not_found (pointer /parent_id or /regenerate); invalid_request: no question.
- * TURN_OPEN        id thread  in {message|null, run, title, parent_seq?, thread?, idempotency?, after?, retry?, files?,
- *                             earlier?}
+ * TURN_OPEN        id thread  in {message|null, run|null, title, parent_seq?, thread?, idempotency?, after?, retry?,
+ *                             files?, earlier?}
  *                  out {thread, message (with its seq)|null}
  *                  One transaction stores the message with the next seq, the run, and the thread's message_count,
  *                  leaf (the message), title and updated_at. message null: the run answers a stored question; then
@@ -345,6 +345,7 @@ struct ac_store_op_t {
  *                  thread: create it in the same transaction. title: for a thread that has none yet.
  *                  earlier: at most AC_STORE_MAX_EARLIER messages, each with its parent's id, that come between the
  *                  parent and `message`, which follows the last of them. Only with a message.
+ *                  run null: stores messages of an existing thread, and no run. Not with idempotency or files.
  *                  idempotency_conflict without `out`: the thread exists, also as a deleted one; nothing was written.
  *                  after: the thread's message_count that the caller has seen. precondition_failed: the thread has
  *                  newer messages, and nothing was written.

@@ -154,6 +154,16 @@ def test_azures_path(site, model, client):
     assert well(run(client, "stream", site, path="/openai/v1"))["text"] == "Hello world"
 
 
+@pytest.mark.parametrize("client", ("openai", "openai6"))
+def test_a_conversation(site, model, client):
+    said = well(run(client, "conversation", site, items=[{"role": "user", "content": "before"}]))
+    assert said["text"] == "Hello world" and said["conversation"]["metadata"] == {"topic": "tests"}, said
+    texts = [item["content"][0]["text"] for item in said["items"]]
+    assert texts == ["before", "hi", "Hello world", "and now?", "Hello world"] and said["one"] == said["items"][0], said
+    assert said["updated"] == said["shown"] and said["shown"]["metadata"] == {"topic": "other"}, said
+    assert said["deleted"]["deleted"] is True and said["gone"] == "NotFoundError", said
+
+
 CAREFUL = """
 <AgentChatTool work_out>
     AgentChatToolProvider calculator

@@ -453,11 +453,34 @@ static void test_as_many_messages_as_may_come_with_a_turn(void **state)
     contract_gapless(&ids, AC_STORE_MAX_EARLIER + 1);
 }
 
+static void test_messages_without_a_run(void **state)
+{
+    (void)state;
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE];
+    ac_id_make(run, "run_");
+    contract_done(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, contract_open_in(&ids, run, "hello", true)));
+    json_t *in = contract_open_in(&ids, run, "more", false);
+    put_earlier(in, "", 2);
+    json_object_set_new(in, "run", json_null());
+    json_object_set_new(json_object_get(in, "message"), "run_id", json_null());
+    json_t *others = json_deep_copy(in), *busy = json_deep_copy(in);
+    contract_kind(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, busy), AC_RUN_IN_PROGRESS);
+    assert_int_equal(contract_close(&ids, run, "answer"), 2);
+    contract_kind(contract_call(AC_STORE_TURN_OPEN, "another", ids.thread, others), AC_NOT_FOUND);
+    contract_done(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, in));
+    ac_id_make(run, "run_");
+    contract_done(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, contract_open_in(&ids, run, "go", false)));
+    assert_int_equal(contract_close(&ids, run, "end"), 7);
+    expect_path(&ids, "1 2 3 4 5 6 7 ");
+}
+
 int contract_branches(const char *name)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_messages_that_come_with_a_turn),
         cmocka_unit_test(test_as_many_messages_as_may_come_with_a_turn),
+        cmocka_unit_test(test_messages_without_a_run),
         cmocka_unit_test(test_a_line_has_no_leaf_and_no_siblings),
         cmocka_unit_test(test_an_empty_thread_has_an_empty_path),
         cmocka_unit_test(test_an_edited_question_is_a_sibling),

@@ -361,7 +361,8 @@ static void store_cache_on_changed(ac_store_op_t *op)
 {
     call_t *call = op->baton;
     bool fresh = json_is_object(json_object_get(op->in, "thread"));
-    bool whole = !json_object_get(op->in, "earlier"); /* else it has stored more messages than it answers with */
+    /* Else it has stored more messages than it answers with, or no run. */
+    bool whole = !json_object_get(op->in, "earlier") && json_is_object(json_object_get(op->in, "run"));
     if (op->status == APR_SUCCESS && op->verb == AC_STORE_TURN_OPEN && whole) {
         store_cache_write_entry(call, fresh ? AC_CACHE_PUT : AC_CACHE_ADD, opened_part(op, fresh),
                                 store_cache_on_written);

@@ -15,6 +15,8 @@
  *  7  find out whether an earlier attempt stored the run; if it did, renew its lease and answer as if this one had
  *  8  after a failure whose outcome is unknown: close the run later, if it was stored
  *
+ * Without a run there is neither a lease nor an entry of one: 4 only marks the thread's entry.
+ *
  * Until 6 the entries lead nowhere, so a task that dies in between leaves nothing that a reader sees. */
 #include "cosmos_internal.h"
 
@@ -59,6 +61,12 @@ static const char *open_message_id(const ac_cosmos_task_t *task)
     return ac_json_peek_string(json_object_get(task->documents, "message"), "id", "");
 }
 
+/* Without a run the operation stores messages alone. */
+static bool has_run(const ac_cosmos_task_t *task)
+{
+    return *task->run_id != '\0';
+}
+
 /* The unique key of the run's entry. */
 static const char *open_entry_key(const ac_cosmos_task_t *task)
 {
@@ -94,7 +102,9 @@ static void end_opened(ac_cosmos_task_t *task, const json_t *message)
     bool fine = ac_json_put(out, "thread", ac_cosmos_doc_thread(task->thread.doc));
     fine = ac_json_put(out, "message", message ? ac_cosmos_doc_message(message) : json_null()) && fine;
     task->op->out = out;
-    ac_cosmos_lease_opened(task->store, task->run_id);
+    if (has_run(task)) {
+        ac_cosmos_lease_opened(task->store, task->run_id);
+    }
     ac_cosmos_task_end(task, fine ? APR_SUCCESS : ac_err_set(&task->op->err, AC_INTERNAL, "out of memory"));
 }
 
@@ -132,7 +142,7 @@ static apr_status_t open_make_documents(ac_cosmos_task_t *task)
     if (!json_is_null(json_object_get(op->in, "message"))) {
         status = ac_cosmos_doc_make_message(&message, json_object_get(op->in, "message"), op->id, &op->err);
     }
-    if (status == APR_SUCCESS) {
+    if (status == APR_SUCCESS && !json_is_null(json_object_get(op->in, "run"))) {
         status = ac_cosmos_doc_make_run(&run, json_object_get(op->in, "run"), op, &op->err);
     }
     if (status == APR_SUCCESS && is_new_thread(task)) {
@@ -161,7 +171,9 @@ void ac_cosmos_open_turn(ac_cosmos_task_t *task)
     task->on_failure = open_failed;
     /* Acquired before the run is stored: another task that loads the thread meanwhile must not consider the run
      * dead. */
-    ac_cosmos_lease_acquire(task->store, task->op, task->run_id);
+    if (has_run(task)) {
+        ac_cosmos_lease_acquire(task->store, task->op, task->run_id);
+    }
     ac_cosmos_key_check(task, is_new_thread(task) ? open_claim_entries : open_read_thread);
 }
 
@@ -208,7 +220,7 @@ static void open_check_state(ac_cosmos_task_t *task)
     } else if (open_has_new_messages(task)) {
         ac_cosmos_task_end(task,
                            ac_err_set(&task->op->err, AC_PRECONDITION_FAILED, "the thread was changed concurrently"));
-    } else if (task->turn.claimed) {
+    } else if (task->turn.claimed || !has_run(task)) {
         ac_cosmos_entry_mark(task, open_attach_files);
     } else {
         open_claim_entries(task);
@@ -291,9 +303,11 @@ static void open_write_parts(ac_cosmos_task_t *task)
 
 static void open_commit(ac_cosmos_task_t *task)
 {
-    json_t *lease = ac_cosmos_lease_make(task->store, task->run_id), *run = json_object_get(task->documents, "run");
-    bool fine = ac_json_put(run, "holder", json_incref(json_object_get(lease, "holder")));
-    fine = ac_json_put(run, "lease_until", json_incref(json_object_get(lease, "lease_until"))) && fine;
+    json_t *run = json_object_get(task->documents, "run");
+    json_t *lease = has_run(task) ? ac_cosmos_lease_make(task->store, task->run_id) : json_null();
+    bool fine = !has_run(task) || ac_json_put(run, "holder", json_incref(json_object_get(lease, "holder")));
+    fine = fine &&
+        (!has_run(task) || ac_json_put(run, "lease_until", json_incref(json_object_get(lease, "lease_until"))));
     if (!fine || ac_cosmos_turn_advance(task, lease) != APR_SUCCESS) {
         ac_err_set(&task->op->err, AC_INTERNAL, "out of memory");
         ac_cosmos_task_end(task, ac_err_row(task->op->err.kind)->status);
@@ -344,7 +358,9 @@ static void open_check_earlier(ac_cosmos_task_t *task)
     bool owned = strcmp(ac_json_peek_string(task->thread.doc, "owner", ""), task->op->owner) == 0;
     if (owned && !ac_cosmos_thread_doc_lives(&task->thread, false)) {
         end_taken_over(task);
-    } else if (owned && ours) {
+    } else if (owned && !has_run(task) && task->found) {
+        end_opened(task, task->found);
+    } else if (owned && ours && has_run(task)) {
         json_t *until = ac_cosmos_lease_end(task->store);
         ac_cosmos_lease_patch(task, task->store->holder, "lease_until", until, open_on_lease_renewed);
     } else {
@@ -396,7 +412,9 @@ static void open_failed(ac_cosmos_task_t *task)
         start_cleanup(task);
     }
     ac_cosmos_key_release(task);
-    ac_cosmos_lease_failed(task->store, task->run_id);
+    if (has_run(task)) {
+        ac_cosmos_lease_failed(task->store, task->run_id);
+    }
 }
 
 static void cleanup_on_due(void *baton)

@@ -94,7 +94,9 @@ static bool put_turn(ac_cosmos_task_t *task, json_t *thread, json_t *updated_at)
     if (!json_is_string(title) && json_is_string(first)) {
         fine = ac_json_put(thread, "title", json_incref((json_t *)first));
     }
-    fine = ac_json_put(thread, "last_run", json_string(task->run_id)) && fine;
+    if (*task->run_id) {
+        fine = ac_json_put(thread, "last_run", json_string(task->run_id)) && fine;
+    }
     fine = ac_json_put(thread, "updated_at", json_incref(updated_at)) && fine;
     return ac_json_put(thread, "version", json_integer(ac_cosmos_doc_version(thread) + 1)) && fine;
 }

@@ -76,7 +76,12 @@ static apr_status_t run_write(ac_sqlite_conn_t *conn, ac_store_op_t *op, bool en
     const json_t *run = json_object_get(op->in, "run");
     const ac_sqlite_process_t *process = &conn->store->process;
     const char *id = NULL, *state = NULL, *created = NULL;
-    apr_status_t status = ac_json_string(&id, run, "id", true, &op->err);
+    apr_status_t status = APR_SUCCESS;
+
+    if (json_is_null(run)) {
+        return APR_SUCCESS;
+    }
+    status = ac_json_string(&id, run, "id", true, &op->err);
 
     if (status == APR_SUCCESS) {
         status = ac_json_string(&state, run, "status", true, &op->err);

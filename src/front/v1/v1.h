@@ -8,7 +8,9 @@
 
 /* The handlers of the routes; the file is named as the prefix. */
 ac_route_fn ac_v1_models_list, ac_v1_models_get, ac_v1_chat_send, ac_v1_response_create, ac_v1_shown_get,
-    ac_v1_shown_cancel, ac_v1_shown_delete, ac_v1_shown_input;
+    ac_v1_shown_cancel, ac_v1_shown_delete, ac_v1_shown_input, ac_v1_conversation_create, ac_v1_conversation_get,
+    ac_v1_conversation_update, ac_v1_conversation_delete, ac_v1_conversation_add, ac_v1_conversation_items_list,
+    ac_v1_conversation_items_get, ac_v1_conversation_items_delete;
 
 /* ---- v1_problem.c ---- */
 extern const ac_protocol_t ac_v1_protocol;

@@ -260,6 +260,22 @@ apr_status_t ac_v1_input_read(ac_v1_input_t *input, ac_request_t *rq, ac_client_
     return ac_v1_messages_take_last(&input->messages, rq, tools, "/input");
 }
 
+apr_status_t ac_v1_input_read_items(ac_v1_input_t *input, ac_request_t *rq)
+{
+    apr_status_t status = APR_SUCCESS;
+    memset(input, 0, sizeof(*input));
+    ac_v1_messages_init(&input->messages);
+    input->items = json_incref(json_object_get(rq->body, "items"));
+    for (size_t i = 0; i < json_array_size(input->items) && status == APR_SUCCESS; i++) {
+        status = input_add(input, rq, i, true);
+    }
+    ac_v1_history_end_results(&input->messages.history);
+    if (status != APR_SUCCESS && strncmp(rq->err.pointer, "/input", 6) == 0) {
+        memcpy(rq->err.pointer, "/items", 6);
+    }
+    return status;
+}
+
 void ac_v1_input_free(ac_v1_input_t *input)
 {
     json_decref(input->items);

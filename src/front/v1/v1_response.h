@@ -58,7 +58,18 @@ bool ac_v1_input_is_reference(const ac_v1_input_t *input);
 /* Reads the new items. tools gets the results of calls; NULL: calls and results are left out. answer: the stored
  * message before them, or NULL. errors: invalid_request, not_found. */
 apr_status_t ac_v1_input_read(ac_v1_input_t *input, ac_request_t *rq, ac_client_tools_t *tools, const json_t *answer);
+/* Reads the member `items`, an array, as a history without a last message. The caller frees the result, also after an
+ * error. errors: invalid_request, not_found. */
+apr_status_t ac_v1_input_read_items(ac_v1_input_t *input, ac_request_t *rq);
 void ac_v1_input_free(ac_v1_input_t *input); /* all zero is allowed */
+
+/* ---- v1_conversation.c ---- */
+/* The thread of the conversation of the path, in the pool. errors: not_found. */
+apr_status_t ac_v1_conversation_id(ac_request_t *rq, const char **pid);
+/* ac_request_store() about that thread. errors: not_found in the words of this API, the store's. */
+apr_status_t ac_v1_conversation_call(ac_request_t *rq, ac_store_op_t *op, ac_store_op_t **presult);
+/* Answers with the conversation. */
+int ac_v1_conversation_reply(ac_request_t *rq, const json_t *thread);
 
 /* ---- v1_place.c: the thread of a request, and its place there ---- */
 typedef struct ac_v1_place_t { /* all zero: a new thread; texts and documents live as long as the request */
@@ -128,6 +139,7 @@ void ac_v1_items_text(ac_buf_t *out, const ac_v1_items_t *items, size_t at);
 /* ---- v1_stored.c: stored messages as items ---- */
 /* Appends the items of a message to the list, in the order in which they were said. */
 void ac_v1_stored_add(json_t *list, const json_t *message);
+void ac_v1_stored_reverse(json_t *list);
 /* What a list of items shall have: the parameters limit, order and after. */
 typedef struct ac_v1_page_t {
     int limit;

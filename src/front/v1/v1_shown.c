@@ -167,15 +167,6 @@ static apr_status_t input_messages(json_t *items, ac_request_t *rq, const shown_
     return status;
 }
 
-static void reverse(json_t *list)
-{
-    for (size_t i = 0, n = json_array_size(list); i < n; i++) {
-        json_t *item = json_incref(json_array_get(list, n - 1));
-        json_array_remove(list, n - 1);
-        json_array_insert_new(list, i, item);
-    }
-}
-
 int ac_v1_shown_input(ac_request_t *rq)
 {
     shown_t shown;
@@ -193,7 +184,7 @@ int ac_v1_shown_input(ac_request_t *rq)
         return ac_reply_problem(rq, NULL);
     }
     if (page.descending) {
-        reverse(items);
+        ac_v1_stored_reverse(items);
     }
     return ac_v1_stored_reply(rq, items, &page, false);
 }

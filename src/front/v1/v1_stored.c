@@ -76,7 +76,7 @@ static void stored_add_results(json_t *list, const json_t *message)
 {
     const json_t *call;
     size_t i;
-    bool ours = !json_object_get(json_object_get(message, "metadata"), "came_with");
+    bool ours = json_is_string(json_object_get(message, "run_id"));
     json_array_foreach(json_object_get(message, "tool_calls"), i, call)
     {
         const json_t *error = json_object_get(call, "error");
@@ -172,6 +172,15 @@ void ac_v1_stored_add(json_t *list, const json_t *message)
 }
 
 /* ---- lists ---- */
+
+void ac_v1_stored_reverse(json_t *list)
+{
+    for (size_t i = 0, n = json_array_size(list); i < n; i++) {
+        json_t *item = json_incref(json_array_get(list, n - 1));
+        json_array_remove(list, n - 1);
+        json_array_insert_new(list, i, item);
+    }
+}
 
 apr_status_t ac_v1_stored_read_page(ac_v1_page_t *page, ac_request_t *rq)
 {
