@@ -17,7 +17,7 @@ async function all(stream) {
 }
 
 // Version 4 computes output_text of a response that it has created, and of no other one.
-const textOf = response => response.output.flatMap(item => item.content ?? []).map(part => part.text).join('');
+const textOf = response => response.output.filter(item => item.type === 'message').flatMap(item => item.content).map(part => part.text).join('');
 
 async function openai(name) {
   const { default: OpenAI, AzureOpenAI } = await load(name);
@@ -112,6 +112,7 @@ const parts = async stream => {
   for await (const part of stream) {
     result.parts.push(part.type);
     if (part.type === 'text-delta') { result.text += part.text; }
+    if (part.type === 'reasoning-delta') { result.reasoning += part.text; }
     if (part.type === 'error') { result.errors.push(String(part.error?.message ?? part.error)); }
     if (part.type === 'finish') { result.finish = part.finishReason; result.usage = part.totalUsage; }
     if (part.type === 'tool-call') { result.called = { name: part.toolName, provider: part.providerExecuted ?? false, input: part.input }; }

@@ -87,6 +87,15 @@ class Items:
             assert self.parts[event["output_index"]]["text"] == event["text"], event
         elif kind == "response.content_part.done":
             assert self.parts[event["output_index"]] == event["part"], event
+        elif kind.startswith("response.reasoning_summary_"):
+            assert self._item(event)["type"] == "reasoning" and event["summary_index"] == 0, event
+            at, step = event["output_index"], kind.removeprefix("response.reasoning_summary_")
+            if step == "part.added":
+                self.parts[at] = event["part"]
+            elif step == "text.delta":
+                self.parts[at]["text"] += event["delta"]
+            else:
+                assert self.parts[at]["text"] == (event.get("part") or event)["text"], event
         elif kind.endswith("arguments.delta"):
             self._item(event)["arguments"] += event["delta"]
         elif kind.endswith("arguments.done"):

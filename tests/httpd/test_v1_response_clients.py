@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 import peers
-from model_server import Cut, Gate, Reply, answer, calls, head, token
+from model_server import Cut, Gate, Reply, answer, calls, head, reasons, token
 from server import AGENT, MODEL, MOUNT, TOP, Server
 
 SDKS = ("openai", "openai6", "openai4")
@@ -60,6 +60,15 @@ def test_the_helper(site, model, client):
     said = well(run(client, "helper", site))
     assert said["text"] == "Let me see.It is 42." and said["types"][-1] == "response.completed", said
     assert [item["type"] for item in said["response"]["output"]] == ["message", "mcp_call", "message"], said
+
+
+@pytest.mark.parametrize("client", ALL)
+def test_what_the_model_thinks(site, model, client):
+    model.play(reasons("I need a sum.", answer("It is", " 42.")))
+    said = well(run(client, "helper" if client in SDKS else "stream", site))
+    assert said["text"] == "It is 42.", said
+    if client in ("aisdk", "open"):
+        assert said["reasoning"].strip() == "I need a sum.", said
 
 
 @pytest.mark.parametrize("client", OTHERS)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from model_server import DONE, Cut, Gate, Reply, answer, calls, finish, head, token, usage
+from model_server import DONE, Cut, Gate, Reply, answer, calls, finish, head, reasons, token, usage
 from openai_schema import check, check_events, check_response, events_of
 
 SWITCH = "<Location /api>\nAgentChatOpenAI on client-tools=pass\n</Location>\n"
@@ -99,6 +99,18 @@ def test_tools_of_the_server_are_calls_of_a_server(site, model):
     call = response["output"][1]
     assert call["server_label"] == "agentchat" and call["name"] == "calculate" and json.loads(call["arguments"]) == {"expression": "6*7"}
     assert json.loads(call["output"])["result"] == 42 and call["error"] is None and call["status"] == "completed"
+
+
+def test_what_the_model_thinks_is_reasoning(site, model):
+    model.play(reasons("I need a sum.", calls(("calculate", {"expression": "6*7"}))), reasons("That is it.", answer("It is ", "42.")))
+    events = follow(site, "sum")
+    response = check_events(events)
+    assert [item["type"] for item in response["output"]] == ["reasoning", "mcp_call", "reasoning", "message"]
+    thoughts = [item["summary"] for item in response["output"] if item["type"] == "reasoning"]
+    assert [summary[0]["text"].strip() for summary in thoughts] == ["I need a sum.", "That is it."] and texts(response) == ["It is 42."]
+    references = [{"type": "item_reference", "id": item["id"]} for item in response["output"]]
+    create(site, [{"role": "user", "content": "sum"}, *references, {"role": "user", "content": "and now?"}])
+    assert "I need a sum" not in json.dumps(model.requests[-1].json)
 
 
 def test_a_failed_call_has_an_error(site, model):

@@ -26,7 +26,7 @@
 /* clang-format on */
 
 #define X "01m7ybjtg4e00r9pk41h3p6e78"
-#define N_EVENTS 22
+#define N_EVENTS 24
 #define CALL(id) "{\"step_id\":\"step_" id "\",\"call_id\":\"" id "\",\"tool\":\"look\""
 
 typedef struct world_t {
@@ -50,6 +50,8 @@ static void add(world_t *world, ac_event_type_e type, const char *data, const ch
 static void add_run(world_t *world)
 {
     add(world, AC_EVENT_RUN, "{\"run_id\":\"run_" X "\",\"thread_id\":\"thread_" X "\",\"agent_id\":\"a\"}", NULL);
+    add(world, AC_EVENT_REASONING, NULL, "Why");
+    add(world, AC_EVENT_REASONING, NULL, "?");
     add(world, AC_EVENT_TOKEN, NULL, "Let \"me\"");
     add(world, AC_EVENT_TOKEN, NULL, " see.");
     add(world, AC_EVENT_TRACE_START, CALL("c1") "}", NULL);
@@ -180,7 +182,10 @@ static void test_a_response_ends_at_a_request_for_approval(void **state)
 {
     (void)state;
     world_t *world = world_open(&ac_v1_dialect_response, 0, -1);
-    assert_int_equal(render_from(world, 0), 10);
+    assert_int_equal(render_from(world, 0), 12);
+    expect_has(world,
+               "{\"id\":\"rs_" X "\",\"type\":\"reasoning\",\"status\":\"completed\",\"summary\":[{\"type\":"
+               "\"summary_text\",\"text\":\"Why?\"}]}");
     expect_has(world, "\"id\":\"resp_" X "\"");
     expect_has(world,
                "\"id\":\"mcpr_" X "_c2\",\"type\":\"mcp_approval_request\",\"server_label\":\"agentchat\","
@@ -196,7 +201,7 @@ static void test_the_next_segment_has_ids_and_numbers_of_its_own(void **state)
 {
     (void)state;
     world_t *world = world_open(&ac_v1_dialect_response, 1, -1);
-    assert_int_equal(render_from(world, 0), 19);
+    assert_int_equal(render_from(world, 0), 21);
     assert_int_equal(strncmp(world->out.data,
                              "event: response.created\ndata: {\"type\":\"response.created\","
                              "\"sequence_number\":0,\"response\":{\"id\":\"resp_" X "_1\"",
@@ -255,7 +260,7 @@ static void test_a_document_about_a_run_under_way(void **state)
     (void)state;
     world_t *world = world_open(&ac_v1_document_shown, 0, -1);
     world->view->ends_live = true;
-    for (int i = 0; i < 5; i++) {
+    for (int i = 0; i < 7; i++) {
         world->render.dialect->event(&world->render, world->events[i], &world->out);
     }
     assert_int_equal(world->out.len, 0);

@@ -18,7 +18,7 @@ static const char *input_type(const json_t *item)
 /* The run that has this item; NULL: none. Calls may come back without their ids. */
 static const char *input_run(const json_t *item, char run_id[AC_ID_SIZE])
 {
-    static const char *const prefixes[] = {"msg_", "mcp_", "mcpr_", "fc_", NULL};
+    static const char *const prefixes[] = {"msg_", "mcp_", "mcpr_", "fc_", "rs_", NULL};
     const char *id = ac_json_peek_string(item, "id", ""), *call = ac_json_peek_string(item, "call_id", "");
     const char *type = input_type(item), *role = ac_json_peek_string(item, "role", "assistant");
     if (strcmp(type, "function_call") == 0 && ac_v1_id_read(run_id, NULL, call, "call_", "run_")) {

@@ -57,7 +57,7 @@ static ac_v1_item_t *items_begin(ac_v1_items_t *items, ac_v1_item_e kind, const 
     item->segment = items->segment;
     item->from = item->to = items->text.len;
     ac_buf_init(&item->arguments, AC_MAX_TOOL_ARGUMENTS * 2);
-    if (kind != AC_V1_ITEM_TEXT) {
+    if (kind != AC_V1_ITEM_TEXT && kind != AC_V1_ITEM_REASONING) {
         item->step_id = items_copy(data, "step_id");
         item->call_id = items_copy(data, "call_id");
         item->tool = items_copy(data, "tool");
@@ -68,7 +68,8 @@ static ac_v1_item_t *items_begin(ac_v1_items_t *items, ac_v1_item_e kind, const 
 static ac_v1_item_t *items_last_text(const ac_v1_items_t *items)
 {
     ac_v1_item_t *last = items->n ? items->list[items->n - 1] : NULL;
-    return last && last->kind == AC_V1_ITEM_TEXT && !last->ended ? last : NULL;
+    bool is_text = last && (last->kind == AC_V1_ITEM_TEXT || last->kind == AC_V1_ITEM_REASONING);
+    return is_text && !last->ended ? last : NULL;
 }
 
 static void items_end_text(ac_v1_items_t *items, bool incomplete)
@@ -111,14 +112,20 @@ size_t ac_v1_items_gap(const char *text, size_t len, bool first)
 
 static void items_add_token(ac_v1_items_t *items, const ac_event_t *event)
 {
+    bool thinks = event->type == AC_EVENT_REASONING;
+    ac_v1_item_e kind = thinks ? AC_V1_ITEM_REASONING : AC_V1_ITEM_TEXT;
     ac_v1_item_t *text = items_last_text(items);
+    if (text && text->kind != kind) {
+        items_end_text(items, false);
+        text = NULL;
+    }
     size_t gap = text ? 0 : ac_v1_items_gap(event->text, event->len, items->n == 0);
     if (!text && gap == event->len) {
         return;
     }
     if (!text) {
-        text = items_begin(items, AC_V1_ITEM_TEXT, NULL);
-        text->number = items->n_texts++;
+        text = items_begin(items, kind, NULL);
+        text->number = thinks ? items->n_reasonings++ : items->n_texts++;
     }
     ac_buf_add(&items->text, event->text + gap, event->len - gap);
     text->to = items->text.len;
@@ -221,7 +228,8 @@ void ac_v1_items_add(ac_v1_items_t *items, const ac_event_t *event)
     }
     items->seq = event->seq ? event->seq : items->seq;
     switch (event->type) {
-    case AC_EVENT_TOKEN: items_add_token(items, event); break;
+    case AC_EVENT_TOKEN:
+    case AC_EVENT_REASONING: items_add_token(items, event); break;
     case AC_EVENT_TRACE_START: items_add_start(items, event); break;
     case AC_EVENT_TRACE_UPDATE: items_add_update(items, event); break;
     case AC_EVENT_TRACE_END: items_add_end(items, event); break;
@@ -270,6 +278,22 @@ static void items_put_text(ac_buf_t *out, const ac_v1_items_t *items, size_t at,
         LITERAL(out, "{\"type\":\"output_text\",\"text\":");
         ac_v1_items_text(out, items, at);
         LITERAL(out, ",\"annotations\":[],\"logprobs\":[]}");
+    }
+    LITERAL(out, "]}");
+}
+
+static void items_put_reasoning(ac_buf_t *out, const ac_v1_items_t *items, size_t at, const char *run_id, bool begun)
+{
+    const ac_v1_item_t *item = items->list[at];
+    char number[16];
+    snprintf(number, sizeof(number), "%d", item->number);
+    LITERAL(out, "{\"id\":");
+    items_put_id(out, "rs_", run_id, item->number ? number : NULL);
+    ac_buf_printf(out, ",\"type\":\"reasoning\",\"status\":\"%s\",\"summary\":[", items_status(item, begun));
+    if (!begun) {
+        LITERAL(out, "{\"type\":\"summary_text\",\"text\":");
+        ac_v1_items_text(out, items, at);
+        LITERAL(out, "}");
     }
     LITERAL(out, "]}");
 }
@@ -327,6 +351,7 @@ void ac_v1_items_json(ac_buf_t *out, const ac_v1_items_t *items, size_t at, cons
     const ac_v1_item_t *item = items->list[at];
     switch (item->kind) {
     case AC_V1_ITEM_TEXT: items_put_text(out, items, at, run_id, begun); break;
+    case AC_V1_ITEM_REASONING: items_put_reasoning(out, items, at, run_id, begun); break;
     case AC_V1_ITEM_CALL: items_put_call(out, item, run_id, begun); break;
     case AC_V1_ITEM_FUNCTION: items_put_function(out, item, run_id, begun); break;
     case AC_V1_ITEM_REQUEST:

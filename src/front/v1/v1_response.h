@@ -10,7 +10,8 @@
 #define AC_V1_ID_SIZE 320              /* of an id with the id of a model's call in it; a longer one is cut */
 
 /* ---- v1_id.c: ids of this API and of this server ---- resp_X and resp_X_1 are the segments of run_X, conv_X is
- * thread_X, and items of run_X are msg_X, msg_X_1, mcp_X_CALL, mcpr_X_CALL, fc_X_0; call_X_0 is the call of fc_X_0. */
+ * thread_X, and items of run_X are msg_X, msg_X_1, rs_X, mcp_X_CALL, mcpr_X_CALL, fc_X_0; call_X_0 is the call of
+ * fc_X_0. */
 /* Whether id is theirs, 26 characters and at most `_` and a rest. id_own gets ours and those characters. *prest: the
  * rest, borrowed; "": none; may be NULL. */
 bool ac_v1_id_read(char id_own[AC_ID_SIZE], const char **prest, const char *id, const char *theirs, const char *ours);
@@ -97,9 +98,10 @@ apr_status_t ac_v1_place_question(const json_t **pmessage, ac_request_t *rq, con
 /* ---- v1_items.c: the items of a run's output, as its events tell them; any one thread ---- */
 typedef enum ac_v1_item_e {
     AC_V1_ITEM_TEXT,
-    AC_V1_ITEM_CALL,    /* of a tool that this server calls */
-    AC_V1_ITEM_REQUEST, /* for an approval of such a call */
-    AC_V1_ITEM_FUNCTION /* a call of a tool that the client carries out */
+    AC_V1_ITEM_REASONING, /* what the model thinks */
+    AC_V1_ITEM_CALL,      /* of a tool that this server calls */
+    AC_V1_ITEM_REQUEST,   /* for an approval of such a call */
+    AC_V1_ITEM_FUNCTION   /* a call of a tool that the client carries out */
 } ac_v1_item_e;
 typedef struct ac_v1_item_t {
     ac_v1_item_e kind;
@@ -117,10 +119,10 @@ typedef struct ac_v1_item_t {
 typedef struct ac_v1_items_t {
     ac_v1_item_t **list;
     size_t n;
-    ac_buf_t text;    /* the whole answer so far */
-    int n_texts;      /* items of that kind */
-    unsigned segment; /* of the next item */
-    uint64_t seq;     /* of the last event; those up to it are known, and change nothing when they come again */
+    ac_buf_t text;             /* all texts and reasonings so far */
+    int n_texts, n_reasonings; /* items of these kinds */
+    unsigned segment;          /* of the next item */
+    uint64_t seq; /* of the last event; those up to it are known, and change nothing when they come again */
 } ac_v1_items_t;
 ac_v1_items_t *ac_v1_items_create(void);
 void ac_v1_items_free(void *items);
@@ -133,7 +135,7 @@ void ac_v1_items_add(ac_v1_items_t *items, const ac_event_t *event);
 const ac_v1_item_t *ac_v1_items_call(const ac_v1_items_t *items, size_t n, const char *step_id, size_t *pat);
 /* Appends an item as JSON. begun: as it was when it began, with nothing in it yet. */
 void ac_v1_items_json(ac_buf_t *out, const ac_v1_items_t *items, size_t at, const char *run_id, bool begun);
-/* Appends the text of a text item as a JSON string. */
+/* Appends the text of a text or a reasoning as a JSON string. */
 void ac_v1_items_text(ac_buf_t *out, const ac_v1_items_t *items, size_t at);
 
 /* ---- v1_stored.c: stored messages as items ---- */

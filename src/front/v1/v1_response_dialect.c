@@ -66,6 +66,7 @@ static void response_put_place(ac_render_t *render, size_t at, ac_buf_t *out)
     apr_snprintf(number, sizeof(number), "%d", item->number);
     switch (item->kind) {
     case AC_V1_ITEM_TEXT: ac_v1_id_write(id, "msg_", render->run_id, item->number ? number : NULL); break;
+    case AC_V1_ITEM_REASONING: ac_v1_id_write(id, "rs_", render->run_id, item->number ? number : NULL); break;
     case AC_V1_ITEM_FUNCTION: ac_v1_id_write(id, "fc_", render->run_id, number); break;
     default: ac_v1_id_write(id, "mcp_", render->run_id, item->call_id); break;
     }
@@ -89,18 +90,45 @@ static void response_put_item(ac_render_t *render, size_t at, bool begun, ac_buf
     frame_end(&frame);
 }
 
+/* What differs in the events of a text and of a reasoning. */
+typedef struct text_events_t {
+    const char *added, *delta, *done, *part_done, *index, *part_type, *part_rest, *rest;
+} text_events_t;
+
+static const text_events_t *text_events(ac_render_t *render, size_t at)
+{
+    static const text_events_t text = {"response.content_part.added",
+                                       "response.output_text.delta",
+                                       "response.output_text.done",
+                                       "response.content_part.done",
+                                       ",\"content_index\":0",
+                                       "output_text",
+                                       ",\"annotations\":[],\"logprobs\":[]}",
+                                       ",\"logprobs\":[]"};
+    static const text_events_t reasoning = {"response.reasoning_summary_part.added",
+                                            "response.reasoning_summary_text.delta",
+                                            "response.reasoning_summary_text.done",
+                                            "response.reasoning_summary_part.done",
+                                            ",\"summary_index\":0",
+                                            "summary_text",
+                                            "}",
+                                            ""};
+    return ac_v1_document_items(render)->list[at]->kind == AC_V1_ITEM_REASONING ? &reasoning : &text;
+}
+
 /* whole: with the text. */
 static void response_put_part(ac_render_t *render, size_t at, bool whole, ac_buf_t *out)
 {
-    frame_t frame = frame_begin(render, whole ? "response.content_part.done" : "response.content_part.added", out);
+    const text_events_t *events = text_events(render, at);
+    frame_t frame = frame_begin(render, whole ? events->part_done : events->added, out);
     response_put_place(render, at, out);
-    LITERAL(out, ",\"content_index\":0,\"part\":{\"type\":\"output_text\",\"text\":");
+    ac_buf_printf(out, "%s,\"part\":{\"type\":\"%s\",\"text\":", events->index, events->part_type);
     if (whole) {
         ac_v1_items_text(out, ac_v1_document_items(render), at);
     } else {
         LITERAL(out, "\"\"");
     }
-    LITERAL(out, ",\"annotations\":[],\"logprobs\":[]}");
+    ac_buf_str(out, events->part_rest);
     frame_end(&frame);
 }
 
@@ -125,12 +153,13 @@ static void response_end_text(ac_render_t *render, ac_buf_t *out)
     if (!render->place.open) {
         return;
     }
+    const text_events_t *events = text_events(render, at);
     render->place.open = 0;
-    frame_t frame = frame_begin(render, "response.output_text.done", out);
+    frame_t frame = frame_begin(render, events->done, out);
     response_put_place(render, at, out);
-    LITERAL(out, ",\"content_index\":0,\"text\":");
+    ac_buf_printf(out, "%s,\"text\":", events->index);
     ac_v1_items_text(out, ac_v1_document_items(render), at);
-    LITERAL(out, ",\"logprobs\":[]");
+    ac_buf_str(out, events->rest);
     frame_end(&frame);
     response_put_part(render, at, true, out);
     response_put_item(render, at, false, out);
@@ -180,14 +209,24 @@ static size_t next_item(ac_render_t *render, ac_buf_t *out)
     return render->place.n_items++;
 }
 
-static size_t gap_of(const ac_render_t *render, const ac_event_t *event)
+/* Whether a text continues the one that is open. */
+static bool continues(ac_render_t *render, const ac_event_t *event)
 {
-    return render->place.open ? 0 : ac_v1_items_gap(event->text, event->len, render->place.n_items == 0);
+    ac_v1_item_e kind = event->type == AC_EVENT_REASONING ? AC_V1_ITEM_REASONING : AC_V1_ITEM_TEXT;
+    return render->place.open && ac_v1_document_items(render)->list[render->place.open - 1]->kind == kind;
+}
+
+static size_t gap_of(ac_render_t *render, const ac_event_t *event)
+{
+    return continues(render, event) ? 0 : ac_v1_items_gap(event->text, event->len, render->place.n_items == 0);
 }
 
 static void response_add_token(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
     size_t gap = gap_of(render, event);
+    if (!continues(render, event)) {
+        response_end_text(render, out); /* of the other kind */
+    }
     if (!render->place.open && gap == event->len) {
         return;
     }
@@ -197,11 +236,12 @@ static void response_add_token(ac_render_t *render, const ac_event_t *event, ac_
         response_put_part(render, at, false, out);
         render->place.open = (unsigned)at + 1;
     }
-    frame_t frame = frame_begin(render, "response.output_text.delta", out);
+    const text_events_t *events = text_events(render, render->place.open - 1);
+    frame_t frame = frame_begin(render, events->delta, out);
     response_put_place(render, render->place.open - 1, out);
-    LITERAL(out, ",\"content_index\":0,\"delta\":");
+    ac_buf_printf(out, "%s,\"delta\":", events->index);
     ac_buf_json(out, event->text + gap, event->len - gap);
-    LITERAL(out, ",\"logprobs\":[]");
+    ac_buf_str(out, events->rest);
     frame_end(&frame);
 }
 
@@ -277,11 +317,12 @@ static void response_end_call(ac_render_t *render, const ac_event_t *event, ac_b
 }
 
 /* Whether the event begins an item; of segments that are not shown only those are counted. */
-static unsigned items_begun(const ac_render_t *render, const ac_event_t *event)
+static unsigned items_begun(ac_render_t *render, const ac_event_t *event)
 {
     const json_t *data = event->data;
     switch (event->type) {
-    case AC_EVENT_TOKEN: return !render->place.open && gap_of(render, event) < event->len;
+    case AC_EVENT_TOKEN:
+    case AC_EVENT_REASONING: return !continues(render, event) && gap_of(render, event) < event->len;
     case AC_EVENT_TRACE_START: return !json_is_true(json_object_get(data, "needs_approval"));
     case AC_EVENT_TRACE_UPDATE:
         return json_is_true(json_object_get(data, "approval_required")) ||
@@ -293,10 +334,12 @@ static unsigned items_begun(const ac_render_t *render, const ac_event_t *event)
 /* An event of an earlier segment. */
 static void skip_event(ac_render_t *render, const ac_event_t *event)
 {
+    bool text = event->type == AC_EVENT_TOKEN || event->type == AC_EVENT_REASONING;
     unsigned begun = items_begun(render, event);
+    bool same = text && continues(render, event);
     render->place.n_items += begun;
-    if (event->type == AC_EVENT_TOKEN && begun) {
-        render->place.open = render->place.n_items;
+    if (text && !same) {
+        render->place.open = begun ? render->place.n_items : 0;
     } else if (event->type == AC_EVENT_TRACE_START || begun) {
         render->place.open = 0;
     }
@@ -306,7 +349,8 @@ static void response_show(ac_render_t *render, const ac_event_t *event, ac_buf_t
 {
     switch (event->type) {
     case AC_EVENT_RUN: response_begin(render, out); break;
-    case AC_EVENT_TOKEN: response_add_token(render, event, out); break;
+    case AC_EVENT_TOKEN:
+    case AC_EVENT_REASONING: response_add_token(render, event, out); break;
     case AC_EVENT_TRACE_START:
         if (items_begun(render, event)) {
             response_begin_call(render, out);
