@@ -68,6 +68,11 @@ def names():
         form = name.replace('"', "%22").replace("\\", "\\\\").encode()
         body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="' + form + b'"\r\n\r\nwords\r\n--x--'
         yield Case(f"name of a form {i}", body, 201, kind_of(name), {"Content_Type": "multipart/form-data; boundary=x"}, b"words")
+    for n in (3_000, 10_000):           # as much as the headers of a part may have, and more
+        for name in ("a" * n, "../" * (n // 3) + "a", "\U0001f600" * (n // 4)):
+            body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="' + name.encode() + b'"\r\n\r\nwords\r\n--x--'
+            yield Case(f"name of {n} bytes {name[:3]}", body, 201 if n < 4_000 else 400, "text/plain",
+                       {"Content_Type": "multipart/form-data; boundary=x"}, b"words")
     for value in ("attachment; filename=", "attachment; filename", ";;;;", "attachment; filename=\"open", "filename*=UTF-8''%00", "=",
                   "attachment; filename*=UTF-8''%zz; filename=x", "attachment; filename*=latin1''%e4", "attachment; name=x"):
         yield Case(f"header {value}", b"words", 201, "text/plain", {"Content_Disposition": value})
@@ -113,6 +118,11 @@ def bombs():
         yield Case(f"png of {side} pixels each way", png(side, side), 413)
     yield Case("gif of no height", gif(5, 0), 415)
     yield Case("empty", b"", 400)
+    flat = zlib.compress(b"\0" * 30_000_000, 9)        # 30 MB in 30 kB
+    yield Case("png of zeros", png(10000, 1000, more=chunk(b"IDAT", flat)), 201, "image/png")
+    yield Case("png of zeros in a text", png(more=chunk(b"zTXt", b"c\0\0" + flat)), 201, "image/png")
+    yield Case("pdf of zeros", b"%PDF-1.7\n1 0 obj\n<< /Length 30000 /Filter /FlateDecode >>\nstream\n" + flat + b"\nendstream\n", 201,
+               "application/pdf")
     yield Case("archive of zeros", zlib.compress(b"\0" * 1_000_000), 415)
     yield Case("too large", b"x" * 65537, 413)
     yield Case("as large as may be", b"x" * 65536, 201, "text/plain")
