@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from client import WAIT
+from client import WAIT, Client
 from server import BUILD, TOP, HeldPort
 
 pytestmark = pytest.mark.skipif(bool(os.environ.get("ASAN")), reason="make builds without the sanitizer")
@@ -75,6 +75,14 @@ def test_a_signal_to_make_stops_the_server(build, number):
         assert "  CC" not in run.said and "gcc" not in run.said
         run.stop(number)
         assert "run: stopped" in run.said
+
+
+def test_the_sample_takes_files(build):
+    with HeldPort() as port:
+        run, client = Run(build, port), Client(port)
+        assert client.request("POST", "/files", b"words", headers={"Content-Type": "text/plain"}).status == 201
+        assert client.get("/me").json["files"]["max_bytes"] == 20 << 20
+        run.stop()
 
 
 def test_a_slow_body_does_not_keep_its_thread(build, tmp_path):
