@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Branches of a conversation: edited questions, further answers, the current path, and what a model sees of it."""
+import json
 import os
 import re
 import sqlite3
@@ -461,6 +462,45 @@ def older_file(path):
 
 
 @pytest.mark.skipif(STORE is not None, reason="the file of the embedded store")
+def test_a_thread_with_the_most_branches(make_server, model):
+    """A thousand branch points, made in the file; the next one is refused, and nothing of it is stored."""
+    server = make_server("")
+    thread = conversation(server.client, model, "q1", "a1")
+    question = server.client.messages(thread)[0]["id"]
+    server.stop()
+    copies = [f"msg_{i:026d}" for i in range(1000)]
+    tree = {"leaf": {"seq": 1002, "id": copies[-1]}, "jumps": [[seq, 1] for seq in range(3, 1003)]}
+    with sqlite3.connect(server.root / "state/agentchat.db") as db:
+        columns = [name for _, name, *_ in db.execute("PRAGMA table_info(messages)") if name not in ("id", "seq", "parent_id")]
+        copied = ", ".join(columns)
+        for seq, id in enumerate(copies, 3):
+            db.execute(f"INSERT INTO messages (id, seq, parent_id, {copied}) SELECT ?, ?, ?, {copied} FROM messages"
+                       " WHERE thread_id = ? AND seq = 2", (id, seq, question, thread))
+        db.execute("UPDATE threads SET message_count = 1002, tree = ? WHERE id = ?", (json.dumps(tree), thread))
+    server.start()
+    client, n = server.client, len(model.requests)
+    shown = client.messages(thread)
+    assert [m["id"] for m in shown] == [question, copies[-1]] and len(shown[1]["siblings"]) == 1001, shown
+    for body in ({"regenerate": copies[5]}, {"content": "q2", "parent_id": copies[5]}):
+        refused = client.post(f"/threads/{thread}/messages", {**body, "stream": False})
+        problem(refused, 400, "invalid_request")
+        assert "at most 1000" in refused.json["detail"], refused
+    assert client.get(f"/threads/{thread}").json["message_count"] == 1002
+    model.play(answer("a3"))
+    assert client.send(thread, "q3").status == 200          # the end of the path is no branch point
+    assert path(client, thread)[2:] == ["q3", "a3"]
+    assert len(model.requests) > n
+
+
+def test_a_purge_of_a_thread_with_branches(make_server, model):
+    server = make_server("")
+    thread = tree(server.client, model)
+    assert server.client.delete(f"/threads/{thread}?hard_delete=true").status == 200
+    with sqlite3.connect(server.root / "state/agentchat.db") as db:
+        for table in ("messages", "runs", "steps", "threads"):
+            assert db.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
+
+
 def test_a_file_of_an_older_version_is_a_line(make_server, model):
     server = make_server("")
     thread, at = branched(server, model)
