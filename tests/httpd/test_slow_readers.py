@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clients that read more slowly than their run sends: the run's log keeps the rest for them."""
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import mcp
 from model_server import DONE, Gate, calls, finish, head, token, usage
 from runs import CHILDREN, blocks, connection_to, events_of, owner_of, run_of, wait_asleep, wait_until
 from server import OPERATOR, VERSION
@@ -155,6 +157,29 @@ def test_dialects_of_other_protocols(make_server, model, directive, path, body):
     fast.rest(), behind.rest()
     assert behind.raw == fast.raw and len(fast.raw) > len(WHOLE)
     assert len(model.requests) == 2 and "AC0610" not in server.log()
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_the_mcp_dialect(make_server, model, progress):
+    """The result has the answer twice: as the end of a stream that began with progress, or as a document."""
+    server = make_server(SMALL + mcp.ON)
+    flood = Flood(model, before=[calls(("calculate", {"expression": "6*7"}), said="Let me.")])
+    params = {**mcp.ask("x"), "_meta": {"progressToken": 1}} if progress else mcp.ask("x")
+    connection = server.client.connect(receive_buffer=4096)
+    connection.send("POST", "/api/mcp", mcp.message("legacy", "tools/call", params), mcp.headers("legacy", "tools/call", params))
+    flood.begin.open()
+    flood.end.wait_reached()
+    flood.end.open()
+    ended(server.client, run_of(server.client)[0])
+    status, headers = connection.head()
+    body = b"".join(connection.pieces(headers)).decode()
+    assert status == 200 and headers["content-type"] == ("text/event-stream" if progress else "application/json")
+    messages = re.findall("^data: (.*)$", body, re.M) if progress else [body]
+    assert [json.loads(m).get("method") for m in messages] == ["notifications/progress"] * progress + [None]
+    result = json.loads(messages[-1])["result"]
+    assert result["structuredContent"]["answer"] == result["content"][0]["text"] == "Let me.\n\n" + WHOLE
+    assert len(model.requests) == 2 and "AC0610" not in server.log()
+    connection.close()
 
 
 @pytest.mark.parametrize("mpm", ["event", "worker"])
