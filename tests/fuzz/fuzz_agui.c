@@ -19,6 +19,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+NOT_CALLED(void, ac_dialect_add_text, ac_buf_t *out, const char *name, const char *text)
 NOT_CALLED(apr_status_t, ac_api_runs_decide, ac_request_t *rq, const char *run_id, json_t *decision,
            apr_interval_time_t leave)
 

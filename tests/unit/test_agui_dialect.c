@@ -203,6 +203,31 @@ static void test_calls_of_the_client(void **state)
     }
 }
 
+#define REASONING(id, type, more) D "\"REASONING_" type "\",\"messageId\":\"" MSG ".reasoning." id "\"" more E
+
+static void test_reasoning_is_apart_from_the_answer(void **state)
+{
+    (void)state;
+    out_t *out = open_out(true, "");
+    begin(out);
+    ac_buf_clear(&out->buf);
+    render(out, make(AC_EVENT_REASONING, NULL, "a \"b\""));
+    render(out, make(AC_EVENT_REASONING, NULL, "c"));
+    expect(out,
+           REASONING("1", "START", "") REASONING("1", "MESSAGE_START", ",\"role\":\"reasoning\"")
+               REASONING("1", "MESSAGE_CONTENT", ",\"delta\":\"a \\\"b\\\"\"")
+                   REASONING("1", "MESSAGE_CONTENT", ",\"delta\":\"c\""));
+    token(out, "Hi");
+    expect(out, REASONING("1", "MESSAGE_END", "") REASONING("1", "END", "") TEXT_START(MSG) TEXT(MSG, "Hi"));
+    render(out, make(AC_EVENT_REASONING, NULL, "d"));
+    put(out, AC_EVENT_DONE, "{\"status\":\"completed\"}");
+    expect(out,
+           TEXT_END(MSG) REASONING("2", "START", "") REASONING("2", "MESSAGE_START", ",\"role\":\"reasoning\"")
+               REASONING("2", "MESSAGE_CONTENT", ",\"delta\":\"d\"") REASONING("2", "MESSAGE_END", "")
+                   REASONING("2", "END", "") SUCCESS);
+    close_out(out);
+}
+
 /* ---- ends ---- */
 
 static void test_other_ends(void **state)
@@ -377,6 +402,7 @@ int main(void)
         cmocka_unit_test(test_a_snapshot_comes_second),
         cmocka_unit_test(test_calls_and_the_text_behind_them),
         cmocka_unit_test(test_calls_of_the_client),
+        cmocka_unit_test(test_reasoning_is_apart_from_the_answer),
         cmocka_unit_test(test_other_ends),
         cmocka_unit_test(test_an_end_with_an_open_call),
         cmocka_unit_test(test_a_thread_that_is_shown),
