@@ -139,6 +139,22 @@ def test_instructions_and_items_reach_the_model(site, model):
                                                            ("assistant", "Hello world")]
 
 
+def test_files_within_messages(site, model):
+    """Those of earlier messages are for this response only, since nothing keeps them."""
+    file = {"type": "input_file", "filename": "note.txt", "file_data": "UGFjayBhbiB1bWJyZWxsYS4="}
+    question = {"role": "user", "content": [file, {"type": "input_text", "text": "See this."}]}
+    earlier = [question, {"role": "assistant", "content": "Yes."}, {"role": "user", "content": "And?"}]
+    create(site, [question], store=False)
+    assert "Pack an umbrella." in asked(model)[-1][1]
+    create(site, earlier, store=False)
+    assert "Pack an umbrella." in asked(model)[0][1]
+    refused = site.client.post("/v1/responses", ask(earlier))
+    assert refused.status == 400 and "unless `store` is false" in refused.json["error"]["message"], refused
+    image = {"type": "input_image", "image_url": "https://elsewhere.example/x.png"}
+    refused = site.client.post("/v1/responses", ask([{"role": "user", "content": [image]}]))
+    assert refused.status == 400 and refused.json["error"]["param"] == "input[0].content[0]", refused
+
+
 def test_a_response_follows_another_one_and_may_branch(site, model):
     model.play(answer("A"), answer("B"), answer("C"))
     first = create(site, "one")

@@ -81,6 +81,21 @@ static apr_status_t wanted_read(ac_request_t *rq, wanted_t *wanted)
     return status;
 }
 
+/* Messages that come with a request are stored without a turn of their own, which is what files belong to. */
+static apr_status_t response_check_files(ac_request_t *rq, const wanted_t *wanted)
+{
+    const json_t *message;
+    size_t i;
+    json_array_foreach(wanted->input.messages.history.list, i, message)
+    {
+        if (wanted->store && json_array_size(json_object_get(message, "attachments"))) {
+            return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/input",
+                                 "only the last message may have images and files, unless `store` is false");
+        }
+    }
+    return APR_SUCCESS;
+}
+
 static apr_status_t wanted_read_input(ac_request_t *rq, wanted_t *wanted)
 {
     bool pass = rq->mount->openai.client_tools == AC_V1_TOOLS_PASS;
@@ -91,6 +106,9 @@ static apr_status_t wanted_read_input(ac_request_t *rq, wanted_t *wanted)
     if (status == APR_SUCCESS && input->decisions && json_array_size(messages->history.list)) {
         return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/input",
                              "messages can follow when the response after the approvals is complete");
+    }
+    if (status == APR_SUCCESS) {
+        status = response_check_files(rq, wanted);
     }
     bool alone = input->decisions || wanted->tools.results || messages->attachments.list;
     if (status != APR_SUCCESS || (alone && (input->decisions || !*messages->content))) {
