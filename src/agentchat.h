@@ -644,7 +644,8 @@ typedef struct ac_tool_conf_t { /* a <AgentChatTool> section */
     apr_size_t result_max;
     const char *state_dir; /* a directory in which a tool may keep an index */
     const char *ca_file;
-    int approval; /* 1: each call needs the owner's approval */
+    int approval;          /* 1: each call needs the owner's approval */
+    ac_credential_t *auth; /* sent as a Bearer token; NULL: none */
 } ac_tool_conf_t;
 
 #define AC_TOOL_BLOCKING 1 /* call() runs on a work thread */

@@ -27,6 +27,13 @@ static void end_credentials(ac_child_life_t *self)
             ac_credential_child_exit(model->conf->auth);
         }
     }
+    const apr_hash_t *tools = self->child.conf->registry.tools;
+    for (apr_hash_index_t *hi = apr_hash_first(self->pool, (apr_hash_t *)tools); hi; hi = apr_hash_next(hi)) {
+        const ac_tool_t *tool = apr_hash_this_val(hi);
+        if (tool->conf->auth) {
+            ac_credential_child_exit(tool->conf->auth);
+        }
+    }
     ac_telemetry_front_end_credentials(&self->child);
 }
 

@@ -204,6 +204,14 @@ static size_t longest_word(const ac_tool_mask_t *mask, const char *text, size_t 
     return longest;
 }
 
+const ac_tool_mask_t *ac_tool_mask_secret(const char *secret, apr_pool_t *p)
+{
+    apr_array_header_t *secrets = apr_array_make(p, 1, sizeof(ac_tool_header_t));
+    APR_ARRAY_PUSH(secrets, ac_tool_header_t) =
+        (ac_tool_header_t){.name = "Authorization", .secret = {.value = secret}};
+    return ac_tool_mask_create(secrets, p);
+}
+
 bool ac_tool_mask_text(const ac_tool_mask_t *mask, char *text, size_t len, bool cut)
 {
     bool any = false;

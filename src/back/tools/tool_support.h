@@ -31,6 +31,8 @@ typedef struct ac_tool_mask_t ac_tool_mask_t;
 /* Creates a mask for the secrets of these headers; secrets shorter than 6 bytes are not masked. Allocated in p. Any
  * thread may use it. */
 const ac_tool_mask_t *ac_tool_mask_create(const apr_array_header_t *headers, apr_pool_t *p);
+/* The same for one secret, such as a token. */
+const ac_tool_mask_t *ac_tool_mask_secret(const char *secret, apr_pool_t *p);
 /* Overwrites each secret in text with asterisks: in plain form, with characters escaped as in JSON, URLs and HTML, in
  * base64 and in hexadecimal digits. cut: the text was cut at its end, so the beginning of a secret there is hidden too.
  * Returns whether it found a secret. */

@@ -310,6 +310,9 @@ const command_rec ac_directives[] = {
         "Whether each call awaits approval by the owner of the run"),
     ROW("AgentChatToolOption", TOOL, PAIR, conf.options, NULL, NULL, NULL, "NAME VALUE",
         "Setting of the tool's provider"),
+    ROW("AgentChatToolCredential", TOOL, CREDENTIAL, conf.auth, NULL, NULL, NULL,
+        "env:NAME|file:PATH|keyvault:URL|identity[:WAY]|oauth:URL [key=value ...]",
+        "Credential for the tool's requests, sent as a Bearer token"),
     ROW("AgentChatToolCAFile", TOOL, PATH, conf.ca_file, NULL, NULL, NULL, "PATH",
         "CA certificates (PEM) for the host's certificate, instead of the system's"),
 

@@ -7,10 +7,11 @@
 
 typedef struct ac_tool_http_t {
     const ac_tool_conf_t *conf;
-    const ac_tool_mask_t *mask;          /* of the secrets in its headers */
-    const char *method, *result;         /* result: a JSON Pointer, or NULL */
-    bool has_body, has_type, has_accept; /* Content-Type, Accept are among the configured headers */
-    const char **allow_hosts;            /* NULL-terminated */
+    const ac_tool_mask_t *mask;                             /* of the secrets in its headers */
+    const char *method, *result;                            /* result: a JSON Pointer, or NULL */
+    bool has_body, has_type, has_accept, has_authorization; /* among the configured headers: Content-Type and so on */
+    const char **allow_hosts;                               /* NULL-terminated */
+    const char *scope;                                      /* of the credential; NULL: a key, or none */
     ac_loop_t *loop;
 } ac_tool_http_t;
 

@@ -2,6 +2,8 @@
 /* Checks of an HTTP tool's directives: errors are found when httpd starts, not when a model calls the tool. */
 #include "tool_http.h"
 
+#include "back/credential/credential.h"
+
 #include <apr_strings.h>
 #include <string.h>
 #include <strings.h>
@@ -69,6 +71,51 @@ static const char *set_method(ac_tool_http_t *tool, apr_pool_t *p)
 
 /* ---- headers ---- */
 
+/* The scope of Azure AI Search is known by its host. */
+static const char *known_scope(const char *host)
+{
+    static const char search[] = ".search.windows.net";
+    size_t len = strlen(host);
+    return len > sizeof search - 1 && strcasecmp(host + len - (sizeof search - 1), search) == 0
+        ? "https://search.azure.com/.default"
+        : NULL;
+}
+
+/* A key that does not change while the process runs is masked like the secrets of the headers. */
+static const char *tool_http_config_set_credential(ac_tool_http_t *tool, apr_pool_t *p)
+{
+    const ac_tool_conf_t *conf = tool->conf;
+    apr_array_header_t *secrets = apr_array_make(p, 4, sizeof(ac_tool_header_t));
+    if (conf->headers) {
+        apr_array_cat(secrets, conf->headers);
+    }
+    if (!conf->auth) {
+        tool->mask = ac_tool_mask_create(secrets, p);
+        return NULL;
+    }
+    const char *key = ac_credential_first(conf->auth);
+    const char *host = ac_tool_header_host(apr_pstrndup(p, conf->url, strcspn(conf->url, "{")), p);
+    if (key) {
+        APR_ARRAY_PUSH(secrets, ac_tool_header_t) =
+            (ac_tool_header_t){.name = "Authorization", .secret = {.value = key}};
+    }
+    tool->mask = ac_tool_mask_create(secrets, p);
+    tool->scope = ac_credential_scope(conf->auth, known_scope(host));
+    if (strncmp(ac_credential_spec(conf->auth), "identity", 8) == 0 && !tool->scope) {
+        return "AgentChatToolCredential: an identity needs the scope of the service, such as scope=api://ID/.default";
+    }
+    if (tool->has_authorization) {
+        return "AgentChatToolHeader: AgentChatToolCredential sends Authorization already";
+    }
+    if (strncasecmp(conf->url, "http:", 5) == 0 && !conf->insecure && !ac_http_address_near(host)) {
+        return apr_psprintf(p,
+                            "AgentChatToolCredential: over plain http the credential could be read on its way to %s; "
+                            "use https, or add insecure=on to AgentChatToolURL if the way is safe",
+                            host);
+    }
+    return NULL;
+}
+
 static const char *tool_http_config_set_headers(ac_tool_http_t *tool, apr_pool_t *p)
 {
     const apr_array_header_t *headers = tool->conf->headers;
@@ -81,10 +128,10 @@ static const char *tool_http_config_set_headers(ac_tool_http_t *tool, apr_pool_t
             return problem;
         }
         tool->has_type = tool->has_type || strcasecmp(header->name, "Content-Type") == 0;
+        tool->has_authorization = tool->has_authorization || strcasecmp(header->name, "Authorization") == 0;
         tool->has_accept = tool->has_accept || strcasecmp(header->name, "Accept") == 0;
     }
-    tool->mask = ac_tool_mask_create(headers, p);
-    return NULL;
+    return tool_http_config_set_credential(tool, p);
 }
 
 /* ---- hosts ---- */

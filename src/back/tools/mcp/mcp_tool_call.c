@@ -85,9 +85,7 @@ static json_t *mask_token(const ac_mcp_upstream_t *server, json_t *value)
     if (!token || apr_pool_create_unmanaged_ex(&p, NULL, NULL) != APR_SUCCESS) {
         return value;
     }
-    apr_array_header_t *secrets = apr_array_make(p, 1, sizeof(ac_tool_header_t));
-    APR_ARRAY_PUSH(secrets, ac_tool_header_t) = (ac_tool_header_t){.name = "Authorization", .secret = {.value = token}};
-    value = ac_tool_mask_json(ac_tool_mask_create(secrets, p), value);
+    value = ac_tool_mask_json(ac_tool_mask_secret(token, p), value);
     apr_pool_destroy(p);
     return value;
 }
