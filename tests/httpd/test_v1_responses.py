@@ -326,6 +326,14 @@ def test_the_choice_of_a_function(site, model, choice, sent):
     assert model.requests[-1].json.get("tool_choice") == sent and model.requests[-1].json["parallel_tool_calls"] is False
 
 
+@pytest.mark.parametrize("mode, sent", [("auto", None), ("required", "required")])
+def test_only_allowed_functions_are_offered(site, model, mode, sent):
+    other = {**LOOK, "name": "other"}
+    create(site, tools=[LOOK, other], tool_choice={"type": "allowed_tools", "mode": mode, "tools": [{"type": "function", "name": "look"}]})
+    offered = {tool["function"]["name"] for tool in model.requests[-1].json["tools"]}
+    assert "look" in offered and "other" not in offered and model.requests[-1].json.get("tool_choice") == sent
+
+
 # ---- background, resuming, cancelling ----
 
 def holding(gate):

@@ -36,6 +36,37 @@ static apr_status_t read_list(ac_client_tools_t *tools, ac_request_t *rq, const 
     return APR_SUCCESS;
 }
 
+static bool is_allowed(const json_t *allowed, const char *name)
+{
+    const json_t *tool;
+    size_t i;
+    json_array_foreach((json_t *)allowed, i, tool)
+    {
+        if (strcmp(ac_json_peek_string(function_of(tool), "name", ""), name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Of the request's tools only these are offered. Chat completions have the lists in a member of their own. */
+static apr_status_t choose_allowed(ac_client_tools_t *tools, ac_request_t *rq, const json_t *choice)
+{
+    const json_t *inner = json_object_get(choice, "allowed_tools");
+    inner = json_is_object(inner) ? inner : choice;
+    for (size_t i = json_array_size(tools->list); i-- > 0;) {
+        const json_t *function = function_of(json_array_get(tools->list, i));
+        if (!is_allowed(json_object_get(inner, "tools"), ac_json_peek_string(function, "name", ""))) {
+            json_array_remove(tools->list, i);
+        }
+    }
+    if (!json_array_size(tools->list)) {
+        json_decref(tools->list);
+        tools->list = NULL;
+    }
+    return ac_client_tools_choose(tools, ac_json_peek_string(inner, "mode", "auto"), NULL, "/tool_choice", &rq->err);
+}
+
 static apr_status_t v1_tools_read_choice(ac_client_tools_t *tools, ac_request_t *rq, const json_t *choice)
 {
     const char *name = json_is_object(choice) ? ac_json_peek_string(function_of(choice), "name", "") : NULL;
@@ -44,6 +75,9 @@ static apr_status_t v1_tools_read_choice(ac_client_tools_t *tools, ac_request_t 
     }
     if (!json_is_string(choice) && !json_is_object(choice)) {
         return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/tool_choice", "must be a string or an object");
+    }
+    if (strcmp(ac_json_peek_string(choice, "type", ""), "allowed_tools") == 0) {
+        return choose_allowed(tools, rq, choice);
     }
     return ac_client_tools_choose(tools, json_string_value(choice), name, "/tool_choice", &rq->err);
 }
