@@ -208,7 +208,7 @@ static void send_pieces(request_rec *r, const ac_files_t *store, ac_file_read_t 
     ap_pass_brigade(r->output_filters, brigade);
 }
 
-/* A file of this machine needs no thread while a slow client reads it. end_read() closes it with the request. */
+/* A file of this machine is passed on without being read here. end_read() closes it with the request. */
 static void send_descriptor(request_rec *r, int fd, const range_t *range)
 {
     apr_bucket_alloc_t *alloc = r->connection->bucket_alloc;
