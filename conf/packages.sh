@@ -14,7 +14,7 @@ debian_run=(apache2-bin apache2-dev libcurl4-openssl-dev libjansson-dev libssl-d
 debian_check=(libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-requests python3-yaml python3-jsonschema chromium
               valgrind sqlite3 openssl rpm rpmlint libcjose0 redis-tools libtool
               apache2-utils protobuf-compiler poppler-utils)
-debian_long=(dpkg-dev debhelper clang libclang-rt-dev strace debootstrap buildah bubblewrap)
+debian_long=(dpkg-dev debhelper elfutils clang libclang-rt-dev strace debootstrap buildah bubblewrap)
 fedora_run=(httpd httpd-devel libcurl-devel jansson-devel openssl-devel sqlite-devel hiredis-devel zlib-devel gcc make
             redhat-rpm-config ca-certificates curl)
 fedora_check=(libcmocka-devel python3 python3-pytest python3-pytest-xdist python3-requests python3-pyyaml python3-jsonschema
