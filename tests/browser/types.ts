@@ -38,6 +38,7 @@ export async function calls(signal: AbortSignal): Promise<void> {
 function words(event: NativeEvent): string {
   switch (event.type) {
     case 'run': return event.thread_id;
+    case 'reasoning': return event.content;
     case 'token': return event.content;
     case 'trace_start': return event.call_id;
     case 'trace_update': return event.arguments_delta ?? '';

@@ -36,6 +36,6 @@ def purge(server):
     def over():
         if next(looks) % 100 == 0:      # again for a child that had not started when the clock was put ahead
             put_ahead(server)
-        assert server.client.get("/threads").status == 200         # the loop looks at its timers
+        server.client.get("/threads")   # the loop looks at its timers; the time of a request under way may be over, too
         return server.log().count("AC0614") > n
     wait_until(over, "no sweep")
