@@ -205,6 +205,7 @@ typedef enum ac_store_verb_e {
     AC_STORE_EXPORT_RUNS,
     AC_STORE_IMPORT,
     AC_STORE_KEY_GET,
+    AC_STORE_KEY_PUT,
     AC_STORE_AGENT_LIST,
     AC_STORE_AGENT_PUT,
     AC_STORE_AGENT_DELETE,
@@ -382,6 +383,10 @@ struct ac_store_op_t {
  * RUN_LIST         id thread  in -, page (limit, after)    out {data, has_more, next|null}, newest first
  * STEP_LIST        id run     in -    out {data}, in the order in which the steps started
  * KEY_GET          id -       in {key, since}    out {run_id, thread_id, request_hash} of the owner's Idempotency-Key
+ *                  thread_id is "" if no store has the run.
+ * KEY_PUT          id -       in {idempotency: {key, request_hash, since}, run: {id, created_at}, retry?}    out {}
+ *                  Makes the owner's key lead to a run that no store has. idempotency and retry as in TURN_OPEN.
+ *                  errors: idempotency_conflict (out: {run_id, thread_id, request_hash})
  * RUN_CANCEL       id run     in -    out run
  *                  Asks the process that runs it, on whichever machine, by host->run_notify. Only for a store that
  *                  several machines share. errors: run_ended; invalid_request: this store cannot.

@@ -37,6 +37,7 @@ struct ac_follower_t { /* embedded in its owner; all zero before use */
     bool (*has_room)(ac_follower_t *follower);
     char run_id[AC_ID_SIZE];      /* the run whose log has the events delivered; "": no log has them */
     ac_event_cursor_t checkpoint; /* in that log */
+    bool unstored;                /* no store has the run: its owner's key led to it */
     ac_channel_t *channel;        /* NULL: does not follow */
     ac_follower_t *next, *prev;
 };
@@ -164,6 +165,7 @@ json_t *ac_client_tools_calls(const json_t *message);
 
 /* ---- run/turn.c: what a client asks for; a command of copies, on the heap ---- */
 #define AC_TURN_MEMBER_SIZE 40
+#define AC_KEY_IS_NEW apr_time_from_sec(INT64_C(253402300799)) /* the last second of the year 9999 */
 typedef struct ac_turn_t {
     ac_agents_t *agents;     /* the agents at the time of the request; a reference; NULL: the engine's registry */
     const ac_agent_t *agent; /* NULL: the thread's own, else fallback_agent */
@@ -181,9 +183,11 @@ typedef struct ac_turn_t {
     char request_id[64];
     char *key;                       /* Idempotency-Key, or NULL; on the heap */
     char key_hash[AC_KEY_HASH_SIZE]; /* of the request that came with the key */
+    apr_time_t key_since;            /* an earlier run counts that got the key since then; AC_KEY_IS_NEW: none does */
+    bool key_optional;               /* the turn continues without the key if the store fails */
     uint64_t after;                  /* the follower's last event, for a key that leads to an earlier run */
     apr_interval_time_t leave;       /* how long the run continues without a follower; -1: to its end */
-    bool stateless;                  /* stores nothing */
+    bool stateless;                  /* stores nothing but its key, which leads to its event log */
     bool no_approvals;               /* calls that need approval are refused at once */
     json_t *history;                 /* the messages before this one, as a store has them, behind those of the thread,
                                         which gets the newest AC_STORE_MAX_EARLIER of them; NULL: none. A call of the

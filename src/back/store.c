@@ -33,6 +33,7 @@ static const struct {
     [AC_STORE_EXPORT_RUNS] = {"export runs", false},
     [AC_STORE_IMPORT] = {"import", false},
     [AC_STORE_KEY_GET] = {"key get", true},
+    [AC_STORE_KEY_PUT] = {"key put", true},
     [AC_STORE_AGENT_LIST] = {"agent list", false},
     [AC_STORE_AGENT_PUT] = {"agent put", false},
     [AC_STORE_AGENT_DELETE] = {"agent delete", false},

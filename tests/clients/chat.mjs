@@ -39,6 +39,18 @@ async function openai(name) {
       result.usage = chunk.usage ?? result.usage;
     }
     break;
+  case 'again':       // a stream that is cut; the program sends the request again
+    for (let attempt = 0; attempt < 2 && !result.finish; attempt++) {
+      result.text = '';
+      try {
+        for await (const chunk of await api.chat.completions.create({ ...request, stream: true })) {
+          result.text += chunk.choices[0].delta.content ?? '';
+          result.finish = chunk.choices[0].finish_reason;
+          if (attempt === 0 && result.text === input.seen) { console.log('begun'); }
+        }
+      } catch (error) { result.cut = String(error.message); }
+    }
+    break;
   case 'tools': {
     const chat = api.chat.completions.runTools ? api.chat.completions : api.beta.chat.completions;
     const runner = chat.runTools({ ...request, stream: true, tools: [{ type: 'function', function: {

@@ -444,3 +444,22 @@ def test_a_cancel_takes_effect_at_once(machines, model):
     assert blocks(follower.raw) == blocks(stream.raw)
     for gate in gates[1:]:
         gate.open()
+
+
+# ---- a run that no store has ----
+def test_a_repeated_request_whose_run_is_in_no_store(machines, model):
+    """Its key, which the store has, leads to the run, and the mirror has its events."""
+    one, two = machines(2, more="<Location /api>\nAgentChatOpenAI on\n</Location>\n")
+    body = {"model": "assistant", "messages": [{"role": "user", "content": "hi"}]}
+    path, gates, key = "/v1/chat/completions", [Gate() for _ in WORDS], {"Idempotency-Key": "once"}
+    model.play(gated(gates))
+    gates[0].open()
+    streams = [server.client.stream(path, {**body, "stream": True}, headers=key) for server in (one, two)]
+    for stream in streams:
+        assert "role" in stream.next().fields["data"] and "one" in stream.next().fields["data"]
+    for gate in gates[1:]:
+        gate.open()
+    ends = [[event.fields["data"] for event in stream.rest()] for stream in streams]
+    assert ends[0] == ends[1] and ends[0][-1] == "[DONE]"
+    whole = two.client.post(path, body, headers=key)
+    assert whole.json["choices"][0]["message"]["content"] == "".join(WORDS) and len(model.requests) == 1

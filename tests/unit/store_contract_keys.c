@@ -121,6 +121,45 @@ static void test_an_old_key_may_be_used_again(void **state)
     check_leads(&ids, "k", later, "h2");
 }
 
+static json_t *put_in(const char *run_id, const char *hash, const char *since)
+{
+    return json_pack("{s:{s:s, s:s, s:s}, s:{s:s, s:s}}", "idempotency", "key", "k", "request_hash", hash, "since",
+                     since, "run", "id", run_id, "created_at", "2026-02-01T00:00:00.000Z");
+}
+
+static void check_put(const contract_ids_t *ids, const char *run_id, const char *hash)
+{
+    contract_equal(contract_ok(key_get(ids->owner, "k", SINCE)),
+                   json_pack("{s:s, s:s, s:s}", "run_id", run_id, "thread_id", "", "request_hash", hash));
+}
+
+static void test_a_key_of_a_run_that_is_not_stored(void **state)
+{
+    (void)state;
+    contract_ids_t ids = contract_ids(), other = contract_ids();
+    char run[AC_ID_SIZE], second[AC_ID_SIZE], third[AC_ID_SIZE];
+    ac_id_make(run, "run_");
+    ac_id_make(second, "run_");
+    ac_id_make(third, "run_");
+    make(&ids);
+    contract_done(contract_call(AC_STORE_KEY_PUT, ids.owner, NULL, put_in(run, "h1", SINCE)));
+    check_put(&ids, run, "h1");
+    contract_done(contract_call(AC_STORE_KEY_PUT, ids.owner, NULL, put_in(run, "h1", SINCE))); /* a retry */
+    ac_store_op_t *op = contract_call(AC_STORE_KEY_PUT, ids.owner, NULL, put_in(second, "h2", SINCE));
+    assert_int_equal(op->err.kind, AC_IDEMPOTENCY_CONFLICT);
+    contract_equal(json_incref(op->out),
+                   json_pack("{s:s, s:s, s:s}", "run_id", run, "thread_id", "", "request_hash", "h1"));
+    ac_store_op_free(op);
+    contract_kind(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, open_in(&ids, second, "k", "h1")),
+                  AC_IDEMPOTENCY_CONFLICT);
+    contract_done(contract_call(AC_STORE_KEY_PUT, other.owner, NULL, put_in(third, "h1", SINCE)));
+    check_put(&ids, run, "h1");
+    /* Nothing counts before a time that has not come. */
+    contract_done(contract_call(AC_STORE_KEY_PUT, ids.owner, NULL, put_in(second, "h1", "9999-12-31T23:59:59.000Z")));
+    check_put(&ids, second, "h1");
+    contract_gapless(&ids, 0);
+}
+
 enum { SENDERS = 8 };
 
 typedef struct sender_t {
@@ -222,6 +261,7 @@ int contract_keys(const char *name)
         cmocka_unit_test(test_asking_twice_with_a_key_writes_once),
         cmocka_unit_test(test_a_key_of_a_turn_that_failed_is_free),
         cmocka_unit_test(test_an_old_key_may_be_used_again),
+        cmocka_unit_test(test_a_key_of_a_run_that_is_not_stored),
         cmocka_unit_test(test_one_of_many_gets_the_key),
         cmocka_unit_test(test_a_message_is_read_in_the_bytes_of_its_write),
     };

@@ -240,6 +240,19 @@ static void key_get(void)
     requests_call(AC_STORE_KEY_GET, NULL, json_pack("{s:s, s:s}", "key", "k", "since", COSMOS_REQUESTS_SINCE));
 }
 
+static void key_put(void)
+{
+    requests_call(AC_STORE_KEY_PUT, NULL,
+                  json_pack("{s:{s:s, s:s, s:s}, s:{s:s, s:s}}", "idempotency", "key", "another", "request_hash", "h",
+                            "since", COSMOS_REQUESTS_SINCE, "run", "id", "run_of_no_store", "created_at",
+                            "2026-02-01T00:00:00.000Z"));
+}
+
+static void key_get_unstored(void)
+{
+    requests_call(AC_STORE_KEY_GET, NULL, json_pack("{s:s, s:s}", "key", "another", "since", COSMOS_REQUESTS_SINCE));
+}
+
 /* ---- the table ---- */
 
 static const cosmos_requests_t rows[] = {
@@ -355,6 +368,8 @@ static const cosmos_requests_t rows[] = {
      {"READ threads: run", "READ messages: thread", "DELETE threads: wait -> 404"}},
     {"SUSPENDED_LIST", NULL, suspended_list, {"QUERY threads by owner, type, due_at"}},
     {"KEY_GET", used_key, key_get, {"READ threads: key", "READ messages: run"}},
+    {"KEY_PUT", NULL, key_put, {"READ threads: key -> 404", "CREATE threads: key"}},
+    {"KEY_GET, no store has the run", key_put, key_get_unstored, {"READ threads: key"}},
 };
 
 static void test_requests_of_turns(void **state)

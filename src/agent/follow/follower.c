@@ -50,6 +50,7 @@ bool ac_follower_rewind(ac_engine_t *engine, ac_follower_t *follower, uint64_t l
         tail = ac_tail_create(engine, follower->run_id, ac_event_log_header(log)->owner);
         tail->log = log;
         tail->live = true;
+        tail->unstored = follower->unstored;
         ac_channel_move(tail->channel, follower);
     }
     tail->cursor = follower->checkpoint;

@@ -245,17 +245,22 @@ static bool worth_a_retry(const ac_store_op_t *op)
         kind == AC_STOPPING;
 }
 
+static void recover_interrupt(ac_recovery_t *recovery)
+{
+    json_t *run = json_pack("{s:s, s:s}", "id", run_of(recovery), "status", "interrupted");
+    recover_end_with(recovery, run, NULL);
+    json_decref(run);
+}
+
 /* The store refuses permanently, or another server has closed the run. The stored run stays as it is; the followers get
  * `interrupted`. */
 static void recover_give_up(ac_recovery_t *recovery, const ac_err_t *err)
 {
-    json_t *run = json_pack("{s:s, s:s}", "id", run_of(recovery), "status", "interrupted");
     if (err->kind != AC_NOT_FOUND && err->kind != AC_INTERRUPTED) {
         ac_log_about(AC_M521, (&(ac_log_fields_t){.run = run_of(recovery), .error = ac_err_row(err->kind)->code}),
                      err->status, "run[%s]: cannot be closed: %s", run_of(recovery), err->detail);
     }
-    recover_end_with(recovery, run, NULL);
-    json_decref(run);
+    recover_interrupt(recovery);
 }
 
 static void close_turn(ac_recovery_t *recovery);
@@ -335,6 +340,8 @@ static void recover_begin(ac_recovery_t *recovery)
     ac_recover_turn_read(&recovery->turn, recovery->log);
     if (recovery->turn.ended) {
         retire(recovery);
+    } else if (!ac_event_log_header(recovery->log)->thread_id[0]) {
+        recover_interrupt(recovery); /* no store has it */
     } else {
         try_now(recovery);
     }

@@ -402,6 +402,7 @@ void ac_tail_start(ac_engine_t *engine, const char *run_id, const char *owner, u
 {
     ac_tail_t *tail = ac_tail_create(engine, run_id, owner);
     tail->after = after;
+    tail->unstored = follower->unstored;
     ac_metrics_add(AC_METRIC_STREAM_RESUMES, AC_NO_LABELS, after > 0);
     if (strcmp(follower->run_id, run_id) != 0) {
         apr_cpystrn(follower->run_id, run_id, sizeof follower->run_id);

@@ -31,6 +31,7 @@ typedef struct ac_tail_t { /* of one follower */
     struct ac_tail_t *next, *prev; /* of the same run */
     ac_timer_t timer;
     ac_ready_t ready;
+    bool unstored;       /* no store has the run */
     bool left;           /* the follower has left */
     bool live;           /* the follower got LIVE: later events have not happened yet */
     bool ended;          /* the follower got the terminal event; the tail waits until it leaves or rewinds */

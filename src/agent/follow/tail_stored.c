@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A run without a log, or with one that was cut: reads its stored documents, and delivers the events made of them. */
+/* A run without a log, or with one that was cut: reads its stored documents, and delivers the events made of them.
+ * A run that no store has is in a log or in the mirror, or it cannot be followed. */
 #include "tail.h"
 
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 
 #define LOOK apr_time_from_msec(250)  /* at a run that is active elsewhere without a log: at first */
 #define LOOK_MAX apr_time_from_sec(2) /* later */
+#define UNSTORED_LOOKS 4              /* at a run whose key was there before its log, or its entry in the mirror */
 #define GONE_AFTER 2                  /* looks at a run whose log is not here: a child may be adopting it */
 
 void ac_tail_stored_free(ac_tail_t *tail)
@@ -172,9 +174,39 @@ static void tail_stored_on_run(ac_store_op_t *op)
     }
 }
 
+/* ---- a run that no store has ---- */
+
+static void unstored_decide(ac_tail_t *tail)
+{
+    ac_err_t err;
+    ac_err_init(&err);
+    if (!tail->after && tail->n_looks++ < UNSTORED_LOOKS) {
+        ac_tail_continue(tail, LOOK);
+        return;
+    }
+    ac_err_set(
+        &err, AC_IDEMPOTENCY_CONFLICT,
+        "this request was carried out before, as %s, and its answer is not kept here; it is not carried out again",
+        tail->run_id);
+    ac_tail_fail(tail, &err);
+}
+
+/* Its key has said whose it is. While it is under way, the mirror may have it. */
+static void unstored_continue(ac_tail_t *tail)
+{
+    if (!tail->run) {
+        tail->run = json_pack("{s:s, s:s}", "id", tail->run_id, "status", "in_progress");
+    }
+    if (!ac_tail_mirror_read(tail)) {
+        unstored_decide(tail);
+    }
+}
+
 void ac_tail_stored_decide(ac_tail_t *tail)
 {
-    if (ac_record_is_active(tail->run)) {
+    if (tail->unstored) {
+        unstored_decide(tail);
+    } else if (ac_record_is_active(tail->run)) {
         tail_stored_look_again(tail);
     } else {
         tail_stored_ask(tail, ac_store_op_create(AC_STORE_STEP_LIST, tail->owner, tail->run_id), on_steps);
@@ -185,6 +217,8 @@ void ac_tail_stored_continue(ac_tail_t *tail)
 {
     if (tail->n_events) {
         tail_stored_deliver(tail);
+    } else if (tail->unstored) {
+        unstored_continue(tail);
     } else {
         tail_stored_ask(tail, ac_store_op_create(AC_STORE_RUN_GET, tail->owner, tail->run_id), tail_stored_on_run);
     }

@@ -133,7 +133,7 @@ void ac_run_begin(void *baton)
         return; /* cancelled while it was in the ready list */
     }
     run->times.started_at = apr_time_now();
-    if (run->limits.refused && (!run->turn->key || run->turn->stateless)) {
+    if (run->limits.refused && !run->turn->key) {
         run->err = *run->limits.refused;
     }
     if (run->err.kind) {
@@ -317,6 +317,7 @@ void ac_run_start(ac_engine_t *engine, ac_turn_t *turn, ac_follower_t *follower)
 {
     ac_run_t *run = ac_run_create(engine, turn);
     ac_run_trace_begin(run);
+    follower->unstored = turn->stateless;
     ac_channel_follow(run->channel, follower);
     ac_channel_on_empty(run->channel, ac_run_follower_left, run);
     ac_run_slot_request(run);

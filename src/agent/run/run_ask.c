@@ -248,7 +248,7 @@ static void run_ask_open_once(ac_run_t *run)
         return;
     }
     run->open.requested = true;
-    if (run->turn->stateless) {
+    if (ac_run_open_is_done(run)) {
         ac_run_event_release(run);
     } else {
         ac_run_open_write(run);
@@ -371,8 +371,8 @@ void ac_run_ask_enter(ac_run_t *run)
     run->ask.entered = ac_clock();
     run->ask.answering = false;
     run->answer.round_start = run->answer.text.len;
-    /* After a conflict the opening write comes first, and ac_run_ask_try() follows it. */
-    if (run->open.had_conflict && !run->open.requested) {
+    /* Then ac_run_ask_try() follows the opening write. */
+    if (ac_run_open_is_first(run) && !run->open.requested) {
         run_ask_open_once(run);
     } else {
         ac_run_ask_try(run);

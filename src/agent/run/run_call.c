@@ -414,7 +414,7 @@ void ac_run_call_enter(ac_run_t *run)
         run->calls.n_open += !run->calls.list[i]->done && !run->calls.list[i]->client;
     }
     /* The effects of a tool cannot be undone, and a turn that is not stored may still be refused or restarted. */
-    if (run->open.state == AC_RUN_OPEN_DONE || run->turn->stateless) {
+    if (ac_run_open_is_done(run)) {
         ac_run_call_begin_all(run);
     }
 }

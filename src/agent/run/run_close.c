@@ -65,7 +65,8 @@ void ac_run_close_continue(ac_run_t *run)
     if (run->n_ops > 0) {
         return; /* a completion comes back here */
     }
-    if (run->open.state == AC_RUN_OPEN_DONE && !run->close.requested && run->err.kind != AC_INTERRUPTED) {
+    bool is_stored = run->open.state == AC_RUN_OPEN_DONE && !run->turn->stateless;
+    if (is_stored && !run->close.requested && run->err.kind != AC_INTERRUPTED) {
         ac_store_op_t *op = ac_run_store_op(run, AC_STORE_TURN_CLOSE);
         json_t *message = ac_run_document_answer(run);
         run->close.document = json_object();

@@ -44,7 +44,7 @@ void ac_run_event_emit(ac_run_t *run, ac_event_type_e type, json_t *data, const 
     if (!event) {
         abort();
     }
-    if (run->open.state == AC_RUN_OPEN_DONE || run->turn->stateless) {
+    if (ac_run_open_is_done(run)) {
         run_event_show(run, event);
     } else {
         ac_run_event_hold(run, event);

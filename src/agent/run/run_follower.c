@@ -35,12 +35,16 @@ void ac_run_follower_left(void *baton)
                  on_leave_timer, run);
 }
 
-void ac_run_follower_attach(ac_run_t *run, const char *run_id)
+void ac_run_follower_attach(ac_run_t *run, const json_t *key)
 {
+    const char *run_id = ac_json_peek_string(key, "run_id", "");
     ac_err_t err;
     ac_err_init(&err);
     ac_run_summary_attach(run, run_id);
     run->trace.attached = true;
+    for (ac_follower_t *follower = ac_channel_first(run->channel); follower; follower = follower->next) {
+        follower->unstored = !*ac_json_peek_string(key, "thread_id", "");
+    }
     ac_run_follower_move_all(run, run_id, run->turn->after);
     ac_err_set(&err, AC_IDEMPOTENCY_CONFLICT, "its key had been used");
     ac_run_finish(run, AC_RUN_FAILED, &err, "attached to an earlier run");

@@ -110,8 +110,9 @@ void ac_run_log_end(ac_run_t *run); /* after the terminal event */
 /* ---- run_follower.c ---- */
 /* The followers continue at the tail of this run, behind event `after`. */
 void ac_run_follower_move_all(ac_run_t *run, const char *run_id, uint64_t after);
-/* Gives the followers to an earlier run with the same key, and ends this run without an event. */
-void ac_run_follower_attach(ac_run_t *run, const char *run_id);
+/* Gives the followers to an earlier run with the same key, which the store has found, and ends this run without an
+ * event. */
+void ac_run_follower_attach(ac_run_t *run, const json_t *key);
 
 /* ---- run_limit.c ---- */
 /* LOADING → ASKING if the limits allow it; else the run ends as rate_limited or budget_exceeded. */
@@ -134,6 +135,8 @@ void ac_run_store_call(ac_run_t *run, ac_store_op_t *op, void (*done)(ac_store_o
 
 /* ---- run_open.c ---- */
 void ac_run_open_write(ac_run_t *run);
+bool ac_run_open_is_done(const ac_run_t *run);  /* or there is none */
+bool ac_run_open_is_first(const ac_run_t *run); /* it comes before the model call */
 
 /* ---- run_ask.c ---- */
 void ac_run_ask_init(ac_run_t *run); /* of a new run, whose slot has its owner */

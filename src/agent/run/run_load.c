@@ -164,7 +164,7 @@ static void on_key(ac_store_op_t *op)
     ac_err_t err = op->err;
     run->n_ops--;
     if (run->state == AC_RUN_LOADING && same) {
-        ac_run_follower_attach(run, run_id);
+        ac_run_follower_attach(run, op->out);
     } else if (run->state == AC_RUN_LOADING) {
         if (err.kind == AC_NOT_FOUND) {
             ac_err_init(&err);
@@ -190,7 +190,7 @@ static void ask_key(ac_run_t *run)
     ac_store_op_t *op = ac_run_store_op(run, AC_STORE_KEY_GET);
     op->in = json_object();
     ac_json_put(op->in, "key", ac_json_text(run->turn->key));
-    ac_json_put(op->in, "since", ac_time_json(run->times.created_at - AC_KEY_LIFE));
+    ac_json_put(op->in, "since", ac_time_json(run->turn->key_since));
     ac_run_store_call(run, op, on_key);
 }
 

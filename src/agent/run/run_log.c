@@ -37,13 +37,13 @@ void ac_run_log_begin(ac_run_t *run)
 {
     const ac_turn_t *turn = run->turn;
     ac_event_log_header_t head;
-    if (!run->engine->dir || turn->stateless || run->events.log) {
+    if (!run->engine->dir || (turn->stateless && !turn->key) || run->events.log) {
         return;
     }
     memset(&head, 0, sizeof head);
     apr_cpystrn(head.run_id, turn->run_id, sizeof head.run_id);
     apr_cpystrn(head.thread_id, turn->thread_id, sizeof head.thread_id);
-    apr_cpystrn(head.message_id, turn->message_id, sizeof head.message_id);
+    apr_cpystrn(head.message_id, turn->stateless ? "" : turn->message_id, sizeof head.message_id);
     apr_cpystrn(head.owner, turn->owner, sizeof head.owner);
     run->events.log = run_log_create(run->engine, &head);
     run->events.mirror = ac_mirror_writer_create(&run->engine->writers, run->events.log, ac_channel_seq(run->channel));
@@ -52,7 +52,7 @@ void ac_run_log_begin(ac_run_t *run)
     if (run->events.log) {
         ac_event_log_set_place(run->events.log, &run->open.place);
     }
-    if (run->events.log && run->open.document) {
+    if (run->events.log && run->open.document && !turn->stateless) {
         ac_event_log_write_stored(run->events.log, json_object_get(run->open.document, "run"));
     }
     /* The outcome was decided before the opening write was durable. */

@@ -1,11 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The opening write of a run: stores the user's message and the run, while the first model call already runs. */
+/* The opening write of a run: stores the user's message and the run, while the first model call already runs. Of a run
+ * that stores nothing it is the key alone, if it has one. */
 #include "run_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define BUSY_RETRY apr_time_from_sec(1)
+
+bool ac_run_open_is_done(const ac_run_t *run)
+{
+    return run->open.state == AC_RUN_OPEN_DONE || (run->turn->stateless && !run->turn->key);
+}
+
+/* After a conflict, and for a key that an earlier run may have got meanwhile. */
+bool ac_run_open_is_first(const ac_run_t *run)
+{
+    const ac_turn_t *turn = run->turn;
+    return run->open.had_conflict || (turn->stateless && turn->key && turn->key_since != AC_KEY_IS_NEW);
+}
 
 /* Two requests with one key came at the same time, and the other one was first: this run's followers join that run. */
 static bool opened_elsewhere(ac_run_t *run, const ac_store_op_t *op)
@@ -16,7 +29,7 @@ static bool opened_elsewhere(ac_run_t *run, const ac_store_op_t *op)
         return false;
     }
     run->open.state = AC_RUN_OPEN_FAILED;
-    ac_run_follower_attach(run, run_id);
+    ac_run_follower_attach(run, op->out);
     return true;
 }
 
@@ -117,7 +130,7 @@ static void on_opened(ac_store_op_t *op)
     }
     /* The write may have succeeded. A retry with the same ids finds that out, and the store makes it only once. */
     if (op->err.kind == AC_STORE_TIMEOUT && !op->unwritten && run->open.n_retries < AC_MAX_OPENINGS &&
-        !run->engine->stop.stopping) {
+        !run->engine->stop.stopping && !run->turn->key_optional) {
         run->open.n_retries++;
         json_object_set_new(run->open.document, "retry", json_true());
         ac_store_op_free(op);
@@ -131,14 +144,16 @@ static void on_opened(ac_store_op_t *op)
         }
         return;
     }
-    if (op->status == APR_SUCCESS) {
+    if (op->status == APR_SUCCESS || run->turn->key_optional) {
         run->open.state = AC_RUN_OPEN_DONE;
-        run->engine->hooks->on_stored(run->engine);
+        if (op->status == APR_SUCCESS) {
+            run->engine->hooks->on_stored(run->engine);
+        }
         ac_run_event_release(run);
         run_open_drop(run);
         if (run->state == AC_RUN_CALLING) {
             ac_run_call_begin_all(run);
-        } else if (run->state == AC_RUN_ASKING && run->open.had_conflict) {
+        } else if (run->state == AC_RUN_ASKING && ac_run_open_is_first(run)) {
             ac_run_ask_try(run);
         }
     } else {
@@ -152,7 +167,7 @@ static void on_opened(ac_store_op_t *op)
 
 static void write_opening(ac_run_t *run)
 {
-    ac_store_op_t *op = ac_run_store_op(run, AC_STORE_TURN_OPEN);
+    ac_store_op_t *op = ac_run_store_op(run, run->turn->stateless ? AC_STORE_KEY_PUT : AC_STORE_TURN_OPEN);
     op->in = json_incref(run->open.document);
     ac_run_store_call(run, op, on_opened);
 }
@@ -172,8 +187,33 @@ static json_t *open_files(const ac_run_t *run)
     return files;
 }
 
+static json_t *open_key(const ac_run_t *run)
+{
+    json_t *key = json_object();
+    ac_json_put(key, "key", ac_json_text(run->turn->key));
+    ac_json_put(key, "request_hash", ac_json_text(run->turn->key_hash));
+    ac_json_put(key, "since", ac_time_json(run->turn->key_since));
+    return key;
+}
+
+/* The run is in no store: only its key is. */
+static void open_key_alone(ac_run_t *run)
+{
+    json_t *in = run->open.document = json_object(), *open = json_object();
+    ac_json_put(open, "id", ac_json_text(run->turn->run_id));
+    ac_json_put(open, "created_at", ac_time_json(run->times.created_at));
+    ac_json_put(in, "run", open);
+    ac_json_put(in, "idempotency", open_key(run));
+    run->open.state = AC_RUN_OPEN_PENDING;
+    write_opening(run);
+}
+
 void ac_run_open_write(ac_run_t *run)
 {
+    if (run->turn->stateless) {
+        open_key_alone(run);
+        return;
+    }
     bool answers = run->turn->regenerate[0] != '\0'; /* a stored question */
     bool untitled = answers || (run->load.answered && !*run->turn->content);
     json_t *in = run->open.document = json_object(), *earlier = answers ? NULL : ac_run_document_earlier(run);
@@ -195,11 +235,7 @@ void ac_run_open_write(ac_run_t *run)
         ac_json_put(in, "after", json_integer(run->load.last_seq));
     }
     if (run->turn->key) {
-        json_t *key = json_object();
-        ac_json_put(key, "key", ac_json_text(run->turn->key));
-        ac_json_put(key, "request_hash", ac_json_text(run->turn->key_hash));
-        ac_json_put(key, "since", ac_time_json(run->times.created_at - AC_KEY_LIFE));
-        ac_json_put(in, "idempotency", key);
+        ac_json_put(in, "idempotency", open_key(run));
     }
     run->open.state = AC_RUN_OPEN_PENDING;
     if (run->turn->attachments) {

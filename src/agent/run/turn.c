@@ -11,6 +11,7 @@ ac_turn_t *ac_turn_create(const ac_agent_t *agent, const char *owner, const char
     ac_turn_t *turn = ac_alloc(sizeof *turn);
     turn->agent = agent;
     turn->leave = -1;
+    turn->key_since = apr_time_now() - AC_KEY_LIFE;
     apr_cpystrn(turn->owner, owner, sizeof turn->owner);
     turn->content = strdup(content);
     ac_id_make(turn->run_id, "run_");

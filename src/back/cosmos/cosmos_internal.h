@@ -354,7 +354,7 @@ ac_cosmos_step_fn ac_cosmos_suspend_run, ac_cosmos_suspend_list, ac_cosmos_appro
 ac_cosmos_step_fn ac_cosmos_run_get, ac_cosmos_run_list, ac_cosmos_run_steps, ac_cosmos_run_cancel;
 ac_cosmos_step_fn ac_cosmos_remove_thread, ac_cosmos_remove_deleted;
 ac_cosmos_step_fn ac_cosmos_move_export_threads, ac_cosmos_move_export_runs, ac_cosmos_move_import;
-ac_cosmos_step_fn ac_cosmos_key_get;
+ac_cosmos_step_fn ac_cosmos_key_get, ac_cosmos_key_put;
 ac_cosmos_step_fn ac_cosmos_file_put, ac_cosmos_file_get, ac_cosmos_file_list, ac_cosmos_file_delete,
     ac_cosmos_file_sweep, ac_cosmos_file_export, ac_cosmos_file_import;
 /* Attaches the files of TURN_OPEN, if it has any, then calls fn(task). */

@@ -2,12 +2,13 @@
 /* Idempotency-Keys in the Cosmos DB store: an entry in the owner's partition leads from a key to its run. The two
  * are in different partitions, so an entry counts only if its run is stored. An entry without a run belongs to a
  * turn that another task is opening, which this one waits for, or to a turn that was never stored, whose entry this
- * one replaces.
+ * one replaces. An entry without a thread counts by itself: its run is in no store.
  *
  * Looking a key up:      1 read the entry   2 read its run; while its turn is being opened: again after a pause
  * ac_cosmos_key_check(): 1 look the key up   2 end the operation if the key leads to another run
  * ac_cosmos_key_claim(): 1 write the entry, under the ETag that it was read with   - on conflict: look the key up,
- * check it, 1 */
+ * check it, 1
+ * KEY_PUT: check, then claim */
 #include "cosmos_internal.h"
 
 #include <string.h>
@@ -99,7 +100,7 @@ static void keys_on_entry(void *baton, const ac_cosmos_reply_t *reply)
             0 ||
         !ac_cosmos_name_valid(run_id)) {
         end_look_up(task, false);
-    } else if (strcmp(run_id, task->run_id) == 0) {
+    } else if (strcmp(run_id, task->run_id) == 0 || !*ac_json_peek_string(reply->body, "thread", "")) {
         end_look_up(task, true);
     } else {
         ac_cosmos_call_start(task, &request, keys_on_run, task);
@@ -255,6 +256,26 @@ static void write_entry(ac_cosmos_task_t *task)
     request.id = *task->key.etag ? id : NULL;
     ac_cosmos_call_write(task, &request, entry, keys_on_written);
     json_decref(entry);
+}
+
+/* ---- KEY_PUT ---- */
+
+static void end_put(ac_cosmos_task_t *task)
+{
+    task->op->out = json_object();
+    ac_cosmos_task_end(task, APR_SUCCESS);
+}
+
+static void claim_put(ac_cosmos_task_t *task)
+{
+    ac_cosmos_key_claim(task, end_put);
+}
+
+void ac_cosmos_key_put(ac_cosmos_task_t *task)
+{
+    const json_t *run = json_object_get(task->op->in, "run");
+    apr_cpystrn(task->run_id, ac_json_peek_string(run, "id", ""), sizeof(task->run_id));
+    ac_cosmos_key_check(task, claim_put);
 }
 
 /* ---- release: after a failure the key leads nowhere again ---- */

@@ -83,6 +83,7 @@ static ac_cosmos_step_fn *const verbs[AC_STORE_N_VERBS] = {
     [AC_STORE_EXPORT_RUNS] = ac_cosmos_move_export_runs,
     [AC_STORE_IMPORT] = ac_cosmos_move_import,
     [AC_STORE_KEY_GET] = ac_cosmos_key_get,
+    [AC_STORE_KEY_PUT] = ac_cosmos_key_put,
     [AC_STORE_AGENT_LIST] = ac_cosmos_agent_list,
     [AC_STORE_AGENT_PUT] = ac_cosmos_agent_put,
     [AC_STORE_AGENT_DELETE] = ac_cosmos_agent_delete,

@@ -68,6 +68,7 @@ static const struct {
     [AC_STORE_EXPORT_RUNS] = {ac_sqlite_move_export_runs, false},
     [AC_STORE_IMPORT] = {ac_sqlite_move_import, true},
     [AC_STORE_KEY_GET] = {ac_sqlite_key_get, false},
+    [AC_STORE_KEY_PUT] = {ac_sqlite_key_put, true},
     [AC_STORE_AGENT_LIST] = {ac_sqlite_agent_list, false},
     [AC_STORE_AGENT_PUT] = {ac_sqlite_agent_put, true},
     [AC_STORE_AGENT_DELETE] = {ac_sqlite_agent_delete, true},

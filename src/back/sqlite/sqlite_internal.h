@@ -334,7 +334,7 @@ ac_sqlite_verb_fn ac_sqlite_move_export_threads, ac_sqlite_move_export_messages,
     ac_sqlite_move_import;
 
 /* sqlite_keys.c */
-ac_sqlite_verb_fn ac_sqlite_key_get;
+ac_sqlite_verb_fn ac_sqlite_key_get, ac_sqlite_key_put;
 /* Stores TURN_OPEN's `idempotency`, if it has one: the key leads to this run from now on. errors: idempotency_conflict,
  * with the existing entry in op->out. */
 apr_status_t ac_sqlite_key_take(ac_sqlite_conn_t *conn, ac_store_op_t *op);

@@ -86,6 +86,16 @@ apr_status_t ac_sqlite_key_take(ac_sqlite_conn_t *conn, ac_store_op_t *op)
                                    &op->err);
 }
 
+apr_status_t ac_sqlite_key_put(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+{
+    apr_status_t status = ac_sqlite_key_take(conn, op);
+
+    if (status == APR_SUCCESS) {
+        op->out = json_object();
+    }
+    return status;
+}
+
 apr_status_t ac_sqlite_key_purge(int *pn, ac_sqlite_conn_t *conn, const char *before, int limit, ac_err_t *err)
 {
     apr_status_t status =

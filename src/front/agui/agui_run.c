@@ -69,7 +69,7 @@ static apr_status_t find_earlier(ac_request_t *rq, agui_run_t *run, const char *
     }
     if (status == APR_SUCCESS) {
         run->key = apr_pstrcat(rq->r->pool, "agui:", key, NULL);
-        status = ac_chat_request_earlier(rq, run->key, run->key_hash, prun_id);
+        status = ac_chat_request_earlier(rq, run->key, run->key_hash, apr_time_now() - AC_KEY_LIFE, prun_id);
     }
     if (status != APR_SUCCESS && rq->err.kind == AC_IDEMPOTENCY_CONFLICT) {
         ac_err_init(&rq->err);

@@ -37,9 +37,10 @@ apr_status_t ac_chat_request_check(ac_request_t *rq, const char *content, const 
 ac_turn_t *ac_chat_request_turn(ac_request_t *rq, const ac_agent_t *agent, const char *content);
 /* SHA-256 of the text, for an Idempotency-Key. text NULL: memory ran out. errors: internal. */
 apr_status_t ac_chat_request_hash(char hash[AC_KEY_HASH_SIZE], const char *text, ac_err_t *err);
-/* *prun_id: the run that the request with this key has started earlier; NULL: none. hash: of the request, as it is
+/* *prun_id: the run that the request with this key has started since then; NULL: none. hash: of the request, as it is
  * stored with the key. errors: idempotency_conflict: that was another request; the store's. */
-apr_status_t ac_chat_request_earlier(ac_request_t *rq, const char *key, const char *hash, const char **prun_id);
+apr_status_t ac_chat_request_earlier(ac_request_t *rq, const char *key, const char *hash, apr_time_t since,
+                                     const char **prun_id);
 /* Starts the turn, which is consumed, or follows the run that the same Idempotency-Key started earlier. The turn may
  * have a key that its protocol makes instead; it counts as none where it was used for another request. Returns what the
  * handler returns. */

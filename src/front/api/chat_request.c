@@ -243,14 +243,15 @@ static apr_status_t hash_request(char hash[AC_KEY_HASH_SIZE], ac_request_t *rq)
     return ac_chat_request_hash(hash, whole, &rq->err);
 }
 
-apr_status_t ac_chat_request_earlier(ac_request_t *rq, const char *key, const char *hash, const char **prun_id)
+apr_status_t ac_chat_request_earlier(ac_request_t *rq, const char *key, const char *hash, apr_time_t since,
+                                     const char **prun_id)
 {
-    char since[AC_TIME_SIZE];
+    char text[AC_TIME_SIZE];
     ac_store_op_t *op = ac_store_op_create(AC_STORE_KEY_GET, rq->owner, NULL), *result = NULL;
     *prun_id = NULL;
     if (op) {
-        ac_time_format(since, apr_time_now() - AC_KEY_LIFE);
-        op->in = json_pack("{s:s, s:s}", "key", key, "since", since);
+        ac_time_format(text, since);
+        op->in = json_pack("{s:s, s:s}", "key", key, "since", text);
     }
     apr_status_t status = ac_request_store(rq, op, &result);
     if (status != APR_SUCCESS && rq->err.kind == AC_NOT_FOUND) {
@@ -264,6 +265,32 @@ apr_status_t ac_chat_request_earlier(ac_request_t *rq, const char *key, const ch
         return ac_err_set(&rq->err, AC_IDEMPOTENCY_CONFLICT, "this Idempotency-Key was used for another request");
     }
     *prun_id = ac_json_peek_string(result->out, "run_id", NULL);
+    rq->unstored = !*ac_json_peek_string(result->out, "thread_id", "");
+    return APR_SUCCESS;
+}
+
+/* The OpenAI SDKs give no key. They number the attempts of a request from 0 on, which are equal otherwise. Only where
+ * nothing is stored; threads recognize a repeated message themselves. errors: none; without it the request is answered
+ * all the same. */
+static apr_status_t find_attempt(ac_request_t *rq, ac_turn_t *turn, const char **prun_id)
+{
+    const char *count = apr_table_get(rq->r->headers_in, "X-Stainless-Retry-Count");
+    const ac_engine_conf_t *conf = &ac_conf()->engine;
+    if (!count || !ac_child()->event_dir) {
+        return APR_SUCCESS;
+    }
+    if (hash_request(turn->key_hash, rq) != APR_SUCCESS) {
+        return ac_err_set(&rq->err, AC_INTERNAL, "memory ran out");
+    }
+    bool first = apr_atoi64(count) == 0;
+    /* No client's key has a blank. */
+    turn->key = strdup(apr_pstrcat(rq->r->pool, "attempt ", turn->key_hash, NULL));
+    turn->key_since = first ? AC_KEY_IS_NEW : apr_time_now() - conf->run_timeout - conf->log_keep;
+    turn->key_optional = true;
+    if (!first && turn->key &&
+        ac_chat_request_earlier(rq, turn->key, turn->key_hash, turn->key_since, prun_id) != APR_SUCCESS) {
+        ac_err_init(&rq->err);
+    }
     return APR_SUCCESS;
 }
 
@@ -272,9 +299,12 @@ static apr_status_t read_earlier(ac_request_t *rq, ac_turn_t *turn, const char *
 {
     const char *key = NULL;
     bool given = false, made = turn->key != NULL;
-    apr_status_t status = turn->stateless || made ? APR_SUCCESS : chat_request_read_key(rq, &key);
+    apr_status_t status = made ? APR_SUCCESS : chat_request_read_key(rq, &key);
     *prun_id = NULL;
-    if (status == APR_SUCCESS && !turn->stateless && !made) {
+    if (status == APR_SUCCESS && turn->stateless && !key) {
+        return find_attempt(rq, turn, prun_id);
+    }
+    if (status == APR_SUCCESS && !made) {
         status = ac_chat_request_last_event(rq, &turn->after, &given, NULL);
     }
     if (status == APR_SUCCESS && given && !key) {
@@ -289,7 +319,7 @@ static apr_status_t read_earlier(ac_request_t *rq, ac_turn_t *turn, const char *
     if (!turn->key || hash_request(turn->key_hash, rq) != APR_SUCCESS) {
         return ac_err_set(&rq->err, AC_INTERNAL, "memory ran out");
     }
-    status = ac_chat_request_earlier(rq, turn->key, turn->key_hash, prun_id);
+    status = ac_chat_request_earlier(rq, turn->key, turn->key_hash, turn->key_since, prun_id);
     if (made && status != APR_SUCCESS && rq->err.kind == AC_IDEMPOTENCY_CONFLICT) {
         /* Its client counts its requests from the beginning again. */
         ac_err_init(&rq->err);

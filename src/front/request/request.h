@@ -24,6 +24,7 @@ struct ac_request_t { /* in r->pool; used by the thread that handles r, or by th
     ac_run_summary_t *summary;       /* of the run it starts; freed with the pool; NULL: none */
     ac_audit_t audit;                /* set by handlers of what the audit log records */
     const char *followed;            /* the run whose events it gets, if it starts none; NULL: none */
+    bool unstored;                   /* no store has that run */
     const ac_limits_t *key_limits;   /* limits.c: the key's; NULL: none, or not looked for */
     ac_quota_t *quota;               /* limits.c: of the run it starts; NULL: none */
     json_t *body;                    /* parsed; freed with the pool; NULL: none was sent, or it is used up */

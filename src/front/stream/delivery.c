@@ -47,12 +47,14 @@ int ac_delivery_run(ac_request_t *rq, ac_turn_t *turn, bool stream)
 typedef struct follow_t {
     char run_id[AC_ID_SIZE], owner[AC_OWNER_SIZE];
     uint64_t after;
+    bool unstored;
 } follow_t;
 
 static void start_follow(void *baton, ac_loop_t *loop, ac_follower_t *follower)
 {
     follow_t *follow = baton;
     (void)loop;
+    follower->unstored = follow->unstored;
     ac_tail_start(ac_child()->engine, follow->run_id, follow->owner, follow->after, follower);
     free(follow);
 }
@@ -70,6 +72,7 @@ int ac_delivery_follow(ac_request_t *rq, const char *run_id, uint64_t after, boo
     apr_cpystrn(follow->run_id, run_id, sizeof(follow->run_id));
     apr_cpystrn(follow->owner, rq->owner, sizeof(follow->owner));
     follow->after = after;
+    follow->unstored = rq->unstored;
     ac_event_source_t source = {start_follow, drop_follow, follow};
     return ac_delivery_start(rq, &source, stream);
 }
