@@ -47,7 +47,7 @@ class Cosmos(ScriptedServer):
     def behave(self, clear=False, faults=None, chaos=None, seed=None, **settings):
         """faults: a list of {match: "POST /dbs/.*", skip, n, status, substatus, headers, op (of a batch), cut: true, after: true}:
         those that match, after the first `skip` of them, n times; batch: true: only batches, and none of a server's
-        periodic queries; gate: waits until the test opens it, then continues normally; garbage: true: carried out, and
+        periodic queries; gate: waits until the test opens it, then continues normally, or with after: answers then; garbage: true: carried out, and
         answered with a body that is no JSON; write: true: no queries.
         stop_after: the number of requests that are still carried out; later ones get no answer. chaos: {throttle,
         unavailable, gone, contended, timeout, cut, late: probabilities}; late: carried out, and answered after up to a
@@ -201,8 +201,10 @@ class Cosmos(ScriptedServer):
         with self.lock:
             fault = self._find_fault(method, path, headers)
             self.n_faults += fault is not None
+        held = fault["gate"] if fault and "gate" in fault and fault.get("after") else None
         if fault and "gate" in fault:
-            fault["gate"].pass_through(lambda: False)
+            if not held:
+                fault["gate"].pass_through(lambda: False)
             fault = None
         with self.lock:
             late = fault and (fault.get("after") or fault.get("garbage") or fault.get("op") is not None)
@@ -229,6 +231,8 @@ class Cosmos(ScriptedServer):
                 failed = next(r["statusCode"] for r in answer if r["statusCode"] != 424) if status == 207 else status
                 self.journal.append(describe(method, path, headers, body) + (f" -> {failed}" if failed >= 300 else ""))
             del self.requests[:-20000]
+        if held:
+            held.pass_through(lambda: False)
         time.sleep(fault.get("delay", 0) if fault else 0)
         return self._send(connection, status, {"x-ms-request-charge": "1", **more}, answer)
 

@@ -66,6 +66,30 @@ def test_one_key_at_the_same_time(machines, model, known):
     assert [t["message_count"] for t in shown] == ([16] if known else [2] * 8)
 
 
+def test_a_key_that_is_used_between_its_check_and_the_thread(machines, model, cosmos):
+    """The store has answered that the key is free when the other request with it opens its turn: that makes the thread busy."""
+    server, = machines(1)
+    thread, checked, gate = server.client.thread(), Gate(), Gate()
+    model.play(holding(gate), holding(gate))
+    path, answers = f"/threads/{thread}/messages", []
+    # The first look at the key is that of the request itself, the second one of the opening write.
+    cosmos.behave(faults=[{"match": "GET .*/docs/key_", "skip": 1, "gate": checked, "after": True}])
+
+    def send():
+        answers.append(server.client.post(path, {"content": "x"}, headers=key("between")))
+    late = threading.Thread(target=send)
+    late.start()
+    checked.wait_reached()
+    first = server.client.stream(path, {"content": "x", "stream": True}, headers=key("between"))
+    assert first.next().type == "run"
+    checked.open()
+    gate.open()
+    first.rest()
+    late.join(60)
+    assert [r.status for r in answers] == [200] and answers[0].json["content"] == "onetwo", answers
+    assert len(server.client.messages(thread)) == 2
+
+
 def test_a_key_after_a_day(machines, model, cosmos):
     server, = machines(1)
     thread = server.client.thread()

@@ -6,6 +6,7 @@
  *  3  check it: the thread exists, no run is active, no message is new  (not of a new thread)
  *     - its active run may be dead: ac_cosmos_run_check_active() closes such a run
  *     - its active run may be this one, from an earlier attempt: 7
+ *     - before a refusal the Idempotency-Key is checked once more: another task may have opened the same turn since 1
  *  4  claim the entries in the owner's partition, one batch: the run's entry, and the thread's entry marked as
  *     changing. After a conflict only the thread's entry is marked again
  *  5  let the Idempotency-Key lead to this run, then attach the message's files to the thread
@@ -90,10 +91,20 @@ static void end_taken_over(ac_cosmos_task_t *task)
                                   "again, the repeat is stored in a thread of its own"));
 }
 
-static void end_busy(ac_cosmos_task_t *task)
+static void refuse_busy(ac_cosmos_task_t *task)
 {
     task->op->out = json_pack("{s:s}", "run_id", ac_cosmos_thread_doc_run(&task->thread));
     ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_RUN_IN_PROGRESS, "the thread has an active run"));
+}
+
+static void end_busy(ac_cosmos_task_t *task)
+{
+    ac_cosmos_key_check(task, refuse_busy);
+}
+
+static void refuse_changed(ac_cosmos_task_t *task)
+{
+    ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_PRECONDITION_FAILED, "the thread was changed concurrently"));
 }
 
 static void end_opened(ac_cosmos_task_t *task, const json_t *message)
@@ -218,8 +229,7 @@ static void open_check_state(ac_cosmos_task_t *task)
     } else if (*run_id) {
         end_busy(task);
     } else if (open_has_new_messages(task)) {
-        ac_cosmos_task_end(task,
-                           ac_err_set(&task->op->err, AC_PRECONDITION_FAILED, "the thread was changed concurrently"));
+        ac_cosmos_key_check(task, refuse_changed);
     } else if (task->turn.claimed || !has_run(task)) {
         ac_cosmos_entry_mark(task, open_attach_files);
     } else {
