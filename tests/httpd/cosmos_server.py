@@ -47,8 +47,8 @@ class Cosmos(ScriptedServer):
     def behave(self, clear=False, faults=None, chaos=None, seed=None, **settings):
         """faults: a list of {match: "POST /dbs/.*", skip, n, status, substatus, headers, op (of a batch), cut: true, after: true}:
         those that match, after the first `skip` of them, n times; batch: true: only batches, and none of a server's
-        periodic queries; gate: waits until the test opens it, then continues normally, or with after: answers then; garbage: true: carried out, and
-        answered with a body that is no JSON; write: true: no queries.
+        periodic queries; gate: waits until the test opens it, then continues normally, or, with after, answers;
+        garbage: true: carried out, and answered with a body that is no JSON; write: true: no queries.
         stop_after: the number of requests that are still carried out; later ones get no answer. chaos: {throttle,
         unavailable, gone, contended, timeout, cut, late: probabilities}; late: carried out, and answered after up to a
         second. lag: the number of reads from a replica that is behind. empty_pages, page_most: paging of queries.
