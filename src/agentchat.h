@@ -117,6 +117,7 @@ typedef enum ac_event_type_e {
     AC_EVENT_ERROR,
     AC_EVENT_DONE,
     AC_EVENT_REASONING,
+    AC_EVENT_SOURCES,
     /* not of a run; a tail reports its state with these: */
     AC_EVENT_NOTHING, /* no event will come after those that the follower has */
     AC_EVENT_LIVE,    /* the stored events were delivered; the next ones happen from now on */
@@ -582,6 +583,9 @@ typedef struct ac_model_cb_t {
     /* Since version 4 of ac_host_t. A part of what the model thinks before it answers or calls a tool: no part of the
      * answer. NULL: not wanted. */
     void (*on_reasoning)(void *baton, const char *text, size_t len);
+    /* Since version 4, too. The model names a source: {type: "url_citation", url_citation: {url, title}}, or with url
+     * and title beside the type. Borrowed. NULL: not wanted. */
+    void (*on_annotation)(void *baton, const json_t *annotation);
 } ac_model_cb_t;
 
 typedef struct ac_secret_t {
@@ -635,6 +639,12 @@ typedef struct ac_tool_header_t {
     ac_secret_t secret;
 } ac_tool_header_t;
 
+/* Where the sources are in a result: members by their paths, names with dots between them. */
+typedef struct ac_sources_map_t {
+    const char *list; /* an array; ".": the result itself; "off": there are none; NULL: under the usual names */
+    const char *title, *url, *place, *score, *snippet; /* of its items; NULL: the usual names */
+} ac_sources_map_t;
+
 typedef struct ac_tool_conf_t { /* a <AgentChatTool> section */
     const char *id, *provider, *description;
     json_t *parameters;                /* JSON Schema, or NULL: the provider's own */
@@ -651,6 +661,7 @@ typedef struct ac_tool_conf_t { /* a <AgentChatTool> section */
     const char *ca_file;
     int approval;          /* 1: each call needs the owner's approval */
     ac_credential_t *auth; /* sent as a Bearer token; NULL: none */
+    ac_sources_map_t sources;
 } ac_tool_conf_t;
 
 #define AC_TOOL_BLOCKING 1 /* call() runs on a work thread */

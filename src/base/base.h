@@ -105,6 +105,12 @@
 #define AC_MAX_MCP_PROGRESS 1000      /* events of one call's progress */
 #define AC_MAX_MCP_QUESTIONS 4        /* of a server, during one call */
 
+/* sources of an answer */
+#define AC_MAX_SOURCES 50
+#define AC_MAX_SOURCE_TITLE 200   /* bytes */
+#define AC_MAX_SOURCE_PLACE 1000  /* bytes, also of a URL */
+#define AC_MAX_SOURCE_SNIPPET 300 /* bytes */
+
 #define AC_ANONYMOUS "anonymous" /* the owner of all requests without authentication; it has no role */
 
 /* ---- err.c: the table of error kinds ---- */
@@ -338,8 +344,8 @@ void ac_record_parts_free(ac_record_parts_t *parts);
 json_t *ac_record_parts_of(const json_t *message);
 /* The call with this id of a stored message; NULL: none, as for a NULL message. */
 const json_t *ac_record_call(const json_t *message, const char *id);
-/* Changes a stored message into its form of the API: moves `parts` out of its metadata and replaces byte counts by
- * text. A list that does not match the message is dropped. */
+/* Changes a stored message into its form of the API: moves `parts` and `sources` out of its metadata, and replaces byte
+ * counts of parts by text. A list of parts that does not match the message is dropped. */
 void ac_record_show_parts(json_t *message);
 /* The same for its feedback: without what only the server needs to know. */
 void ac_record_show_feedback(json_t *message);

@@ -361,11 +361,18 @@ void ac_record_show_feedback(json_t *message)
 void ac_record_show_parts(json_t *message)
 {
     json_t *kept = json_object_get(message, "metadata"), *list = json_object_get(kept, "parts");
-    if (!json_is_array(list)) {
+    json_t *sources = json_object_get(kept, "sources");
+    if (!json_is_array(list) && !json_is_array(sources)) {
         return;
     }
-    json_t *parts = parts_shown(list, message), *metadata = json_copy(kept);
-    json_object_del(metadata, "parts");
+    json_t *parts = json_is_array(list) ? parts_shown(list, message) : NULL, *metadata = json_copy(kept);
+    if (json_is_array(sources)) { /* a user's message has texts only */
+        ac_json_put(message, "sources", json_incref(sources));
+        json_object_del(metadata, "sources");
+    }
+    if (json_is_array(list)) {
+        json_object_del(metadata, "parts");
+    }
     ac_json_put(message, "metadata", metadata);
     if (parts) {
         ac_json_put(message, "parts", parts);

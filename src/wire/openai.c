@@ -180,6 +180,11 @@ static apr_status_t take_delta(ac_openai_answer_t *answer, const json_t *delta, 
     for (size_t i = 0; status == APR_SUCCESS && i < json_array_size(calls); i++) {
         status = ac_openai_call_fragment(answer, json_array_get(calls, i), err);
     }
+    const json_t *annotations = json_object_get(delta, "annotations");
+    for (size_t i = 0; answer->cb->on_annotation && i < json_array_size(annotations); i++) {
+        answer->started = true;
+        answer->cb->on_annotation(answer->baton, json_array_get(annotations, i));
+    }
     if (status == APR_SUCCESS && json_is_object(legacy)) {
         status = ac_openai_call_legacy(answer, legacy, err);
     }

@@ -244,9 +244,10 @@ static bool read_object(scan_t *scan, const known_t *names, member_fn *fn, unsig
     return more == 0;
 }
 
-static const known_t delta_names[] = {
-    KNOWN("content"),           KNOWN("tool_calls"), KNOWN("refusal"), KNOWN("function_call"),
-    KNOWN("reasoning_content"), KNOWN("reasoning"),  {NULL, 0}};
+static const known_t delta_names[] = {KNOWN("content"),           KNOWN("tool_calls"),
+                                      KNOWN("refusal"),           KNOWN("function_call"),
+                                      KNOWN("reasoning_content"), KNOWN("reasoning"),
+                                      KNOWN("annotations"),       {NULL, 0}};
 #define DELTA_CONTENT 1u
 #define DELTA_CALLS 2u
 

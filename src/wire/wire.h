@@ -222,6 +222,21 @@ apr_status_t ac_data_url_read(ac_buf_t *out, const char *url, ac_err_t *err);
 /* The same for base64 alone: either alphabet of RFC 4648, with or without padding; white space is skipped. */
 apr_status_t ac_data_url_base64(ac_buf_t *out, const char *text, size_t len, ac_err_t *err);
 
+/* ---- sources.c: what a tool found, or a model names, and an answer rests on: {id, title, url or place or neither,
+ * score?, snippet?}. url: http or https. place: of other documents, such as a file's name. The texts are others'
+ * words: one line each, with a maximum ---- */
+/* The sources in a tool's result, with empty ids; at most AC_MAX_SOURCES. New reference. */
+json_t *ac_sources_read(const ac_sources_map_t *map, const json_t *result);
+/* The same of an annotation of a model's answer, {type: "url_citation", url, title}, also within `url_citation`. */
+json_t *ac_sources_annotation(const json_t *annotation);
+/* Adds those that an answer's list has not yet, with their numbers as ids: "1", "2" and so on. Consumes found.
+ * *plist: NULL without any. Returns those that were added, or NULL; new reference. */
+json_t *ac_sources_add(json_t **plist, json_t *found);
+/* The sources with a URL as annotations of the Responses API: {type: "url_citation", url, title, start_index,
+ * end_index}. The indexes are those of the number in the text, as in "[2]", or its end, in characters. New
+ * reference. */
+json_t *ac_sources_citations(const json_t *sources, const char *text, size_t len);
+
 /* ---- template.c: URL and body templates of the HTTP tool ---- */
 #define AC_TEMPLATE_SECRET "${secret}"
 typedef enum ac_template_e { AC_TEMPLATE_URL, AC_TEMPLATE_JSON, AC_TEMPLATE_HEADER } ac_template_e;

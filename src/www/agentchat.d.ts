@@ -49,6 +49,8 @@ export interface Message {
   attachments?: { file_id: string; name: string; type: string; size: number }[];
   /** Text and tool calls of an answer, in order. */
   parts?: Part[];
+  /** What an answer rests on, in the order of its numbers. */
+  sources?: Source[];
   run_id: string | null;
   timestamp: string;
   metadata: Record<string, any> | null;
@@ -155,6 +157,8 @@ export interface Step {
   model?: string | null;
   /** Of a model call: the beginning of what the model thought, if it showed that. */
   reasoning?: string;
+  /** Those that this step has added to the answer's. */
+  sources?: Source[];
   tool: string | null;
   arguments: any;
   result: any;
@@ -261,6 +265,28 @@ export interface ReasoningEvent extends EventBase {
   content: string;
 }
 
+/** What an answer rests on: a page, a document, or just its title. */
+export interface Source {
+  /** The number of its note: "1", "2" and so on. */
+  id: string;
+  title: string;
+  /** http or https. */
+  url?: string;
+  /** Of a document without a URL, such as a file's name. */
+  place?: string;
+  score?: number;
+  snippet?: string;
+}
+
+/** Sources that a tool found, or that the model named. */
+export interface SourcesEvent extends EventBase {
+  type: 'sources';
+  /** Of the tool call. */
+  step_id?: string;
+  call_id?: string;
+  sources: Source[];
+}
+
 export interface TraceStartEvent extends EventBase {
   type: 'trace_start';
   step_id: string;
@@ -326,10 +352,12 @@ export interface DoneEvent extends EventBase {
   status: 'completed' | 'cancelled';
   finish_reason: 'stop' | 'length' | 'content_filter' | 'tool_calls' | 'cancelled' | 'interrupted' | 'error' | null;
   client_calls?: { id: string; tool: string; arguments: any }[];
+  /** All sources of the answer. */
+  sources?: Source[];
 }
 
 /** An event of a run. `type` identifies its kind. */
-export type NativeEvent = RunEvent | TokenEvent | ReasoningEvent | TraceStartEvent | TraceUpdateEvent | TraceEndEvent | ErrorEvent | DoneEvent;
+export type NativeEvent = RunEvent | TokenEvent | ReasoningEvent | SourcesEvent | TraceStartEvent | TraceUpdateEvent | TraceEndEvent | ErrorEvent | DoneEvent;
 
 // ---- errors ----
 export interface Problem {

@@ -453,6 +453,7 @@ export class Conversation {
     switch (event.type) {
       case 'run': this.#begun(event, active, answer, user); break;
       case 'reasoning': answer.reason(event.content); break;
+      case 'sources': answer.rests(event.sources); break;
       case 'token': answer.token(event.content); announcer.take(event.content); break;
       case 'trace_start': announcer.say(t('said.uses', { tool: event.tool })); answer.call(event); this.#toEnd(); break;
       case 'trace_update': if (event.approval_required) announcer.say(t('said.approval')); // and as below

@@ -1,33 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The sources of an answer as numbered notes: what its tools found. `[2]` in its text leads to the second one.
+// The sources of an answer as numbered notes, in the order in which they were found. `[2]` in its text leads to the second one.
 import { el, visible } from './dom.js';
 import { safeAddress } from './markdown.js';
 import { t } from './strings.js';
 
-const MOST = 50, SHORT = 300;
-const LISTS = ['results', 'sources', 'citations'];
 let answers = 0;
 
-function sourceOf(item) {
-  if (!item || typeof item !== 'object') return null;
-  const { url, document: place, title, snippet } = item, address = typeof url === 'string' && /^https?:/.test(url) && safeAddress(url);
-  if (!address && typeof place !== 'string') return null;
-  const name = typeof title === 'string' && title ? title : address || place;
-  return { address, name, place: address ? new URL(address).host : place, snippet: typeof snippet === 'string' ? snippet.slice(0, SHORT) : '' };
-}
-
-/** The sources that results of tools name, each once. @param {any[]} results */
-export function sourcesOf(results) {
-  const found = new Map();
-  for (const result of results) {
-    for (const list of LISTS) {
-      for (const item of Array.isArray(result?.[list]) ? result[list] : []) {
-        const source = sourceOf(item), key = source && [source.address || source.place, source.name].join(' ');
-        if (source && !found.has(key) && found.size < MOST) found.set(key, source);
-      }
-    }
-  }
-  return [...found.values()];
+/** What the list shows of a source. An address that no link may have is shown as text. */
+function shown({ url, place, title, snippet }) {
+  const address = url && /^https?:/i.test(url) && safeAddress(url);
+  return { address, name: title || url || place, place: address ? new URL(address).host : place || url || '', snippet: snippet ?? '' };
 }
 
 /** Makes links of the numbers in the text of an answer, outside of code. */
@@ -49,9 +31,9 @@ function link(node, sources, id) {
   }
 }
 
-/** The list below an answer; null without a source. @param {Object[]} sources @param {HTMLElement[]} texts */
-export function notes(sources, texts) {
-  if (!sources.length) return null;
+/** The list below an answer. @param {{title: string, url?: string, place?: string, snippet?: string}[]} list @param {HTMLElement[]} texts */
+export function notes(list, texts) {
+  const sources = list.map(shown);
   const id = `source-${++answers}`;
   for (const text of texts) link(text, sources, id);
   return el('section.sources', { 'aria-label': t('sources') }, el('h3', { text: t('sources') }), el('ol', {}, ...sources.map((source, i) => {

@@ -154,9 +154,6 @@ export class Trace {
     for (const call of calls) this.#add(call.id, call.tool, call.id).end(call);
   }
 
-  /** The results of the calls, in their order. */
-  get results() { return [...this.#calls.values()].map(({ result }) => result); }
-
   /** The run has ended: calls without a result stay without one. */
   cut() { for (const call of this.#calls.values()) call.cut(); }
 }

@@ -86,7 +86,7 @@ export class UserTurn {
 
 export class AnswerTurn {
   #pending = ''; #frame = 0; #rests = 0; #said = ''; #calls; #rendered; #prose; #foot; #figures; #note = null; #copying; #steps = null;
-  #sources = false; #rating = null; #reasoning = null; #thinks = false;
+  #noted = false; #rating = null; #reasoning = null; #thinks = false;
 
   /**
    * @param {string} name whose answer
@@ -95,6 +95,7 @@ export class AnswerTurn {
    */
   constructor(name, actions) {
     this.text = '';
+    this.sources = [];
     this.actions = actions;
     this.message = null;                // as it is stored
     this.branches = new Branches(actions.choose);
@@ -156,6 +157,11 @@ export class AnswerTurn {
   #answers() {
     if (this.#thinks) this.#think(reasoning => reasoning.pause());
     this.#thinks = false;
+  }
+
+  /** More sources, which tools found or the model named. */
+  rests(sources) {
+    this.sources.push(...sources);
   }
 
   /** An event of a tool call. */
@@ -230,6 +236,7 @@ export class AnswerTurn {
     // A message that was stored before parts existed does not have their order.
     const parts = message.parts ?? [...calls.map(({ id }) => ({ type: 'tool_call', id })), { type: 'text', text: message.content }];
     if (reasoning_ms !== undefined) this.#think(reasoning => reasoning.stored(reasoning_ms, () => this.#readReasoning()));
+    this.rests(message.sources ?? []);
     for (const { type, text, id } of parts) {
       if (type === 'text') this.#say(text);
       if (type === 'tool_call') this.trace.show(calls.filter(call => call.id === id));
@@ -283,16 +290,14 @@ export class AnswerTurn {
     });
   }
 
-  /** Shows the sources that tools found. Their file is loaded when there is such a tool. */
+  /** Shows the sources. Their file is loaded when there is one. */
   async #notes() {
-    const results = this.trace.results.filter(result => result && typeof result === 'object');
-    if (this.#sources || !results.length) return;
-    this.#sources = true;
+    if (this.#noted || !this.sources.length) return;
+    this.#noted = true;
     try {
-      const { notes, sourcesOf } = await import('./sources.js');
+      const { notes } = await import('./sources.js');
       await namesToCome();              // texts that wait for it are rendered again
-      const node = notes(sourcesOf(results), [...this.node.querySelectorAll('.prose')]);
-      if (node) this.#foot.before(node);
+      this.#foot.before(notes(this.sources, [...this.node.querySelectorAll('.prose')]));
       this.actions.grown();
     } catch { /* the results of the tools have them */ }
   }

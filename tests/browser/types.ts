@@ -39,6 +39,7 @@ function words(event: NativeEvent): string {
   switch (event.type) {
     case 'run': return event.thread_id;
     case 'reasoning': return event.content;
+    case 'sources': return event.sources.map(source => source.title).join();
     case 'token': return event.content;
     case 'trace_start': return event.call_id;
     case 'trace_update': return event.arguments_delta ?? '';

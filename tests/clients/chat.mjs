@@ -29,12 +29,14 @@ async function openai(name) {
     result.finish = answer.choices[0].finish_reason;
     result.usage = answer.usage;
     result.request = answer._request_id;
+    result.sources = answer.choices[0].message.annotations.map(one => one.url_citation);
     break;
   }
   case 'stream':
     for await (const chunk of await api.chat.completions.create({ ...request, stream: true, stream_options: { include_usage: true } })) {
       result.text += chunk.choices[0]?.delta?.content ?? '';
       result.reasoning += chunk.choices[0]?.delta?.reasoning_content ?? '';
+      result.sources = chunk.choices[0]?.delta?.annotations?.map(one => one.url_citation) ?? result.sources;
       result.finish = chunk.choices[0]?.finish_reason ?? result.finish;
       result.usage = chunk.usage ?? result.usage;
     }
@@ -86,14 +88,15 @@ async function aisdk(compatible) {
     return { text: await text, called };
   }
   if (which === 'whole') {
-    const { text, finishReason, usage } = await generateText(options);
-    return { text, finish: finishReason, usage };
+    const { text, finishReason, usage, sources } = await generateText(options);
+    return { text, finish: finishReason, usage, sources };
   }
-  const result = { text: '', reasoning: '', errors: [], parts: [] };
+  const result = { text: '', reasoning: '', errors: [], parts: [], sources: [] };
   for await (const part of streamText({ ...options, onError() {} }).fullStream) {
     result.parts.push(part.type);
     if (part.type === 'text-delta') { result.text += part.text; }
     if (part.type === 'reasoning-delta') { result.reasoning += part.text; }
+    if (part.type === 'source') { result.sources.push(part); }
     if (part.type === 'error') { result.errors.push(String(part.error?.message ?? part.error)); }
     if (part.type === 'finish') { result.finish = part.finishReason; result.usage = part.totalUsage; }
   }

@@ -108,11 +108,12 @@ async function openai(name) {
 }
 
 const parts = async stream => {
-  const result = { text: '', reasoning: '', errors: [], parts: [] };
+  const result = { text: '', reasoning: '', errors: [], parts: [], sources: [] };
   for await (const part of stream) {
     result.parts.push(part.type);
     if (part.type === 'text-delta') { result.text += part.text; }
     if (part.type === 'reasoning-delta') { result.reasoning += part.text; }
+    if (part.type === 'source') { result.sources.push(part); }
     if (part.type === 'error') { result.errors.push(String(part.error?.message ?? part.error)); }
     if (part.type === 'finish') { result.finish = part.finishReason; result.usage = part.totalUsage; }
     if (part.type === 'tool-call') { result.called = { name: part.toolName, provider: part.providerExecuted ?? false, input: part.input }; }
@@ -132,8 +133,8 @@ async function aisdk(open) {
   const options = { model: at, prompt: said, maxRetries: input.retries ?? 2, ...input.sdk };
   switch (which) {
   case 'whole': {
-    const { text, finishReason, usage } = await generateText(options);
-    return { text, finish: finishReason, usage };
+    const { text, finishReason, usage, sources } = await generateText(options);
+    return { text, finish: finishReason, usage, sources };
   }
   case 'stream':
     return parts(streamText({ ...options, onError() {} }).fullStream);

@@ -99,12 +99,11 @@ def test_sources_are_numbered_notes(browser, model, tmp_path):
         server.remove()
 
 
-def test_sources_of_other_tools(page):
-    """Addresses that are safe only; each source once; whatever else a tool answers."""
-    found = page.evaluate("""import('./sources.js').then(({ sourcesOf }) => sourcesOf([null, 'text', 7, [],
-      { results: 'x' }, { results: [null, 1, {}] },
-      { sources: [{ url: 'https://a.example/x', title: 'A' }, { url: 'https://a.example/x', title: 'A' },
-        { url: 'javascript:alert(1)' }] },
-      { citations: [{ document: 'b.md', snippet: 'y'.repeat(9999) }] }])
-      .map(one => [one.address, one.name, one.place, one.snippet.length]))""")
-    assert found == [["https://a.example/x", "A", "a.example", 0], [False, "b.md", "b.md", 300]], found
+def test_addresses_of_sources(page):
+    """Only http and https are links, whatever the server says."""
+    found = page.evaluate("""import('./sources.js').then(({ notes }) => [...notes([
+      { id: '1', title: 'A', url: 'https://a.example/x' }, { id: '2', title: 'B', url: 'javascript:alert(1)' },
+      { id: '3', title: 'b.md', place: 'b.md', snippet: 'y' }, { id: '4', title: 'C' }], []).querySelectorAll('li')]
+      .map(li => [li.querySelector('a')?.getAttribute('href') ?? null, li.querySelector('a')?.rel ?? null, li.textContent, li.title]))""")
+    assert found == [["https://a.example/x", "noopener noreferrer", "Aa.example", ""], [None, None, "Bjavascript:alert(1)", ""],
+                     [None, None, "b.md", "y"], [None, None, "C", ""]], found

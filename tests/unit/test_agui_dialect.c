@@ -266,7 +266,7 @@ static void test_an_end_with_an_open_call(void **state)
     put(out, AC_EVENT_TRACE_START, "{\"call_id\":\"c1\",\"tool\":\"t\"}");
     ac_buf_clear(&out->buf);
     put(out, AC_EVENT_DONE, "{\"status\":\"completed\"}");
-    expect(out, D "\"RUN_ERROR\",\"message\":\"the run ended before its calls did\",\"code\":\"interrupted\"" E);
+    expect(out, D "\"RUN_ERROR\",\"message\":\"The run was interrupted\",\"code\":\"interrupted\"" E);
     close_out(out);
 }
 

@@ -58,12 +58,34 @@ static void test_reasoning_from_the_store(void **state)
     assert_string_equal(visitor->seen, "<run>(first)let me.<trace_start><trace_end>(second) done.<done>");
 }
 
+/* Those of a call follow it; those that the model named come at the end. */
+static void test_sources_from_the_store(void **state)
+{
+    (void)state;
+    visitor_t *visitor = follow(0, "run_gone", 0);
+    fake_turn();
+    answer_op(json_pack("{s:s, s:s, s:s}", "id", "run_gone", "thread_id", "thread_1", "status", "completed"), AC_OK);
+    json_t *step = stored_step("search", NULL);
+    json_object_set_new(step, "call_id", json_string("c1"));
+    json_object_set_new(step, "sources", json_pack("[{s:s, s:s}]", "id", "1", "title", "A"));
+    answer_op(json_pack("{s:[o, {s:s, s:i, s:[{s:s, s:s}]}]}", "data", step, "type", "model_call", "round", 2,
+                        "sources", "id", "2", "title", "B"),
+              AC_OK);
+    json_t *calls = json_pack("[{s:s, s:s, s:{}}]", "id", "c1", "tool", "search", "arguments");
+    answer_op(json_pack("{s:[{s:s, s:s, s:s, s:s, s:o, s:{s:[s, i]}}, {s:s, s:s, s:s}]}", "data", "role", "assistant",
+                        "run_id", "run_gone", "content", "done.", "id", "m2", "tool_calls", calls, "metadata", "parts",
+                        "c1", 5, "role", "user", "run_id", "run_gone", "id", "m1"),
+              AC_OK);
+    assert_string_equal(visitor->seen, "<run><trace_start><trace_end><sources>done.<sources><done>");
+}
+
 int main(void)
 {
     apr_initialize();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_a_suspended_round_from_the_store, setup_logged, teardown_logged),
         cmocka_unit_test_setup_teardown(test_reasoning_from_the_store, setup_logged, teardown_logged),
+        cmocka_unit_test_setup_teardown(test_sources_from_the_store, setup_logged, teardown_logged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,6 +15,7 @@ static const char *const names[AC_N_EVENTS] = {
     [AC_EVENT_ERROR] = "error",
     [AC_EVENT_DONE] = "done",
     [AC_EVENT_REASONING] = "reasoning",
+    [AC_EVENT_SOURCES] = "sources",
     [AC_EVENT_NOTHING] = "nothing",
     [AC_EVENT_LIVE] = "live",
 };

@@ -128,7 +128,7 @@ ac_event_t *ac_mirror_entry_next(ac_mirror_cursor_t *cursor)
     }
     cursor->is_damaged = true;
     if (!get_number(cursor, &type) || !get_number(cursor, &passed) || !get_number(cursor, &len) ||
-        type > AC_EVENT_REASONING || passed > UINT64_C(1) << 62 || len > (uint64_t)(cursor->end - cursor->at)) {
+        type > AC_EVENT_SOURCES || passed > UINT64_C(1) << 62 || len > (uint64_t)(cursor->end - cursor->at)) {
         return NULL;
     }
     ac_event_t *event = ac_event_record_parse((uint32_t)type, cursor->at, (size_t)len);

@@ -78,9 +78,9 @@ void ac_recover_drop_all(ac_engine_t *engine);
 /* ---- recover_turn.c: the documents that close a turn, made from its log; pure ---- */
 typedef struct ac_recover_turn_t { /* what a log has of a run */
     ac_buf_t text;
-    json_t *tool_calls, *steps; /* arrays */
-    ac_record_parts_t parts;    /* the positions of the calls in `text` */
-    json_t *closing;            /* the `in` of TURN_CLOSE, or NULL */
+    json_t *tool_calls, *steps, *sources; /* arrays */
+    ac_record_parts_t parts;              /* the positions of the calls in `text` */
+    json_t *closing;                      /* the `in` of TURN_CLOSE, or NULL */
     uint64_t seq;
     ac_log_place_t place;        /* of the answer */
     char message_id[AC_ID_SIZE]; /* what it answers */

@@ -18,6 +18,7 @@ void ac_recover_turn_free(ac_recover_turn_t *turn)
     ac_buf_free(&turn->text);
     json_decref(turn->tool_calls);
     json_decref(turn->steps);
+    json_decref(turn->sources);
     ac_record_parts_free(&turn->parts);
     json_decref(turn->closing);
     memset(turn, 0, sizeof *turn);
@@ -86,6 +87,17 @@ static void recover_turn_end_call(ac_recover_turn_t *turn, const ac_event_t *eve
     }
 }
 
+static void recover_turn_add_sources(ac_recover_turn_t *turn, const ac_event_t *event)
+{
+    size_t i;
+    json_t *sources = json_object_get(event->data, "sources");
+    json_t *step = recover_turn_find_call(turn->steps, ac_json_peek_string(event->data, "step_id", ""), &i);
+    json_array_extend(turn->sources, sources);
+    if (step && sources) {
+        ac_json_put(step, "sources", json_incref(sources));
+    }
+}
+
 void ac_recover_turn_read(ac_recover_turn_t *turn, ac_event_log_t *log)
 {
     ac_event_cursor_t cursor = {0};
@@ -94,6 +106,7 @@ void ac_recover_turn_read(ac_recover_turn_t *turn, ac_event_log_t *log)
     ac_buf_init(&turn->text, AC_MAX_ANSWER);
     turn->tool_calls = json_array();
     turn->steps = json_array();
+    turn->sources = json_array();
     turn->place = ac_event_log_place(log);
     apr_cpystrn(turn->message_id, ac_event_log_header(log)->message_id, sizeof turn->message_id);
     while (!turn->ended && (event = ac_event_log_next(log, &cursor, &turn->closing)) != NULL) {
@@ -104,6 +117,8 @@ void ac_recover_turn_read(ac_recover_turn_t *turn, ac_event_log_t *log)
             begin_call(turn, event);
         } else if (event->type == AC_EVENT_TRACE_END) {
             recover_turn_end_call(turn, event);
+        } else if (event->type == AC_EVENT_SOURCES) {
+            recover_turn_add_sources(turn, event);
         } else if (event->type != AC_EVENT_RUN && event->type != AC_EVENT_TRACE_UPDATE &&
                    event->type != AC_EVENT_REASONING) {
             turn->ended = true;
@@ -143,6 +158,9 @@ static json_t *make_message(const ac_recover_turn_t *turn, const json_t *run, co
            *parts = ac_record_parts_list(&turn->parts, turn->text.len);
     if (parts) {
         ac_json_put(metadata, "parts", parts);
+    }
+    if (json_array_size(turn->sources)) {
+        ac_json_put(metadata, "sources", json_incref(turn->sources));
     }
     recover_turn_copy(metadata, "model", run, "model");
     ac_json_put(metadata, "finish_reason", json_string(finish));

@@ -50,6 +50,10 @@ ac_event_t *ac_stored_event_terminal(const json_t *run, json_t *message)
     stored_event_copy(data, "cost", run, "cost");
     ac_json_put(data, "status", ac_json_text(status));
     stored_event_copy(data, "finish_reason", json_object_get(message, "metadata"), "finish_reason");
+    json_t *sources = json_object_get(json_object_get(message, "metadata"), "sources");
+    if (sources) {
+        ac_json_put(data, "sources", json_incref(sources));
+    }
     json_t *calls = ac_client_tools_calls(message);
     if (calls) {
         ac_json_put(data, "client_calls", calls);

@@ -71,6 +71,22 @@ static void tail_events_add_reasoning(ac_tail_t *tail, json_int_t round)
     }
 }
 
+/* The sources of a step, if it has some. */
+static void tail_events_add_sources(ac_tail_t *tail, const json_t *step)
+{
+    json_t *sources = json_object_get(step, "sources"), *data = json_object();
+    if (!sources) {
+        json_decref(data);
+        return;
+    }
+    if (json_object_get(step, "call_id")) {
+        tail_events_copy(data, "step_id", step, "id");
+        tail_events_copy(data, "call_id", step, "call_id");
+    }
+    ac_json_put(data, "sources", json_incref(sources));
+    tail_events_add(tail, ac_event_create(AC_EVENT_SOURCES, data, NULL, 0), ac_stored_event_time(step, "completed_at"));
+}
+
 /* ---- one call: {step, call, index}; call: of the message; index: among those that the client carries out ---- */
 
 static json_t *event_data(const json_t *one)
@@ -158,6 +174,7 @@ static void tail_events_add_end(ac_tail_t *tail, const json_t *one)
         ac_json_put(data, "approved", json_boolean(strcmp(tail_events_decision(one), "approved") == 0));
     }
     add_event(tail, AC_EVENT_TRACE_END, one, data, "completed_at");
+    tail_events_add_sources(tail, step);
 }
 
 /* ---- the calls of a round ---- */
@@ -351,6 +368,14 @@ void ac_tail_events_make(ac_tail_t *tail)
     }
     if (delivered < len) {
         tail_events_add_text(tail, AC_EVENT_TOKEN, text + delivered, len - delivered, ended);
+    }
+    json_t *step;
+    size_t i;
+    json_array_foreach(has_part ? NULL : tail->steps, i, step)
+    {
+        if (!json_object_get(step, "call_id")) { /* named by a model */
+            tail_events_add_sources(tail, step);
+        }
     }
     tail_events_add(tail, ac_stored_event_terminal(tail->run, tail->message), ended);
 }

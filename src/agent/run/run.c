@@ -171,6 +171,9 @@ void ac_run_restart(ac_run_t *run)
     ac_run_call_drop_all(run);
     ac_run_event_drop_held(run);
     ac_buf_clear(&run->answer.text);
+    json_decref(run->answer.sources);
+    json_decref(run->answer.named);
+    run->answer.sources = run->answer.named = NULL;
     run->round = 0;
     run->times.first_token = 0;
     run->ask.finish = AC_FINISH_NONE;
@@ -258,6 +261,8 @@ static void run_free(ac_run_t *run)
     ac_buf_free(&run->answer.reasoning);
     ac_record_parts_free(&run->answer.parts);
     json_decref(run->answer.steps);
+    json_decref(run->answer.sources);
+    json_decref(run->answer.named);
     json_decref(run->close.message);
     json_decref(run->open.document);
     json_decref(run->close.document);

@@ -53,6 +53,7 @@ typedef struct ac_call_t { /* one tool call of the round */
     char *source;     /* of a resumed call: which tool it is, if it is one of a source; else NULL */
     json_t *question; /* of the tool, whose answer is the approval; NULL: it has asked nothing */
     int n_questions;
+    json_t *sources;        /* those that the call has added to the answer's; NULL: none */
     int n_progress;         /* events */
     apr_time_t progress_at; /* ac_clock() of the last one */
 } ac_call_t;
@@ -183,6 +184,8 @@ typedef struct ac_run_answer_t { /* what becomes the assistant's message */
     ac_record_parts_t parts;     /* the positions of the calls in `text` */
     ac_buf_t reasoning;          /* of the current model call, as far as it is stored */
     json_t *steps;               /* ended ones, as stored */
+    json_t *sources;             /* of all rounds; NULL: none */
+    json_t *named;               /* those of them that the current model call has named; NULL: none */
     bool ends_in_calls;          /* of the client */
 } ac_run_answer_t;
 

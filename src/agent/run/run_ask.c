@@ -78,6 +78,15 @@ static void run_ask_on_reasoning(void *baton, const char *text, size_t len)
     ac_run_event_emit(run, AC_EVENT_REASONING, NULL, text, len);
 }
 
+static void run_ask_on_annotation(void *baton, const json_t *annotation)
+{
+    json_t *added = ac_run_sources_name(baton, annotation);
+    if (added) {
+        note_answer(baton);
+        ac_run_event_emit(baton, AC_EVENT_SOURCES, ac_run_sources_event(NULL, added), NULL, 0);
+    }
+}
+
 static void run_ask_on_tool_start(void *baton, int index, const char *id, const char *name)
 {
     ac_run_t *run = baton;
@@ -229,6 +238,7 @@ static const ac_model_cb_t callbacks = {
     .on_tool_args = run_ask_on_tool_args,
     .on_end = run_ask_on_end,
     .on_retry = run_ask_on_retry,
+    .on_annotation = run_ask_on_annotation,
     .on_reasoning = run_ask_on_reasoning,
 };
 
@@ -239,6 +249,7 @@ static const ac_model_cb_t unreasoned = {
     .on_tool_args = run_ask_on_tool_args,
     .on_end = run_ask_on_end,
     .on_retry = run_ask_on_retry,
+    .on_annotation = run_ask_on_annotation,
 };
 
 /* Only an admitted run is stored: a rejected run leaves nothing behind, and the client can send its request again. */

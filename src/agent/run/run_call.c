@@ -104,10 +104,13 @@ void ac_run_call_stream(ac_call_t *call, const char *fragment, size_t len)
     free(text);
 }
 
-/* An ended call: emits TRACE_END and adds a step. */
-static void record(ac_run_t *run, const ac_call_t *call)
+/* An ended call: emits TRACE_END and its sources, and adds a step. */
+static void record(ac_run_t *run, ac_call_t *call)
 {
     ac_run_event_emit(run, AC_EVENT_TRACE_END, ac_run_round_ended(call), NULL, 0);
+    if (call->sources) {
+        ac_run_event_emit(run, AC_EVENT_SOURCES, ac_run_sources_event(call, json_incref(call->sources)), NULL, 0);
+    }
     if (!run->answer.steps) {
         run->answer.steps = json_array();
     }
@@ -247,6 +250,7 @@ static void on_result(void *baton, apr_status_t status, json_t *result, const ac
     ac_call_t *call = baton;
     call->handle = NULL;
     if (status == APR_SUCCESS && result) {
+        ac_run_sources_find(call, result);
         run_call_end(call, cap_result(call->tool, result), NULL, AC_TOOL_OUTCOME_OK);
     } else if (status == AC_TOOL_ASKS && json_is_object(result) && call->tool->vt->proceed) {
         run_call_ask(call, result);
@@ -480,6 +484,7 @@ void ac_run_call_drop_all(ac_run_t *run)
         free(call->refusal);
         free(call->source);
         json_decref(call->question);
+        json_decref(call->sources);
         free(call->id);
         free(call->name);
         free(call);

@@ -149,6 +149,10 @@ void ac_run_document_add_model_step(ac_run_t *run, const ac_model_end_t *end)
         ac_json_put(step, "reasoning", ac_json_text(run->answer.reasoning.data));
         ac_buf_clear(&run->answer.reasoning);
     }
+    if (run->answer.named) {
+        ac_json_put(step, "sources", run->answer.named);
+        run->answer.named = NULL;
+    }
     ac_json_put(step, "error", failed ? ac_json_text(end->err.detail) : json_null());
     ac_json_put(step, "usage", end->usage.known ? ac_record_usage(&end->usage) : json_null());
     ac_json_put(step, "cost", end->usage.known ? ac_record_cost(&end->usage, &model->conf->price) : json_null());
@@ -201,6 +205,9 @@ json_t *ac_run_document_answer(const ac_run_t *run)
     if (parts) {
         ac_json_put(metadata, "parts", parts);
     }
+    if (run->answer.sources) {
+        ac_json_put(metadata, "sources", json_incref(run->answer.sources));
+    }
     if (run->times.reasoning) {
         ac_json_put(metadata, "reasoning_ms", json_integer(apr_time_as_msec(run->times.reasoning)));
     }
@@ -240,6 +247,9 @@ json_t *ac_run_document_step(const ac_run_t *run, const ac_call_t *call)
     }
     if (call->client) {
         ac_json_put(step, "client", json_true());
+    }
+    if (call->sources) {
+        ac_json_put(step, "sources", json_incref(call->sources));
     }
     ac_json_put(step, "round", json_integer(run->round));
     ac_json_put(step, "usage", json_null());

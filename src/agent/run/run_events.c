@@ -101,6 +101,9 @@ static json_t *done_data(const ac_run_t *run)
     ac_json_put(data, "cost", ac_run_cost_json(run));
     ac_json_put(data, "status", json_string(run->outcome == AC_RUN_CANCELLED ? "cancelled" : "completed"));
     ac_json_put(data, "finish_reason", json_string(ac_run_document_finish_reason(run)));
+    if (run->answer.sources) {
+        ac_json_put(data, "sources", json_incref(run->answer.sources));
+    }
     json_t *message = run->answer.ends_in_calls ? json_pack("{s:O}", "tool_calls", run->answer.tool_calls) : NULL;
     json_t *calls = ac_client_tools_calls(message);
     if (calls) {

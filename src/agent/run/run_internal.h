@@ -177,6 +177,13 @@ void ac_run_round_keep_calls(ac_run_t *run);
 /* Adds the calls and results to the message and to the conversation, in the same order. */
 void ac_run_round_next(ac_run_t *run);
 
+/* ---- run_sources.c: what the answer rests on ---- */
+void ac_run_sources_find(ac_call_t *call, const json_t *result); /* in the result, before it is cut */
+/* One that the model names. Returns it as a list if it is new, else NULL; a new reference. */
+json_t *ac_run_sources_name(ac_run_t *run, const json_t *annotation);
+/* The data of SOURCES; a new reference. call: NULL: the model has named them. Consumes sources. */
+json_t *ac_run_sources_event(const ac_call_t *call, json_t *sources);
+
 /* ---- client_tools.c ---- */
 bool ac_client_tools_has(const ac_run_t *run, const char *name); /* whether the model is offered it */
 /* Drops the tools if the client chose "none"; refuses names of the agent's tools. errors: invalid_request. */

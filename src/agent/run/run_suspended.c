@@ -79,6 +79,7 @@ json_t *ac_run_suspended_make(ac_run_t *run, json_t *events)
     ac_json_put(state, "tool_calls", shared(run->answer.tool_calls));
     ac_json_put(state, "parts", shared(run->answer.parts.list));
     ac_json_put(state, "steps", shared(run->answer.steps));
+    ac_json_put(state, "sources", shared(run->answer.sources));
     ac_json_put(state, "calls", calls);
     ac_json_put(state, "seq", json_integer((json_int_t)ac_channel_seq(run->channel)));
     ac_json_put(state, "events", events);
@@ -223,6 +224,7 @@ bool ac_run_suspended_read(ac_run_t *run, const json_t *state)
     run->answer.tool_calls = list_of(state, "tool_calls");
     ac_record_parts_read(&run->answer.parts, list_of(state, "parts"));
     run->answer.steps = list_of(state, "steps");
+    run->answer.sources = list_of(state, "sources");
     read_calls(run, json_object_get(state, "calls"));
     run->turn->client.list = list_of(state, "client_tools");
     run->turn->client.one_call = json_is_true(json_object_get(state, "one_call"));

@@ -84,6 +84,14 @@ static void model_openai_on_reasoning(void *baton, const char *text, size_t len)
     }
 }
 
+static void model_openai_on_annotation(void *baton, const json_t *annotation)
+{
+    call_t *call = baton;
+    if (!call->cancelled && call->cb->on_annotation) {
+        call->cb->on_annotation(call->baton, annotation);
+    }
+}
+
 static void model_openai_on_tool_start(void *baton, int index, const char *id, const char *name)
 {
     call_t *call = baton;
@@ -102,10 +110,12 @@ static void model_openai_on_tool_args(void *baton, int index, const char *fragme
 
 static const ac_model_cb_t answer_callbacks = {.on_text = model_openai_on_text,
                                                .on_tool_start = model_openai_on_tool_start,
-                                               .on_tool_args = model_openai_on_tool_args};
+                                               .on_tool_args = model_openai_on_tool_args,
+                                               .on_annotation = model_openai_on_annotation};
 static const ac_model_cb_t reasoning_callbacks = {.on_text = model_openai_on_text,
                                                   .on_tool_start = model_openai_on_tool_start,
                                                   .on_tool_args = model_openai_on_tool_args,
+                                                  .on_annotation = model_openai_on_annotation,
                                                   .on_reasoning = model_openai_on_reasoning};
 
 /* ---- the end ---- */

@@ -80,15 +80,20 @@ static const char *call_id_of(const ac_event_t *event)
     return ac_json_peek_string(event->data, "call_id", "");
 }
 
+static void add_custom(const char *name, const json_t *value, ac_buf_t *out)
+{
+    agui_event_begin(out, "CUSTOM");
+    ac_dialect_add_text(out, "name", name);
+    ac_dialect_add_member(out, "value", value);
+    agui_event_end(out);
+}
+
 /* What this server calls the run. */
 static void agui_dialect_add_ids(const ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
     json_t *ids = event ? json_incref(event->data)
                         : json_pack("{s:s, s:s}", "run_id", render->run_id, "thread_id", render->thread_id);
-    agui_event_begin(out, "CUSTOM");
-    LITERAL(out, ",\"name\":\"agentchat.run\"");
-    ac_dialect_add_member(out, "value", ids);
-    agui_event_end(out);
+    add_custom("agentchat.run", ids, out);
     json_decref(ids);
 }
 
@@ -372,11 +377,11 @@ static void add_pending(const ac_render_t *render, const ac_event_t *event, ac_b
     json_decref(ids);
 }
 
-static void agui_dialect_add_error(ac_render_t *render, const char *message, const char *code, ac_buf_t *out)
+static void agui_dialect_add_error(ac_render_t *render, ac_kind_e kind, const json_t *data, ac_buf_t *out)
 {
     agui_event_begin(out, "RUN_ERROR");
-    ac_dialect_add_text(out, "message", message);
-    ac_dialect_add_text(out, "code", code);
+    ac_dialect_add_text(out, "message", ac_json_peek_string(data, "message", ac_err_row(kind)->title));
+    ac_dialect_add_text(out, "code", ac_err_row(kind)->code);
     agui_event_end(out);
     render->ended = true;
 }
@@ -385,7 +390,7 @@ static void agui_dialect_add_done(ac_render_t *render, const ac_event_t *event, 
 {
     bool cancelled = strcmp(ac_json_peek_string(event->data, "status", ""), "cancelled") == 0;
     if (render->place.n_calls) { /* the process died with the calls that it made */
-        agui_dialect_add_error(render, "the run ended before its calls did", ac_err_row(AC_INTERRUPTED)->code, out);
+        agui_dialect_add_error(render, AC_INTERRUPTED, NULL, out);
         return;
     }
     finish_begin(render, out);
@@ -423,11 +428,9 @@ static void agui_dialect_add(ac_render_t *render, const ac_event_t *event, ac_bu
     case AC_EVENT_TRACE_START: agui_dialect_begin_call(render, event, out); break;
     case AC_EVENT_TRACE_UPDATE: agui_dialect_add_update(render, event, out); break;
     case AC_EVENT_TRACE_END: agui_dialect_add_result(render, event, out); break;
+    case AC_EVENT_SOURCES: add_custom("agentchat.sources", json_object_get(event->data, "sources"), out); break;
     case AC_EVENT_DONE: agui_dialect_add_done(render, event, out); break;
-    case AC_EVENT_ERROR:
-        agui_dialect_add_error(render, ac_json_peek_string(event->data, "message", ac_err_row(event->kind)->title),
-                               ac_err_row(event->kind)->code, out);
-        break;
+    case AC_EVENT_ERROR: agui_dialect_add_error(render, event->kind, event->data, out); break;
     default: break;
     }
 }

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SOURCES_MOST 100
-
 static size_t repeats_of(const char *text, char c)
 {
     size_t n = 0;
@@ -167,34 +165,11 @@ static void add_code(ac_buf_t *out, const char *title, const json_t *value)
     free(text);
 }
 
-/* Collects the addresses in a tool's result: the members `url` and `source` of any object. */
-static void sources_find(json_t *sources, const json_t *value)
-{
-    const char *name;
-    json_t *member;
-    size_t i;
-    json_object_foreach((json_t *)value, name, member)
-    {
-        if (json_is_string(member) && (strcmp(name, "url") == 0 || strcmp(name, "source") == 0) &&
-            json_object_size(sources) < SOURCES_MOST) {
-            json_object_set_new(sources, json_string_value(member), json_true());
-        }
-        sources_find(sources, member);
-    }
-    json_array_foreach(value, i, member)
-    {
-        sources_find(sources, member);
-    }
-}
-
 /* Folds calls of tools: steps of a run, or the calls whose results a client has sent. */
 static void add_steps(ac_buf_t *out, const json_t *steps)
 {
-    json_t *sources = json_object(), *unused;
     const json_t *step;
-    const char *source;
     size_t i;
-    int n = 0;
     json_array_foreach(steps, i, step)
     {
         if (strcmp(ac_json_peek_string(step, "type", "tool_call"), "tool_call") != 0) {
@@ -207,17 +182,27 @@ static void add_steps(ac_buf_t *out, const json_t *steps)
         add_code(out, "Result", json_object_get(step, "result"));
         add_code(out, "Error", json_object_get(step, "error"));
         ac_buf_str(out, "</details>\n\n");
-        sources_find(sources, json_object_get(step, "result"));
     }
-    json_object_foreach(sources, source, unused)
+}
+
+/* Numbered as in the answer's text. */
+static void markdown_add_sources(ac_buf_t *out, const json_t *sources)
+{
+    const json_t *source;
+    size_t i;
+    json_array_foreach(sources, i, source)
     {
-        n++;
-        ac_buf_printf(out, "%s%d. ", n > 1 ? "" : "Sources:\n\n", n);
-        add_words(out, source);
+        const char *title = ac_json_peek_string(source, "title", "");
+        const char *place = ac_json_peek_string(source, "url", ac_json_peek_string(source, "place", ""));
+        ac_buf_printf(out, "%s%d. ", i ? "" : "Sources:\n\n", (int)i + 1);
+        add_words(out, title);
+        if (*place && strcmp(place, title) != 0) {
+            ac_buf_str(out, ": ");
+            add_words(out, place);
+        }
         ac_buf_str(out, "\n");
     }
-    ac_buf_str(out, n ? "\n" : "");
-    json_decref(sources);
+    ac_buf_str(out, json_array_size(sources) ? "\n" : "");
 }
 
 void ac_export_markdown_begin(ac_buf_t *out, const json_t *thread)
@@ -243,6 +228,7 @@ void ac_export_markdown_message(ac_buf_t *out, const json_t *message, const json
     add_steps(out, answers ? steps : json_object_get(message, "tool_calls"));
     add_markdown(out, ac_json_peek_string(message, "content", ""), asks ? "> " : "");
     ac_buf_str(out, "\n");
+    markdown_add_sources(out, json_object_get(json_object_get(message, "metadata"), "sources"));
     json_array_foreach(attachments, i, file)
     {
         name = ac_json_peek_string(file, "name", "");

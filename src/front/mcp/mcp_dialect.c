@@ -108,9 +108,30 @@ static void mcp_dialect_add_ids(const ac_render_t *render, ac_buf_t *out)
     ac_buf_printf(out, "\"thread_id\":\"%s\",\"run_id\":\"%s\"", render->thread_id, render->run_id);
 }
 
+/* "[1] title: address" for each, one below the other. */
+static void add_sources_text(const json_t *sources, ac_buf_t *out)
+{
+    const json_t *source;
+    ac_buf_t text;
+    size_t i;
+    ac_buf_init(&text, AC_MAX_SOURCES * (AC_MAX_SOURCE_TITLE + AC_MAX_SOURCE_PLACE + 32));
+    ac_buf_str(&text, "Sources:");
+    json_array_foreach((json_t *)sources, i, source)
+    {
+        const char *place = ac_json_peek_string(source, "url", ac_json_peek_string(source, "place", ""));
+        ac_buf_printf(&text, "\n[%s] %s", ac_json_peek_string(source, "id", ""),
+                      ac_json_peek_string(source, "title", ""));
+        ac_buf_printf(&text, "%s%s", *place ? ": " : "", place);
+    }
+    LITERAL(out, "},{\"type\":\"text\",\"text\":");
+    ac_buf_json(out, text.data, text.len);
+    ac_buf_free(&text);
+}
+
 /* Hosts give their model either the text or the structure. */
 static void mcp_dialect_add_answer(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
+    const json_t *sources = json_object_get(event->data, "sources");
     ac_buf_t ids;
     ac_buf_init(&ids, 4 * AC_ID_SIZE);
     LITERAL(&ids, "{");
@@ -119,12 +140,18 @@ static void mcp_dialect_add_answer(ac_render_t *render, const ac_event_t *event,
     result_begin(render, out);
     LITERAL(out, "\"content\":[{\"type\":\"text\",\"text\":");
     ac_buf_json(out, event->text, event->len);
+    if (sources) {
+        add_sources_text(sources, out);
+    }
     LITERAL(out, "},{\"type\":\"text\",\"text\":");
     ac_buf_json(out, ids.data, ids.len);
     LITERAL(out, "}],\"structuredContent\":{\"answer\":");
     ac_buf_json(out, event->text, event->len);
     LITERAL(out, ",");
     mcp_dialect_add_ids(render, out);
+    if (sources) {
+        ac_dialect_add_member(out, "sources", sources);
+    }
     LITERAL(out, "}");
     add_meta(render, NULL, out);
     result_end(render, "complete", out);

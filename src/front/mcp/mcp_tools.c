@@ -110,9 +110,10 @@ static json_t *input_schema(void)
 
 static json_t *output_schema(void)
 {
-    return json_pack("{s:s, s:{s:{s:s}, s:{s:s}, s:{s:s}}, s:[s, s, s]}", "type", "object", "properties", "answer",
-                     "type", "string", "thread_id", "type", "string", "run_id", "type", "string", "required", "answer",
-                     "thread_id", "run_id");
+    return json_pack("{s:s, s:{s:{s:s}, s:{s:s}, s:{s:s}, s:{s:s, s:{s:s}}}, s:[s, s, s]}", "type", "object",
+                     "properties", "answer", "type", "string", "thread_id", "type", "string", "run_id", "type",
+                     "string", "sources", "type", "array", "items", "type", "object", "required", "answer", "thread_id",
+                     "run_id");
 }
 
 static json_t *tool_json(const named_t *named)

@@ -241,6 +241,31 @@ static void ui_dialect_add_result(ac_render_t *render, const ac_event_t *event, 
     part_end(out);
 }
 
+/* ---- sources ---- */
+
+static void ui_dialect_add_sources(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    const json_t *source;
+    size_t i;
+    end_text(render, out);
+    json_array_foreach(json_object_get(event->data, "sources"), i, source)
+    {
+        const char *url = ac_json_peek_string(source, "url", NULL), *place = ac_json_peek_string(source, "place", NULL);
+        part_begin(out, url ? "source-url" : "source-document");
+        ac_dialect_add_text(out, "sourceId", ac_json_peek_string(source, "id", ""));
+        if (url) {
+            ac_dialect_add_text(out, "url", url);
+        } else {
+            ac_dialect_add_text(out, "mediaType", "text/plain");
+        }
+        ac_dialect_add_text(out, "title", ac_json_peek_string(source, "title", ""));
+        if (place) {
+            ac_dialect_add_text(out, "filename", place);
+        }
+        part_end(out);
+    }
+}
+
 /* ---- the end ---- */
 
 static const char *reason_of(const ac_event_t *event)
@@ -330,6 +355,7 @@ static void ui_dialect_add(ac_render_t *render, const ac_event_t *event, ac_buf_
     case AC_EVENT_TRACE_START: add_start(render, event, out); break;
     case AC_EVENT_TRACE_UPDATE: add_update(render, event, out); break;
     case AC_EVENT_TRACE_END: ui_dialect_add_result(render, event, out); break;
+    case AC_EVENT_SOURCES: ui_dialect_add_sources(render, event, out); break;
     case AC_EVENT_DONE: add_done(render, event, out); break;
     case AC_EVENT_ERROR: ui_dialect_add_error(render, event, out); break;
     default: break;

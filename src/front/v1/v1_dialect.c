@@ -187,9 +187,41 @@ static void add_trace(const ac_render_t *render, const ac_event_t *event, ac_buf
     }
 }
 
+/* The answer's sources with a URL: [{type, url_citation: {url, title, start_index, end_index}}]. */
+static void add_annotations(const ac_event_t *event, ac_buf_t *out)
+{
+    json_t *citations = ac_sources_citations(json_object_get(event->data, "sources"), event->text, event->len), *one;
+    json_t *list = json_array();
+    size_t i;
+    json_array_foreach(citations, i, one)
+    {
+        json_object_del(one, "type");
+        json_array_append_new(list, json_pack("{s:s, s:O}", "type", "url_citation", "url_citation", one));
+    }
+    ac_dialect_add_json(out, list);
+    json_decref(list);
+    json_decref(citations);
+}
+
+/* All of them, also those without a URL. */
+static void v1_chunk_add_sources(const ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    const json_t *sources = json_object_get(event->data, "sources");
+    if (view_of(render)->activity == AC_V1_ACTIVITY_EVENTS && sources) {
+        chunk_begin(render, out);
+        LITERAL(out, "\"choices\":[],\"agentchat\":{\"type\":\"sources\",\"sources\":");
+        ac_dialect_add_json(out, sources);
+        LITERAL(out, "}}\n\n");
+    }
+}
+
 static void add_end(const ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
     choice_begin(render, out);
+    if (json_object_get(event->data, "sources")) {
+        LITERAL(out, "\"annotations\":");
+        add_annotations(event, out);
+    }
     choice_end(render, finish_of(event), out);
     if (view_of(render)->with_usage) {
         chunk_begin(render, out);
@@ -234,6 +266,7 @@ static apr_status_t v1_chunk_event(ac_render_t *render, const ac_event_t *event,
     case AC_EVENT_TRACE_START:
     case AC_EVENT_TRACE_UPDATE:
     case AC_EVENT_TRACE_END: add_trace(render, event, out); break;
+    case AC_EVENT_SOURCES: v1_chunk_add_sources(render, event, out); break;
     case AC_EVENT_DONE: add_end(render, event, out); break;
     case AC_EVENT_ERROR: add_error(render, event, out); break;
     default: break;
@@ -280,7 +313,8 @@ static apr_status_t document_event(ac_render_t *render, const ac_event_t *event,
     } else {
         LITERAL(out, "null");
     }
-    LITERAL(out, ",\"refusal\":null,\"annotations\":[]");
+    LITERAL(out, ",\"refusal\":null,\"annotations\":");
+    add_annotations(event, out);
     add_client_calls(calls, out);
     ac_buf_printf(out, "},\"logprobs\":null,\"finish_reason\":\"%s\"}],", finish_of(event));
     add_usage(event, out);

@@ -12,6 +12,7 @@ ac_v1_items_t *ac_v1_items_create(void)
 {
     ac_v1_items_t *items = ac_alloc(sizeof(*items));
     ac_buf_init(&items->text, AC_MAX_JSON_TEXT);
+    items->sources = json_array();
     return items;
 }
 
@@ -30,6 +31,7 @@ void ac_v1_items_free(void *baton)
     }
     free(items->list);
     ac_buf_free(&items->text);
+    json_decref(items->sources);
     free(items);
 }
 
@@ -75,6 +77,12 @@ static ac_v1_item_t *items_last_text(const ac_v1_items_t *items)
 static void items_end_text(ac_v1_items_t *items, bool incomplete)
 {
     ac_v1_item_t *text = items_last_text(items);
+    if (text && text->kind == AC_V1_ITEM_TEXT) {
+        for (size_t i = 0; i < items->n; i++) {
+            text->cited = items->list[i]->cited_end > text->cited ? items->list[i]->cited_end : text->cited;
+        }
+        text->cited_end = json_array_size(items->sources);
+    }
     if (text) {
         text->ended = true;
         text->incomplete = incomplete;
@@ -230,6 +238,7 @@ void ac_v1_items_add(ac_v1_items_t *items, const ac_event_t *event)
     switch (event->type) {
     case AC_EVENT_TOKEN:
     case AC_EVENT_REASONING: items_add_token(items, event); break;
+    case AC_EVENT_SOURCES: json_array_extend(items->sources, json_object_get(event->data, "sources")); break;
     case AC_EVENT_TRACE_START: items_add_start(items, event); break;
     case AC_EVENT_TRACE_UPDATE: items_add_update(items, event); break;
     case AC_EVENT_TRACE_END: items_add_end(items, event); break;
@@ -265,6 +274,19 @@ static void items_put_id(ac_buf_t *out, const char *theirs, const char *run_id, 
     ac_buf_json(out, id, strlen(id));
 }
 
+json_t *ac_v1_items_citations(const ac_v1_items_t *items, size_t at)
+{
+    const ac_v1_item_t *item = items->list[at];
+    json_t *sources = json_array();
+    for (size_t i = item->cited; i < item->cited_end; i++) {
+        json_array_append(sources, json_array_get(items->sources, i));
+    }
+    json_t *citations =
+        ac_sources_citations(sources, items->text.len ? items->text.data + item->from : "", item->to - item->from);
+    json_decref(sources);
+    return citations;
+}
+
 static void items_put_text(ac_buf_t *out, const ac_v1_items_t *items, size_t at, const char *run_id, bool begun)
 {
     const ac_v1_item_t *item = items->list[at];
@@ -277,7 +299,10 @@ static void items_put_text(ac_buf_t *out, const ac_v1_items_t *items, size_t at,
     if (!begun) {
         LITERAL(out, "{\"type\":\"output_text\",\"text\":");
         ac_v1_items_text(out, items, at);
-        LITERAL(out, ",\"annotations\":[],\"logprobs\":[]}");
+        json_t *citations = ac_v1_items_citations(items, at);
+        ac_dialect_add_member(out, "annotations", citations);
+        LITERAL(out, ",\"logprobs\":[]}");
+        json_decref(citations);
     }
     LITERAL(out, "]}");
 }

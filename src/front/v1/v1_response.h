@@ -112,9 +112,10 @@ typedef struct ac_v1_item_t {
     char *call_id, *tool;
     ac_buf_t arguments; /* as the model wrote them; else JSON, when the call has ended */
     char *result, *error;
-    bool approved;   /* the call follows a request */
-    bool ended;      /* what follows is another item */
-    bool incomplete; /* and the model had more to say */
+    size_t cited, cited_end; /* of a text that has ended: its sources in ac_v1_items_t.sources */
+    bool approved;           /* the call follows a request */
+    bool ended;              /* what follows is another item */
+    bool incomplete;         /* and the model had more to say */
 } ac_v1_item_t;
 typedef struct ac_v1_items_t {
     ac_v1_item_t **list;
@@ -122,6 +123,7 @@ typedef struct ac_v1_items_t {
     ac_buf_t text;             /* all texts and reasonings so far */
     int n_texts, n_reasonings; /* items of these kinds */
     unsigned segment;          /* of the next item */
+    json_t *sources;           /* so far; a text has those that came before its end, and that no other one has */
     uint64_t seq; /* of the last event; those up to it are known, and change nothing when they come again */
 } ac_v1_items_t;
 ac_v1_items_t *ac_v1_items_create(void);
@@ -135,6 +137,8 @@ void ac_v1_items_add(ac_v1_items_t *items, const ac_event_t *event);
 const ac_v1_item_t *ac_v1_items_call(const ac_v1_items_t *items, size_t n, const char *step_id, size_t *pat);
 /* Appends an item as JSON. begun: as it was when it began, with nothing in it yet. */
 void ac_v1_items_json(ac_buf_t *out, const ac_v1_items_t *items, size_t at, const char *run_id, bool begun);
+/* The annotations of a text that has ended. New reference. */
+json_t *ac_v1_items_citations(const ac_v1_items_t *items, size_t at);
 /* Appends the text of a text or a reasoning as a JSON string. */
 void ac_v1_items_text(ac_buf_t *out, const ac_v1_items_t *items, size_t at);
 

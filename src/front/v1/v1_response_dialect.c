@@ -97,14 +97,10 @@ typedef struct text_events_t {
 
 static const text_events_t *text_events(ac_render_t *render, size_t at)
 {
-    static const text_events_t text = {"response.content_part.added",
-                                       "response.output_text.delta",
-                                       "response.output_text.done",
-                                       "response.content_part.done",
-                                       ",\"content_index\":0",
-                                       "output_text",
-                                       ",\"annotations\":[],\"logprobs\":[]}",
-                                       ",\"logprobs\":[]"};
+    static const text_events_t text = {"response.content_part.added", "response.output_text.delta",
+                                       "response.output_text.done",   "response.content_part.done",
+                                       ",\"content_index\":0",        "output_text",
+                                       ",\"logprobs\":[]}",           ",\"logprobs\":[]"};
     static const text_events_t reasoning = {"response.reasoning_summary_part.added",
                                             "response.reasoning_summary_text.delta",
                                             "response.reasoning_summary_text.done",
@@ -128,6 +124,11 @@ static void response_put_part(ac_render_t *render, size_t at, bool whole, ac_buf
     } else {
         LITERAL(out, "\"\"");
     }
+    if (events->part_rest[1]) { /* of a text */
+        json_t *citations = whole ? ac_v1_items_citations(ac_v1_document_items(render), at) : json_array();
+        ac_dialect_add_member(out, "annotations", citations);
+        json_decref(citations);
+    }
     ac_buf_str(out, events->part_rest);
     frame_end(&frame);
 }
@@ -147,6 +148,22 @@ static void response_begin(ac_render_t *render, ac_buf_t *out)
     }
 }
 
+/* What the text rests on, when the places of the numbers in it are known. */
+static void response_put_annotations(ac_render_t *render, size_t at, ac_buf_t *out)
+{
+    json_t *citations = ac_v1_items_citations(ac_v1_document_items(render), at), *one;
+    size_t i;
+    json_array_foreach(citations, i, one)
+    {
+        frame_t frame = frame_begin(render, "response.output_text.annotation.added", out);
+        response_put_place(render, at, out);
+        ac_buf_printf(out, ",\"content_index\":0,\"annotation_index\":%" APR_SIZE_T_FMT, i);
+        ac_dialect_add_member(out, "annotation", one);
+        frame_end(&frame);
+    }
+    json_decref(citations);
+}
+
 static void response_end_text(ac_render_t *render, ac_buf_t *out)
 {
     size_t at = render->place.open - 1;
@@ -155,6 +172,7 @@ static void response_end_text(ac_render_t *render, ac_buf_t *out)
     }
     const text_events_t *events = text_events(render, at);
     render->place.open = 0;
+    response_put_annotations(render, at, out);
     frame_t frame = frame_begin(render, events->done, out);
     response_put_place(render, at, out);
     ac_buf_printf(out, "%s,\"text\":", events->index);

@@ -130,19 +130,21 @@ static json_t *call_item(const json_t *message, const json_t *call)
     return item;
 }
 
-static json_t *text_item(const json_t *message, const char *text, int number)
+/* sources: of the answer's last text; else NULL. */
+static json_t *text_item(const json_t *message, const char *text, int number, const json_t *sources)
 {
     char id[AC_V1_ID_SIZE], rest[16];
     apr_snprintf(rest, sizeof(rest), "%d", number);
     item_id(id, "msg_", message, number ? rest : NULL);
     return message_item(id, "assistant",
-                        json_pack("[{s:s, s:s, s:[], s:[]}]", "type", "output_text", "text", text, "annotations",
-                                  "logprobs"));
+                        json_pack("[{s:s, s:s, s:o, s:[]}]", "type", "output_text", "text", text, "annotations",
+                                  ac_sources_citations(sources, text, strlen(text)), "logprobs"));
 }
 
 static void stored_add_answer(json_t *list, const json_t *message)
 {
     json_t *order = ac_record_parts_of(message), *one;
+    const json_t *sources = json_object_get(json_object_get(message, "metadata"), "sources");
     int n_texts = 0;
     size_t i, n_functions = 0;
     json_array_foreach(order, i, one)
@@ -151,7 +153,9 @@ static void stored_add_answer(json_t *list, const json_t *message)
         const json_t *call = ac_record_call(message, ac_json_peek_string(one, "id", ""));
         text += text ? ac_v1_items_gap(text, strlen(text), i == 0) : 0;
         if (text && *text) {
-            json_array_append_new(list, text_item(message, text, n_texts++));
+            json_array_append_new(list,
+                                  text_item(message, text, n_texts++,
+                                            i + 1 == json_array_size(order) ? sources : NULL));
         } else if (call && json_is_true(json_object_get(call, "client"))) {
             json_array_append_new(list, function_item(message, call, n_functions++));
         } else if (call) {
