@@ -261,6 +261,7 @@ apr_status_t ac_child_stop_at_exit(void *baton)
     ac_child_life_t *self = baton;
     apr_atomic_set32(&self->child.stopping, 1);
     wait_for_runs(self);
+    ac_paced_stop_all();
     stop_all(self);
     /* The join of a stuck loop's thread would wait forever. */
     if (!self->stuck) {

@@ -7,17 +7,31 @@
 
 #include "apr_strings.h"
 
-/* ---- reading ---- */
+/* ---- reading, page by page ---- */
 
-typedef struct reader_t {
-    ac_reply_lines_t lines;
-    json_t *counts; /* of what was sent, by `object` */
-} reader_t;
+typedef struct pages_t { /* a place in a list of the store */
+    json_t *page;        /* read last; NULL: none yet */
+    size_t at;           /* the next item of it */
+    bool last;           /* no page follows */
+    char after[AC_ID_SIZE + 24];
+    int64_t after_seq;
+} pages_t;
+
+static void pages_begin(pages_t *pages, const char *after)
+{
+    json_decref(pages->page);
+    *pages = (pages_t){.page = NULL};
+    apr_cpystrn(pages->after, after, sizeof(pages->after));
+}
+
+static bool page_is_over(const pages_t *pages)
+{
+    return pages->at >= json_array_size(json_object_get(pages->page, "data"));
+}
 
 /* Carries out op, which may be NULL, and returns its result in *pout, a reference. */
-static bool ask(reader_t *reader, ac_store_op_t *op, json_t **pout)
+static bool ask(ac_request_t *rq, ac_store_op_t *op, json_t **pout)
 {
-    ac_request_t *rq = reader->lines.rq;
     ac_store_op_t *result;
     bool fine = ac_request_store(rq, op, &result) == APR_SUCCESS;
     *pout = fine ? json_incref(result->out) : NULL;
@@ -25,170 +39,232 @@ static bool ask(reader_t *reader, ac_store_op_t *op, json_t **pout)
     return fine;
 }
 
-static ac_store_op_t *page_op(reader_t *reader, ac_store_verb_e verb, const char *id, const char *after)
+static ac_store_op_t *page_op(const ac_request_t *rq, ac_store_verb_e verb, const char *id, const pages_t *pages)
 {
-    ac_store_op_t *op = ac_store_op_create(verb, reader->lines.rq->owner, id);
+    ac_store_op_t *op = ac_store_op_create(verb, rq->owner, id);
     if (op) {
         op->page.limit = AC_MAX_PAGE;
-        apr_cpystrn(op->page.after, after ? after : "", sizeof(op->page.after));
+        op->page.after_seq = pages->after_seq;
+        apr_cpystrn(op->page.after, pages->after, sizeof(op->page.after));
     }
     return op;
 }
 
-/* Sends a line; consumes value. */
-static bool send_line(reader_t *reader, const char *object, json_t *value)
+/* Reads the next page by op, which is consumed. */
+static bool page_read(pages_t *pages, ac_request_t *rq, ac_store_op_t *op)
 {
-    ac_json_put(value, "object", json_string(object));
-    ac_json_put(reader->counts, object, json_integer(ac_json_peek_int(reader->counts, object, 0) + 1));
-    bool fine = ac_reply_lines_add(&reader->lines, value);
-    json_decref(value);
-    return fine;
+    json_decref(pages->page);
+    pages->at = 0;
+    if (!ask(rq, op, &pages->page)) {
+        return false;
+    }
+    const json_t *next = json_object_get(pages->page, "next"), *more = json_object_get(pages->page, "has_more");
+    pages->last = more ? !json_is_true(more) : !next || json_is_null(next);
+    pages->after_seq = json_is_integer(next) ? json_integer_value(next) : pages->after_seq;
+    apr_cpystrn(pages->after, json_is_string(next) ? json_string_value(next) : "", sizeof(pages->after));
+    return true;
+}
+
+/* The next item of the page that was read last; borrowed. */
+static json_t *page_item(pages_t *pages)
+{
+    return json_array_get(json_object_get(pages->page, "data"), pages->at++);
 }
 
 /* ---- GET /me/export ---- */
 
-static bool send_messages(reader_t *reader, const char *thread_id)
+typedef struct all_t all_t;
+typedef bool phase_fn(all_t *all); /* sends a line or reads a page. false: an error */
+struct all_t {                     /* what an owner has; in rq's pool */
+    ac_request_t *rq;
+    ac_reply_lines_t *lines;
+    phase_fn *phase;                    /* NULL: all is sent */
+    json_t *counts;                     /* of what was sent, by `object` */
+    const char *status, *after_deleted; /* of the threads: "" and then "deleted"; where those begin */
+    pages_t threads, contents;          /* the contents of a thread, or what comes after the threads */
+    char thread_id[AC_ID_SIZE];
+};
+
+/* Sends a line; consumes value. */
+static bool send_line(all_t *all, const char *object, json_t *value)
 {
-    json_t *out, *item;
-    int64_t after = 0;
-    bool fine = true, more = true;
-    size_t i;
-    while (fine && more) {
-        ac_store_op_t *op = page_op(reader, AC_STORE_EXPORT_MESSAGES, thread_id, NULL);
-        if (op) {
-            op->page.after_seq = after;
-        }
-        if (!ask(reader, op, &out)) {
-            return false;
-        }
-        json_array_foreach(json_object_get(out, "data"), i, item)
-        {
-            after = ac_json_peek_int(item, "seq", after);
-            ac_record_show_parts(item);
-            ac_record_show_feedback(item);
-            fine = fine && send_line(reader, "message", json_incref(item));
-        }
-        more = json_is_integer(json_object_get(out, "next"));
-        json_decref(out);
-    }
+    ac_json_put(value, "object", json_string(object));
+    ac_json_put(all->counts, object, json_integer(ac_json_peek_int(all->counts, object, 0) + 1));
+    bool fine = ac_reply_lines_add(all->lines, value);
+    json_decref(value);
     return fine;
 }
 
-static bool send_runs(reader_t *reader, const char *thread_id)
+static void enter_phase(all_t *all, phase_fn *phase)
 {
-    json_t *out, *item, *step;
-    char after[AC_ID_SIZE] = "";
-    bool fine = true, more = true;
-    size_t i, k;
-    while (fine && more) {
-        if (!ask(reader, page_op(reader, AC_STORE_EXPORT_RUNS, thread_id, after), &out)) {
-            return false;
-        }
-        json_array_foreach(json_object_get(out, "data"), i, item)
-        {
-            fine = fine && send_line(reader, "run", json_incref(json_object_get(item, "run")));
-            json_array_foreach(json_object_get(item, "steps"), k, step)
-            {
-                fine = fine && send_line(reader, "step", json_incref(step));
-            }
-        }
-        more = json_is_string(json_object_get(out, "next"));
-        apr_cpystrn(after, ac_json_peek_string(out, "next", ""), sizeof(after));
-        json_decref(out);
-    }
-    return fine;
+    all->phase = phase;
+    pages_begin(&all->contents, "");
 }
 
-/* A thread may be removed while it is exported; the next one follows. */
-static bool send_thread(reader_t *reader, const json_t *thread)
+static bool send_end(all_t *all)
 {
-    ac_request_t *rq = reader->lines.rq;
-    const char *id = ac_json_peek_string(thread, "id", "");
-    bool fine = send_line(reader, "thread", json_deep_copy(thread)) && send_messages(reader, id) &&
-        send_runs(reader, id);
-    if (!fine && rq->err.kind == AC_NOT_FOUND) {
-        ac_err_init(&rq->err);
-        return !reader->lines.gone;
-    }
-    return fine;
+    all->phase = NULL;
+    return send_line(all, "end", json_pack("{s:o}", "counts", json_deep_copy(all->counts)));
 }
 
-/* All threads with this status ("": all that are not deleted), each with its contents. After each page follows a line
- * with the position at which an interrupted export can continue. */
-static bool send_threads(reader_t *reader, const char *status, const char *from)
-{
-    json_t *out, *thread;
-    char after[AC_ID_SIZE + 24];
-    bool fine = true, more = true;
-    size_t i;
-    apr_cpystrn(after, from, sizeof(after));
-    while (fine && more) {
-        ac_store_op_t *op = page_op(reader, AC_STORE_THREAD_LIST, NULL, after);
-        if (op) {
-            apr_cpystrn(op->page.status, status, sizeof(op->page.status));
-        }
-        if (!ask(reader, op, &out)) {
-            return false;
-        }
-        json_array_foreach(json_object_get(out, "data"), i, thread)
-        {
-            fine = fine && send_thread(reader, thread);
-        }
-        more = json_is_true(json_object_get(out, "has_more"));
-        apr_cpystrn(after, ac_json_peek_string(out, "next", ""), sizeof(after));
-        json_decref(out);
-        if (fine && more) {
-            char *text = apr_psprintf(reader->lines.rq->r->pool, "%s:%s", *status ? status : "kept", after);
-            fine = send_line(reader, "position", json_pack("{s:s}", "after", text));
-        }
-    }
-    return fine;
-}
-
-static bool send_files(reader_t *reader)
-{
-    json_t *out, *item;
-    char after[AC_ID_SIZE + 24] = "";
-    bool fine = true, more = true;
-    size_t i;
-    while (fine && more) {
-        if (!ask(reader, page_op(reader, AC_STORE_FILE_LIST, NULL, after), &out)) {
-            ac_err_t *err = &reader->lines.rq->err;
-            bool none = err->kind == AC_INVALID_REQUEST; /* a store without files */
-            if (none) {
-                ac_err_init(err);
-            }
-            return none;
-        }
-        json_array_foreach(json_object_get(out, "data"), i, item)
-        {
-            fine = fine && send_line(reader, "file", json_incref(item));
-        }
-        more = json_is_true(json_object_get(out, "has_more"));
-        apr_cpystrn(after, ac_json_peek_string(out, "next", ""), sizeof(after));
-        json_decref(out);
-    }
-    return fine;
-}
-
-static bool send_usage(reader_t *reader)
+static bool send_usage(all_t *all)
 {
     json_t *out, *item;
     bool fine = true;
     size_t i;
-    ac_store_op_t *op = ac_store_op_create(AC_STORE_USAGE_SUM, reader->lines.rq->owner, NULL);
+    ac_store_op_t *op = ac_store_op_create(AC_STORE_USAGE_SUM, all->rq->owner, NULL);
     if (op) {
         op->in = json_pack("{s:s, s:s, s:[s]}", "from", "2000-01-01", "to", "9999-12-31", "by", "day");
     }
-    if (!ask(reader, op, &out)) {
+    if (!ask(all->rq, op, &out)) {
         return false;
     }
     json_array_foreach(json_object_get(out, "data"), i, item)
     {
-        fine = fine && send_line(reader, "usage", json_incref(item));
+        fine = fine && send_line(all, "usage", json_incref(item));
     }
     json_decref(out);
+    enter_phase(all, send_end);
     return fine;
+}
+
+static bool send_files(all_t *all)
+{
+    pages_t *pages = &all->contents;
+    ac_err_t *err = &all->rq->err;
+    if (!page_is_over(pages)) {
+        return send_line(all, "file", json_incref(page_item(pages)));
+    }
+    if (pages->last) {
+        enter_phase(all, send_usage);
+        return true;
+    }
+    if (page_read(pages, all->rq, page_op(all->rq, AC_STORE_FILE_LIST, NULL, pages))) {
+        return true;
+    }
+    bool none = err->kind == AC_INVALID_REQUEST; /* a store without files */
+    if (none) {
+        ac_err_init(err);
+        enter_phase(all, send_usage);
+    }
+    return none;
+}
+
+static bool send_threads(all_t *all);
+
+/* Reads the next page of a thread's contents. A thread may be removed while it is exported; the next one follows. */
+static bool read_contents(all_t *all, ac_store_verb_e verb)
+{
+    pages_t *pages = &all->contents;
+    if (page_read(pages, all->rq, page_op(all->rq, verb, all->thread_id, pages))) {
+        return true;
+    }
+    bool removed = all->rq->err.kind == AC_NOT_FOUND;
+    if (removed) {
+        ac_err_init(&all->rq->err);
+        enter_phase(all, send_threads);
+    }
+    return removed;
+}
+
+static bool send_runs(all_t *all)
+{
+    pages_t *pages = &all->contents;
+    if (page_is_over(pages) && pages->last) {
+        enter_phase(all, send_threads);
+        return true;
+    }
+    if (page_is_over(pages)) {
+        return read_contents(all, AC_STORE_EXPORT_RUNS);
+    }
+    const json_t *item = page_item(pages);
+    json_t *step;
+    size_t i;
+    bool fine = send_line(all, "run", json_incref(json_object_get(item, "run")));
+    json_array_foreach(json_object_get(item, "steps"), i, step)
+    {
+        fine = fine && send_line(all, "step", json_incref(step));
+    }
+    return fine;
+}
+
+static bool send_messages(all_t *all)
+{
+    pages_t *pages = &all->contents;
+    if (page_is_over(pages) && pages->last) {
+        enter_phase(all, send_runs);
+        return true;
+    }
+    if (page_is_over(pages)) {
+        return read_contents(all, AC_STORE_EXPORT_MESSAGES);
+    }
+    json_t *item = page_item(pages);
+    ac_record_show_parts(item);
+    ac_record_show_feedback(item);
+    return send_line(all, "message", json_incref(item));
+}
+
+/* The threads with this status ("": all that are not deleted) are sent. */
+static void end_threads(all_t *all)
+{
+    if (all->after_deleted) {
+        all->status = "deleted";
+        pages_begin(&all->threads, all->after_deleted);
+        all->after_deleted = NULL;
+    } else {
+        enter_phase(all, send_files);
+    }
+}
+
+/* All threads, each with its contents. After each page follows a line with the position at which an interrupted export
+ * can continue. */
+static bool send_threads(all_t *all)
+{
+    pages_t *pages = &all->threads;
+    if (!page_is_over(pages)) {
+        const json_t *thread = page_item(pages);
+        apr_cpystrn(all->thread_id, ac_json_peek_string(thread, "id", ""), sizeof(all->thread_id));
+        enter_phase(all, send_messages);
+        return send_line(all, "thread", json_deep_copy(thread));
+    }
+    if (pages->last) {
+        end_threads(all);
+        return true;
+    }
+    bool fine = true;
+    if (pages->page) {
+        char *text = apr_psprintf(all->rq->r->pool, "%s:%s", *all->status ? all->status : "kept", pages->after);
+        fine = send_line(all, "position", json_pack("{s:s}", "after", text));
+    }
+    ac_store_op_t *op = page_op(all->rq, AC_STORE_THREAD_LIST, NULL, pages);
+    if (op) {
+        apr_cpystrn(op->page.status, all->status, sizeof(op->page.status));
+    }
+    return page_read(pages, all->rq, op) && fine;
+}
+
+static bool send_head(all_t *all)
+{
+    json_t *head =
+        json_pack("{s:s, s:o, s:i}", "owner", all->rq->owner, "at", ac_time_json(apr_time_now()), "version", 1);
+    all->phase = send_threads;
+    return send_line(all, "export", head);
+}
+
+static bool all_next(ac_reply_lines_t *lines, void *baton)
+{
+    all_t *all = baton;
+    all->lines = lines;
+    return all->phase(all) && all->phase;
+}
+
+static apr_status_t all_free(void *baton)
+{
+    all_t *all = baton;
+    json_decref(all->counts);
+    json_decref(all->threads.page);
+    json_decref(all->contents.page);
+    return APR_SUCCESS;
 }
 
 static apr_status_t me_read_after(ac_request_t *rq, const char **pkept, const char **pdeleted)
@@ -212,47 +288,47 @@ static apr_status_t me_read_after(ac_request_t *rq, const char **pkept, const ch
 
 int ac_api_export_me(ac_request_t *rq)
 {
-    reader_t reader = {.counts = json_object()};
     const char *kept, *deleted;
     rq->doing = "exporting";
     if (me_read_after(rq, &kept, &deleted) != APR_SUCCESS) {
-        json_decref(reader.counts);
         return ac_reply_problem(rq, NULL);
     }
     rq->audit.event = AC_AUDIT_EXPORTED;
     apr_table_setn(rq->r->headers_out, "Content-Disposition", "attachment; filename=\"export.jsonl\"");
-    ac_reply_lines_begin(&reader.lines, rq, AC_REPLY_LINES_TYPE);
-    json_t *head = json_pack("{s:s, s:o, s:i}", "owner", rq->owner, "at", ac_time_json(apr_time_now()), "version", 1);
-    bool fine = send_line(&reader, "export", head) && (!kept || send_threads(&reader, "", kept)) &&
-        send_threads(&reader, "deleted", deleted) && send_files(&reader) && send_usage(&reader);
-    if (fine) {
-        json_t *counts = json_deep_copy(reader.counts);
-        send_line(&reader, "end", json_pack("{s:o}", "counts", counts));
-    }
-    json_decref(reader.counts);
-    return ac_reply_lines_end(&reader.lines);
+    all_t *all = apr_pcalloc(rq->r->pool, sizeof(*all));
+    all->rq = rq;
+    all->phase = send_head;
+    all->counts = json_object();
+    all->status = kept ? "" : "deleted";
+    all->after_deleted = kept ? deleted : NULL;
+    pages_begin(&all->threads, kept ? kept : deleted);
+    apr_pool_cleanup_register(rq->r->pool, all, all_free, apr_pool_cleanup_null);
+    return ac_reply_lines(rq, AC_REPLY_LINES_TYPE, all_next, all);
 }
 
 /* ---- GET /threads/{id}/export ---- */
 
-typedef struct conversation_t {
-    reader_t reader;
+typedef struct conversation_t { /* in rq's pool */
+    ac_request_t *rq;
     bool markdown, all;
     json_t *thread;
     int64_t n; /* messages that were sent */
+    bool begun;
+    pages_t messages;
 } conversation_t;
 
 /* The steps of the answer's run; NULL without any. */
 static json_t *steps_of(conversation_t *of, const json_t *message)
 {
-    ac_request_t *rq = of->reader.lines.rq;
+    static const pages_t first = {.page = NULL};
+    ac_request_t *rq = of->rq;
     const char *run_id = ac_json_peek_string(message, "run_id", NULL);
     json_t *out = NULL, *steps;
     if (!run_id || strcmp(ac_json_peek_string(message, "role", ""), "assistant") != 0 ||
         (of->markdown && !json_array_size(json_object_get(message, "tool_calls")))) {
         return NULL;
     }
-    if (!ask(&of->reader, page_op(&of->reader, AC_STORE_STEP_LIST, run_id, NULL), &out)) {
+    if (!ask(rq, page_op(rq, AC_STORE_STEP_LIST, run_id, &first), &out)) {
         if (rq->err.kind == AC_NOT_FOUND) { /* the run has expired */
             ac_err_init(&rq->err);
         }
@@ -263,7 +339,7 @@ static json_t *steps_of(conversation_t *of, const json_t *message)
     return steps;
 }
 
-static bool send_message(conversation_t *of, json_t *message)
+static bool send_message(conversation_t *of, ac_reply_lines_t *lines, json_t *message)
 {
     json_t *steps = steps_of(of, message);
     ac_buf_t text;
@@ -284,34 +360,8 @@ static bool send_message(conversation_t *of, json_t *message)
     }
     of->n++;
     json_decref(steps);
-    bool fine = !text.failed && ac_reply_lines_text(&of->reader.lines, text.data, text.len);
+    bool fine = !text.failed && ac_reply_lines_text(lines, text.data, text.len);
     ac_buf_free(&text);
-    return fine;
-}
-
-static bool conversation_send(conversation_t *of, const char *id)
-{
-    json_t *out, *message;
-    int64_t after = 0;
-    bool fine = true, more = true;
-    size_t i;
-    while (fine && more && of->reader.lines.rq->err.kind == AC_OK) {
-        ac_store_op_t *op = page_op(&of->reader, AC_STORE_MESSAGE_LIST, id, NULL);
-        if (op) {
-            op->page.after_seq = after;
-            op->in = of->all ? json_pack("{s:b}", "all", 1) : NULL;
-        }
-        if (!ask(&of->reader, op, &out)) {
-            return false;
-        }
-        json_array_foreach(json_object_get(out, "data"), i, message)
-        {
-            fine = fine && send_message(of, message);
-        }
-        more = json_is_true(json_object_get(out, "has_more"));
-        after = ac_json_peek_int(out, "next", after);
-        json_decref(out);
-    }
     return fine;
 }
 
@@ -333,7 +383,7 @@ static apr_status_t read_form(ac_request_t *rq, conversation_t *of)
 }
 
 /* The beginning of the answer; `end` closes the JSON document. */
-static void send_frame(conversation_t *of, bool end)
+static bool send_frame(conversation_t *of, ac_reply_lines_t *lines, bool end)
 {
     ac_buf_t text;
     size_t len;
@@ -347,28 +397,54 @@ static void send_frame(conversation_t *of, bool end)
         ac_buf_str(&text, end ? "" : ",\"messages\":[");
     }
     free(dump);
-    ac_reply_lines_text(&of->reader.lines, text.data ? text.data : "", text.len);
+    bool fine = !text.failed && ac_reply_lines_text(lines, text.data ? text.data : "", text.len);
     ac_buf_free(&text);
+    return fine;
+}
+
+static bool conversation_next(ac_reply_lines_t *lines, void *baton)
+{
+    conversation_t *of = baton;
+    pages_t *pages = &of->messages;
+    if (!of->begun) {
+        of->begun = true;
+        return send_frame(of, lines, false);
+    }
+    if (!page_is_over(pages)) {
+        return send_message(of, lines, page_item(pages));
+    }
+    if (pages->last) {
+        send_frame(of, lines, true);
+        return false;
+    }
+    ac_store_op_t *op = page_op(of->rq, AC_STORE_MESSAGE_LIST, of->rq->args[0], pages);
+    if (op) {
+        op->in = of->all ? json_pack("{s:b}", "all", 1) : NULL;
+    }
+    return page_read(pages, of->rq, op);
+}
+
+static apr_status_t conversation_free(void *baton)
+{
+    conversation_t *of = baton;
+    json_decref(of->thread);
+    json_decref(of->messages.page);
+    return APR_SUCCESS;
 }
 
 int ac_api_export_thread(ac_request_t *rq)
 {
-    conversation_t of = {.markdown = false};
+    conversation_t *of = apr_pcalloc(rq->r->pool, sizeof(*of));
+    of->rq = rq;
     rq->doing = "exporting the conversation";
-    if (read_form(rq, &of) != APR_SUCCESS) {
+    if (read_form(rq, of) != APR_SUCCESS ||
+        !ask(rq, ac_store_op_create(AC_STORE_THREAD_GET, rq->owner, rq->args[0]), &of->thread)) {
         return ac_reply_problem(rq, NULL);
     }
-    ac_reply_lines_begin(&of.reader.lines, rq, of.markdown ? "text/markdown; charset=utf-8" : "application/json");
-    if (!ask(&of.reader, ac_store_op_create(AC_STORE_THREAD_GET, rq->owner, rq->args[0]), &of.thread)) {
-        return ac_reply_problem(rq, NULL);
-    }
+    apr_pool_cleanup_register(rq->r->pool, of, conversation_free, apr_pool_cleanup_null);
     apr_table_setn(rq->r->headers_out, "Content-Disposition",
                    apr_psprintf(rq->r->pool, "attachment; filename=\"%s.%s\"", rq->args[0],
-                                of.markdown ? "md" : "json"));
-    send_frame(&of, false);
-    if (conversation_send(&of, rq->args[0])) {
-        send_frame(&of, true);
-    }
-    json_decref(of.thread);
-    return ac_reply_lines_end(&of.reader.lines);
+                                of->markdown ? "md" : "json"));
+    return ac_reply_lines(rq, of->markdown ? "text/markdown; charset=utf-8" : "application/json", conversation_next,
+                          of);
 }

@@ -183,55 +183,66 @@ static apr_status_t feedback_read_query(ac_request_t *rq, json_t *in, int64_t *p
     return APR_SUCCESS;
 }
 
-/* Sends a page of at most `left` lines. Returns their number, or -1; in's `after` moves on. */
-static int64_t send_page(ac_reply_lines_t *lines, json_t *in, int64_t left)
+typedef struct listing_t { /* in rq's pool */
+    json_t *in;            /* `after` moves on */
+    int64_t sent, limit;
+    bool ended; /* all feedback is sent */
+} listing_t;
+
+static bool feedback_send_page(ac_reply_lines_t *lines, listing_t *listing)
 {
     ac_request_t *rq = lines->rq;
     ac_store_op_t *op = ac_store_op_create(AC_STORE_FEEDBACK_LIST, NULL, NULL), *result;
-    int64_t n = 0;
+    int64_t left = listing->limit - listing->sent;
     if (op) {
-        op->in = json_deep_copy(in);
+        op->in = json_deep_copy(listing->in);
         op->page.limit = left < AC_MAX_PAGE ? (int)left : AC_MAX_PAGE;
     }
     if (ac_request_store(rq, op, &result) != APR_SUCCESS) {
-        return -1;
+        return false;
     }
     json_t *item;
     size_t i;
+    bool fine = true;
     json_array_foreach(json_object_get(result->out, "data"), i, item)
     {
         ac_json_put(item, "object", json_string("feedback"));
-        if (!ac_reply_lines_add(lines, item)) {
-            break;
-        }
-        n++;
+        fine = fine && ac_reply_lines_add(lines, item);
+        listing->sent++;
     }
-    ac_json_put(in, "after", json_incref(json_object_get(result->out, "next")));
+    ac_json_put(listing->in, "after", json_incref(json_object_get(result->out, "next")));
+    listing->ended = listing->sent >= listing->limit || !json_is_string(json_object_get(listing->in, "after"));
     ac_request_store_free(rq, result);
-    return n;
+    return fine;
+}
+
+static bool listing_next(ac_reply_lines_t *lines, void *baton)
+{
+    listing_t *listing = baton;
+    if (!listing->ended) {
+        return feedback_send_page(lines, listing);
+    }
+    json_t *end = json_pack("{s:s, s:I, s:O}", "object", "end", "count", (json_int_t)listing->sent, "next",
+                            json_object_get(listing->in, "after"));
+    ac_reply_lines_add(lines, end);
+    json_decref(end);
+    return false;
+}
+
+static apr_status_t listing_free(void *baton)
+{
+    json_decref(((listing_t *)baton)->in);
+    return APR_SUCCESS;
 }
 
 int ac_api_feedback_list(ac_request_t *rq)
 {
-    json_t *in = json_object(), *end;
-    int64_t limit = INT64_MAX, sent = 0, n = 0;
-    ac_reply_lines_t lines;
+    listing_t *listing = apr_pcalloc(rq->r->pool, sizeof(*listing));
+    listing->in = json_object();
     rq->doing = "reading the feedback";
-    if (feedback_read_query(rq, in, &limit) != APR_SUCCESS) {
-        json_decref(in);
+    apr_pool_cleanup_register(rq->r->pool, listing, listing_free, apr_pool_cleanup_null);
+    if (feedback_read_query(rq, listing->in, &listing->limit) != APR_SUCCESS) {
         return ac_reply_problem(rq, NULL);
     }
-    ac_reply_lines_begin(&lines, rq, AC_REPLY_LINES_TYPE);
-    do {
-        n = send_page(&lines, in, limit - sent);
-        sent += n > 0 ? n : 0;
-    } while (n >= 0 && !lines.gone && sent < limit && json_is_string(json_object_get(in, "after")));
-    if (n >= 0) {
-        end = json_pack("{s:s, s:I, s:O}", "object", "end", "count", (json_int_t)sent, "next",
-                        json_object_get(in, "after"));
-        ac_reply_lines_add(&lines, end);
-        json_decref(end);
-    }
-    json_decref(in);
-    return ac_reply_lines_end(&lines);
+    return ac_reply_lines(rq, AC_REPLY_LINES_TYPE, listing_next, listing);
 }

@@ -8,12 +8,11 @@
 #include <string.h>
 
 #include "apr_lib.h"
-#include "apr_portable.h"
 #include "apr_strings.h"
 
 APLOG_USE_MODULE(agentchat);
 
-#define PIECE (64 * 1024)
+#define PIECE 16384 /* bytes of a file that wait in memory for a slow client */
 
 /* ---- documents ---- */
 
@@ -178,46 +177,34 @@ static void set_content_headers(ac_request_t *rq, const json_t *file, const char
     apr_table_setn(out, "Referrer-Policy", "no-referrer");
 }
 
-static apr_status_t end_read(void *file)
+typedef struct content_t { /* a file that is being delivered */
+    const ac_files_vt *vt;
+    ac_file_read_t *file;
+    char piece[PIECE];
+} content_t;
+
+static apr_status_t end_content(void *content)
 {
-    ac_child()->conf->files.store.vt->read_end(file);
+    ((content_t *)content)->vt->read_end(((content_t *)content)->file);
     return APR_SUCCESS;
 }
 
-/* Sends bytes piece by piece; httpd handles a client that has gone. */
-static void send_pieces(request_rec *r, const ac_files_t *store, ac_file_read_t *file)
+static apr_status_t next_piece(void *baton, const char **pbytes, size_t *plen)
 {
-    apr_bucket_alloc_t *alloc = r->connection->bucket_alloc;
-    apr_bucket_brigade *brigade = apr_brigade_create(r->pool, alloc);
-    char *piece = apr_palloc(r->pool, PIECE);
-    size_t len;
-    ac_err_t err;
-    ac_err_init(&err);
-    while (!r->connection->aborted && store->vt->read(file, piece, PIECE, &len, &err) == APR_SUCCESS && len) {
-        APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_transient_create(piece, len, alloc));
-        if (ap_pass_brigade(r->output_filters, brigade) != APR_SUCCESS) {
-            return;
-        }
-        apr_brigade_cleanup(brigade);
-    }
-    if (err.kind != AC_OK) { /* the answer has begun: its end has to be missing */
-        r->connection->keepalive = AP_CONN_CLOSE;
-        APR_BRIGADE_INSERT_TAIL(brigade, ap_bucket_error_create(HTTP_BAD_GATEWAY, NULL, r->pool, alloc));
-    }
-    APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_eos_create(alloc));
-    ap_pass_brigade(r->output_filters, brigade);
+    content_t *content = baton;
+    *pbytes = content->piece;
+    return content->vt->read(content->file, content->piece, PIECE, plen, NULL);
 }
 
-/* A file of this machine is passed on without being read here. end_read() closes it with the request. */
-static void send_descriptor(request_rec *r, int fd, const range_t *range)
+static int deliver_content(ac_request_t *rq, const ac_files_vt *vt, ac_file_read_t *file, const range_t *range)
 {
-    apr_bucket_alloc_t *alloc = r->connection->bucket_alloc;
-    apr_bucket_brigade *brigade = apr_brigade_create(r->pool, alloc);
-    apr_file_t *opened = NULL;
-    apr_os_file_put(&opened, &fd, APR_READ, r->pool);
-    apr_brigade_insert_file(brigade, opened, range->first, range->len, r->pool);
-    APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_eos_create(alloc));
-    ap_pass_brigade(r->output_filters, brigade);
+    content_t *content = apr_palloc(rq->r->pool, sizeof(*content));
+    content->vt = vt;
+    content->file = file;
+    apr_pool_cleanup_register(rq->r->pool, content, end_content, apr_pool_cleanup_null);
+    const ac_paced_source_t source = {next_piece, content, vt->read_descriptor ? vt->read_descriptor(file) : -1,
+                                      range->first, range->len};
+    return ac_paced_send(rq->r, rq->body_read, &source);
 }
 
 static int send_content(ac_request_t *rq, const json_t *file, const range_t *range)
@@ -236,7 +223,6 @@ static int send_content(ac_request_t *rq, const json_t *file, const range_t *ran
         }
         return ac_reply_problem(rq, NULL);
     }
-    apr_pool_cleanup_register(r->pool, opened, end_read, apr_pool_cleanup_null);
     ac_audit_done(rq);
     if (range->partial) {
         r->status = HTTP_PARTIAL_CONTENT;
@@ -249,14 +235,7 @@ static int send_content(ac_request_t *rq, const json_t *file, const range_t *ran
                         strncmp(type, "text/", 5) == 0 ? apr_pstrcat(r->pool, type, "; charset=utf-8", NULL)
                                                        : apr_pstrdup(r->pool, type));
     ap_set_content_length(r, range->len);
-    /* mod_http2 may send after the end of the request. */
-    int fd = store->vt->read_descriptor && !r->connection->master ? store->vt->read_descriptor(opened) : -1;
-    if (fd >= 0) {
-        send_descriptor(r, fd, range);
-    } else {
-        send_pieces(r, store, opened);
-    }
-    return OK;
+    return deliver_content(rq, store->vt, opened, range);
 }
 
 int ac_api_files_content(ac_request_t *rq)

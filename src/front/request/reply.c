@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Answers that are no streams: JSON documents, texts, files, problem documents. */
-#include "request.h"
+#include "front/stream/stream.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -23,19 +23,63 @@ static void close_unless_drained(const ac_request_t *rq)
     }
 }
 
+/* httpd takes this much without waiting for the client: FlushMaxThreshold is 64 KB. */
+#define AT_ONCE (32 * 1024)
+
 static void send_bucket(request_rec *r, apr_bucket *bucket)
 {
     apr_bucket_brigade *brigade = apr_brigade_create(r->pool, r->connection->bucket_alloc);
-    ap_set_content_length(r, (apr_off_t)bucket->length);
     APR_BRIGADE_INSERT_TAIL(brigade, bucket);
     APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_eos_create(r->connection->bucket_alloc));
     /* httpd handles a client that has gone; there is no other answer to send. */
     ap_pass_brigade(r->output_filters, brigade);
 }
 
-static void send_body(request_rec *r, char *text, size_t len)
+typedef struct text_t {
+    const char *bytes;
+    size_t len;
+} text_t;
+
+static apr_status_t next_text(void *baton, const char **pbytes, size_t *plen)
 {
-    send_bucket(r, apr_bucket_heap_create(text, len, free, r->connection->bucket_alloc));
+    text_t *text = baton;
+    *pbytes = text->bytes;
+    *plen = text->len;
+    text->len = 0;
+    return APR_SUCCESS;
+}
+
+/* text: lives as long as the request. */
+static int send_text(ac_request_t *rq, const char *text, size_t len)
+{
+    request_rec *r = rq->r;
+    ap_set_content_length(r, (apr_off_t)len);
+    if (len <= AT_ONCE) {
+        send_bucket(r, apr_bucket_pool_create(text, len, r->pool, r->connection->bucket_alloc));
+        return OK;
+    }
+    text_t *all = apr_palloc(r->pool, sizeof(*all));
+    *all = (text_t){text, len};
+    const ac_paced_source_t source = {.next = next_text, .baton = all, .fd = -1};
+    return ac_paced_send(r, rq->body_read, &source);
+}
+
+static apr_status_t free_text(void *text)
+{
+    free(text);
+    return APR_SUCCESS;
+}
+
+/* Consumes text. */
+static int send_body(ac_request_t *rq, char *text, size_t len)
+{
+    if (len > AT_ONCE) {
+        apr_pool_cleanup_register(rq->r->pool, text, free_text, apr_pool_cleanup_null);
+        return send_text(rq, text, len);
+    }
+    ap_set_content_length(rq->r, (apr_off_t)len);
+    send_bucket(rq->r, apr_bucket_heap_create(text, len, free, rq->r->connection->bucket_alloc));
+    return OK;
 }
 
 static void set_common(ac_request_t *rq)
@@ -59,8 +103,7 @@ int ac_reply_json(ac_request_t *rq, int status, json_t *value)
     set_common(rq);
     rq->r->status = status;
     ap_set_content_type(rq->r, "application/json");
-    send_body(rq->r, text, len);
-    return OK;
+    return send_body(rq, text, len);
 }
 
 int ac_reply_text(ac_request_t *rq, const char *type, const char *text, size_t len)
@@ -68,8 +111,7 @@ int ac_reply_text(ac_request_t *rq, const char *type, const char *text, size_t l
     ac_audit_done(rq);
     set_common(rq);
     ap_set_content_type(rq->r, type);
-    send_bucket(rq->r, apr_bucket_pool_create(text, len, rq->r->pool, rq->r->connection->bucket_alloc));
-    return OK;
+    return send_text(rq, text, len);
 }
 
 int ac_reply_file(ac_request_t *rq, const char *type, const char *path)
@@ -87,7 +129,10 @@ int ac_reply_file(ac_request_t *rq, const char *type, const char *path)
     }
     set_common(rq);
     ap_set_content_type(r, type);
-    send_bucket(r, apr_bucket_file_create(file, 0, (apr_size_t)info.size, r->pool, r->connection->bucket_alloc));
+    apr_bucket *whole = apr_bucket_file_create(file, 0, (apr_size_t)info.size, r->pool, r->connection->bucket_alloc);
+    apr_bucket_file_enable_mmap(whole, 0); /* httpd's filter would wait for the client of a mapped file */
+    ap_set_content_length(r, info.size);
+    send_bucket(r, whole);
     return OK;
 }
 
@@ -146,81 +191,87 @@ int ac_reply_problem(ac_request_t *rq, const ac_err_t *err)
     apr_table_unset(rq->r->headers_out, "ETag");
     apr_table_unset(rq->r->headers_out, "Location");
     apr_table_unset(rq->r->headers_out, "Content-Disposition");
-    send_body(rq->r, text, len);
-    return OK;
+    return send_body(rq, text, len);
 }
 
-/* ---- JSON lines, sent while they are made ---- */
+/* ---- answers that are made while they are sent ---- */
 
 #define WAITING_MOST (64 * 1024) /* bytes that are collected before they are sent */
 
-void ac_reply_lines_begin(ac_reply_lines_t *lines, ac_request_t *rq, const char *type)
-{
-    *lines = (ac_reply_lines_t){.rq = rq, .type = type};
-    lines->brigade = apr_brigade_create(rq->r->pool, rq->r->connection->bucket_alloc);
-}
-
-static void lines_begin_answer(ac_reply_lines_t *lines)
-{
-    ac_request_t *rq = lines->rq;
-    if (lines->begun) {
-        return;
-    }
-    lines->begun = true;
-    ac_audit_done(rq);
-    set_common(rq);
-    ap_set_content_type(rq->r, lines->type);
-    apr_table_setn(rq->r->headers_out, "X-Accel-Buffering", "no");
-}
-
-static void lines_pass(ac_reply_lines_t *lines, bool last)
-{
-    apr_bucket_alloc_t *alloc = lines->rq->r->connection->bucket_alloc;
-    lines_begin_answer(lines);
-    APR_BRIGADE_INSERT_TAIL(lines->brigade, last ? apr_bucket_eos_create(alloc) : apr_bucket_flush_create(alloc));
-    apr_status_t status = ap_pass_brigade(lines->rq->r->output_filters, lines->brigade);
-    apr_brigade_cleanup(lines->brigade);
-    lines->gone = lines->gone || status != APR_SUCCESS || lines->rq->r->connection->aborted ||
-        lines->rq->r->header_only;
-}
-
 bool ac_reply_lines_text(ac_reply_lines_t *lines, const char *text, size_t len)
 {
-    apr_off_t waiting = 0;
-    apr_brigade_write(lines->brigade, NULL, NULL, text, len);
-    if (apr_brigade_length(lines->brigade, 0, &waiting) == APR_SUCCESS && waiting > WAITING_MOST) {
-        lines_pass(lines, false);
-    }
-    return !lines->gone;
+    return ac_buf_add(&lines->text, text, len) == APR_SUCCESS;
 }
 
 bool ac_reply_lines_add(ac_reply_lines_t *lines, const json_t *value)
 {
     size_t len = 0;
     char *text = value ? ac_json_dump(value, &len) : NULL;
-    if (!text) {
-        ac_err_set(&lines->rq->err, AC_INTERNAL, "memory ran out");
-        return false;
-    }
-    ac_reply_lines_text(lines, text, len);
+    bool fine = text && ac_reply_lines_text(lines, text, len) && ac_reply_lines_text(lines, "\n", 1);
     free(text);
-    return ac_reply_lines_text(lines, "\n", 1);
+    if (!fine) {
+        ac_err_set(&lines->rq->err, AC_INTERNAL, "memory ran out");
+    }
+    return fine;
 }
 
-int ac_reply_lines_end(ac_reply_lines_t *lines)
+/* Collects lines, as many as are worth sending. */
+static void collect_lines(ac_reply_lines_t *lines)
+{
+    ac_buf_clear(&lines->text);
+    while (!lines->over && lines->text.len < WAITING_MOST) {
+        lines->over = !lines->next(lines, lines->baton) || lines->rq->err.kind != AC_OK;
+    }
+}
+
+static void lines_add_error(ac_reply_lines_t *lines)
 {
     const ac_err_t *err = &lines->rq->err;
-    if (err->kind != AC_OK && !lines->begun) {
-        apr_brigade_cleanup(lines->brigade);
-        return ac_reply_problem(lines->rq, NULL);
+    json_t *line =
+        json_pack("{s:s, s:s, s:s}", "object", "error", "code", ac_err_row(err->kind)->code, "detail", err->detail);
+    log_problem(lines->rq, err);
+    ac_reply_lines_add(lines, line);
+    json_decref(line);
+}
+
+static apr_status_t next_lines(void *baton, const char **pbytes, size_t *plen)
+{
+    ac_reply_lines_t *lines = baton;
+    if (lines->begun) {
+        collect_lines(lines);
+        if (lines->over && lines->rq->err.kind != AC_OK && !lines->failed) {
+            lines->failed = true;
+            lines_add_error(lines);
+        }
     }
-    if (err->kind != AC_OK) {
-        json_t *line =
-            json_pack("{s:s, s:s, s:s}", "object", "error", "code", ac_err_row(err->kind)->code, "detail", err->detail);
-        log_problem(lines->rq, err);
-        ac_reply_lines_add(lines, line);
-        json_decref(line);
+    lines->begun = true;
+    *pbytes = lines->text.data;
+    *plen = lines->text.len;
+    return APR_SUCCESS;
+}
+
+static apr_status_t free_lines(void *lines)
+{
+    ac_buf_free(&((ac_reply_lines_t *)lines)->text);
+    return APR_SUCCESS;
+}
+
+int ac_reply_lines(ac_request_t *rq, const char *type, ac_reply_lines_fn *next, void *baton)
+{
+    ac_reply_lines_t *lines = apr_pcalloc(rq->r->pool, sizeof(*lines));
+    lines->rq = rq;
+    lines->next = next;
+    lines->baton = baton;
+    ac_buf_init(&lines->text, AC_MAX_JSON_TEXT);
+    apr_pool_cleanup_register(rq->r->pool, lines, free_lines, apr_pool_cleanup_null);
+    collect_lines(lines);
+    if (rq->err.kind != AC_OK) {
+        return ac_reply_problem(rq, NULL);
     }
-    lines_pass(lines, true);
-    return OK;
+    ac_audit_done(rq);
+    set_common(rq);
+    ap_set_content_type(rq->r, type);
+    apr_table_setn(rq->r->headers_out, "X-Accel-Buffering", "no");
+    const ac_paced_source_t source = {.next = next_lines, .baton = lines, .fd = -1};
+    return ac_paced_send(rq->r, rq->body_read, &source);
 }

@@ -206,31 +206,36 @@ apr_status_t ac_attachments_store(ac_request_t *rq, ac_turn_t *turn);
 void ac_timing_add(request_rec *r, const ac_quota_t *quota);
 
 /* ---- reply.c ---- */
-/* Sends a JSON document with this status; consumes value. Returns OK. */
+/* The following return what the handler returns: OK, or SUSPENDED where a long answer waits for its client. */
+/* Sends a JSON document with this status; consumes value. */
 int ac_reply_json(ac_request_t *rq, int status, json_t *value);
-/* Sends a text of this content type with 200; the text lives as long as rq->r. Returns OK. */
+/* Sends a text of this content type with 200; the text lives as long as rq->r. */
 int ac_reply_text(ac_request_t *rq, const char *type, const char *text, size_t len);
-/* Sends a file with 200, or not_found where it cannot be read. Returns OK. */
+/* Sends a file with 200, or not_found where it cannot be read. */
 int ac_reply_file(ac_request_t *rq, const char *type, const char *path);
-/* Sends no body: 204, 304. Returns OK. */
+/* Sends no body: 204, 304. */
 int ac_reply_empty(ac_request_t *rq, int status);
-/* Sends rq->err (or err) in the form of the request's protocol, and logs it once. Returns OK, or rq->httpd_answer. */
+/* Sends rq->err (or err) in the form of the request's protocol, and logs it once; or returns rq->httpd_answer. */
 int ac_reply_problem(ac_request_t *rq, const ac_err_t *err);
 #define AC_REPLY_LINES_TYPE "application/x-ndjson"
-typedef struct ac_reply_lines_t { /* an answer of JSON lines, of any length; callers read rq and gone only */
+typedef struct ac_reply_lines_t ac_reply_lines_t;
+/* Adds the next lines, any number of them, and says whether more follow. errors: in rq->err. baton: as long as rq. */
+typedef bool ac_reply_lines_fn(ac_reply_lines_t *lines, void *baton);
+struct ac_reply_lines_t { /* an answer of JSON lines, of any length; `next` reads rq only */
     ac_request_t *rq;
-    const char *type;
-    apr_bucket_brigade *brigade;
-    bool begun; /* the head is sent */
-    bool gone;  /* the client, or the connection */
-} ac_reply_lines_t;
-/* Lines wait in memory until 64 KB are worth sending. end: also after an error in rq->err, which becomes the answer if
- * no line was sent, else a last line {object: "error", code, detail}. Returns OK. */
-void ac_reply_lines_begin(ac_reply_lines_t *lines, ac_request_t *rq, const char *type);
+    ac_reply_lines_fn *next;
+    void *baton;
+    ac_buf_t text; /* what was added and is not sent */
+    bool over;     /* `next` has no more */
+    bool begun;    /* the first lines were given to be sent */
+    bool failed;   /* the line of the error was added */
+};
+/* Sends lines while they are made, as fast as the client reads: 64 KB and the lines of one call wait in memory. An
+ * error becomes the answer if it comes before them, else a last line {object: "error", code, detail}. */
+int ac_reply_lines(ac_request_t *rq, const char *type, ac_reply_lines_fn *next, void *baton);
+/* For `next`. false: memory ran out. */
 bool ac_reply_lines_text(ac_reply_lines_t *lines, const char *text, size_t len); /* any text, for other types */
-bool ac_reply_lines_add(ac_reply_lines_t *lines,
-                        const json_t *value); /* false: the client has gone, or memory ran out */
-int ac_reply_lines_end(ac_reply_lines_t *lines);
+bool ac_reply_lines_add(ac_reply_lines_t *lines, const json_t *value);           /* a line; also sets rq->err */
 /* Waits for a store operation for this request; consumes op. The result is freed with the request's pool. errors: in
  * rq->err. */
 apr_status_t ac_request_store(ac_request_t *rq, ac_store_op_t *op, ac_store_op_t **presult);

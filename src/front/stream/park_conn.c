@@ -53,17 +53,21 @@ void ac_park_conn_reuse(ac_conn_t *conn)
     ac_park_conn_detach(conn);
 }
 
-void ac_park_conn_end_request(ac_parked_t *parked)
+void ac_park_conn_pass_end(const ac_conn_t *conn, conn_rec *c, request_rec *r)
 {
-    conn_rec *c = parked->c;
-    apr_bucket_brigade *brigade = parked->conn->brigade;
-    request_rec *r = parked->r;
-    parked->r = NULL;
+    apr_bucket_brigade *brigade = conn->brigade;
     APR_BRIGADE_INSERT_TAIL(brigade, ap_bucket_eor_create(c->bucket_alloc, r));
     APR_BRIGADE_INSERT_TAIL(brigade, apr_bucket_flush_create(c->bucket_alloc));
     ap_pass_brigade(c->output_filters, brigade);
     /* Ends the request where the filters refused the brigade. */
     apr_brigade_cleanup(brigade);
+}
+
+void ac_park_conn_end_request(ac_parked_t *parked)
+{
+    request_rec *r = parked->r;
+    parked->r = NULL;
+    ac_park_conn_pass_end(parked->conn, parked->c, r);
     apr_atomic_dec32(&parked->stream.child->n_parked);
 }
 

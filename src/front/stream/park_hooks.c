@@ -6,6 +6,8 @@
  *                                                                                   │ events, heartbeats
  *   input, Timeout,          resume_connection:  the worker owns it ◀── the MPM ────┘
  *   or our wakeup            process_connection: woken() ends the request, or waits again
+ *
+ * The same hooks continue a paced answer (paced.c), whose connection no loop thread gets.
  */
 #include "stream_internal.h"
 
@@ -82,7 +84,7 @@ static int woken(conn_rec *c, ac_conn_t *conn)
     }
     if (r && !c->aborted && is_quiet(parked->fd)) {
         pthread_mutex_unlock(&parked->lock);
-        ac_park_wait_begin(c);
+        ac_park_wait_begin(c, CONN_SENSE_WANT_READ);
         return OK;
     }
     /* The client has gone or has sent too much, or the loop thread had to end the request: the connection is closed. */
@@ -115,6 +117,9 @@ static int process_connection(conn_rec *c)
     if (conn->parked) {
         return woken(c, conn);
     }
+    if (conn->paced) {
+        return ac_paced_continue(conn, c);
+    }
     /* The queue is emptied here, too: a timestamp that stays in it would wake the MPM without end. */
     if (conn->had_wakeup && is_late_wakeup(c)) {
         c->cs->state = CONN_STATE_WRITE_COMPLETION;
@@ -124,11 +129,16 @@ static int process_connection(conn_rec *c)
     int answer = ap_run_process_connection(c);
     conn->inside = false;
     if (conn->parked && answer == OK && c->cs->state == CONN_STATE_SUSPENDED) {
-        ac_park_wait_begin(c);
+        ac_park_wait_begin(c, CONN_SENSE_WANT_READ);
     } else if (conn->parked) {
         /* Another module has changed our SUSPENDED, and has ended the request. */
         conn->parked->r = NULL;
         ac_park_conn_reuse(conn);
+    }
+    if (conn->paced && answer == OK && c->cs->state == CONN_STATE_SUSPENDED) {
+        ac_park_wait_begin(c, CONN_SENSE_WANT_WRITE);
+    } else if (conn->paced) {
+        ac_paced_forget(conn); /* the same */
     }
     return answer;
 }
@@ -198,6 +208,9 @@ static void resume_connection(conn_rec *c, request_rec *r)
     (void)r;
     ac_conn_t *conn = ac_park_conn_get(c);
     ac_parked_t *parked = conn ? conn->parked : NULL;
+    if (conn && conn->paced && c->cs->state == CONN_STATE_LINGER) {
+        ac_paced_abort(conn, c); /* the client took nothing for as long as Timeout says */
+    }
     if (!parked) {
         return;
     }
@@ -226,6 +239,9 @@ static apr_status_t connection_destroyed(void *baton)
     if (conn->parked) {
         lose_stream(conn);
     }
+    if (conn->paced) {
+        ac_paced_abort(conn, conn->c);
+    }
     return APR_SUCCESS;
 }
 
@@ -237,6 +253,7 @@ static int pre_connection(conn_rec *c, void *socket)
         return OK;
     }
     ac_conn_t *conn = apr_pcalloc(c->pool, sizeof(*conn));
+    conn->c = c;
     ap_set_module_config(c->conn_config, &agentchat_module, conn);
     if (child->can_park) {
         ac_park_conn_open(conn, c);

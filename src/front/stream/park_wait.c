@@ -46,7 +46,12 @@ void ac_park_wait_report(const ac_conf_t *conf)
         conf->max_blocking_streams, ap_show_mpm());
 }
 
-void ac_park_wait_begin(conn_rec *c)
+bool ac_park_wait_for_room_possible(void)
+{
+    return has_state;
+}
+
+void ac_park_wait_begin(conn_rec *c, int sense)
 {
     c->cs->state = CONN_STATE_WRITE_COMPLETION;
 #ifdef AP_MPMQ_CAN_WAITIO
@@ -54,7 +59,7 @@ void ac_park_wait_begin(conn_rec *c)
         c->cs->state = CONN_STATE_ASYNC_WAITIO;
     }
 #endif
-    c->cs->sense = CONN_SENSE_WANT_READ;
+    c->cs->sense = sense;
 }
 
 bool ac_park_wait_has_begun(const conn_rec *c)

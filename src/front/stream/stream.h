@@ -89,6 +89,26 @@ int ac_delivery_follow(ac_request_t *rq, const char *run_id, uint64_t after, boo
 /* Hooks and the connection filter of parked streams; called from register_hooks. */
 void ac_delivery_register(apr_pool_t *p);
 
+/* ---- paced.c: an answer of any length, sent as fast as its client reads ---- */
+typedef struct ac_paced_source_t { /* where its bytes come from */
+    /* Gives the next bytes, which are valid until the next call; *plen 0: the end. On a thread of httpd, which owns r
+     * meanwhile. errors: any; the answer is cut off, as its client notices. */
+    apr_status_t (*next)(void *baton, const char **pbytes, size_t *plen);
+    void *baton; /* lives as long as r */
+    /* Where no connection can wait for room: a file with all the bytes, which httpd sends itself; -1: there is none. It
+     * is closed with r. */
+    int fd;
+    apr_off_t offset, len; /* of the bytes in it */
+} ac_paced_source_t;
+/* Sends the answer; its status and header fields are set. Holds no thread while the client's socket is full, where the
+ * MPM can wait for room in it: event of httpd 2.4.63 and later, not over HTTP/2. Memory that waits: what the source
+ * gave last. body_read: the request has no unread body. The handler's thread. Returns what the handler returns: OK, or
+ * SUSPENDED. */
+int ac_paced_send(request_rec *r, bool body_read, const ac_paced_source_t *source);
+
+/* Cuts off all answers that wait for their clients, so that they are logged. The MPM's threads have ended. */
+void ac_paced_stop_all(void);
+
 /* ---- stream.c: the end of the process ---- */
 /* At an ungraceful stop, on the loop thread, or after it has ended and before the loop is destroyed: ends every
  * live stream with the error `stopping`, so that all are logged. No stream begins after it. The MPM's own threads

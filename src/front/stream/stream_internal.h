@@ -3,6 +3,7 @@
  *
  *   dialect.c ◀─ stream.c ◀─ stream_output.c ◀─┬─ block.c ◀──────────────────────────────────────────┬─ delivery.c
  *                                              └─ park_conn.c, park_thread.c ◀─ park.c ◀─ park_hooks.c ┘
+ *   park_conn.c, park_wait.c ◀─ paced.c ◀─ park_hooks.c
  */
 #ifndef AC_STREAM_INTERNAL_H
 #define AC_STREAM_INTERNAL_H
@@ -142,9 +143,12 @@ void ac_blocking_streams_register(void);
 
 /* ---- park.c: a parked stream ---- */
 typedef struct ac_parked_t ac_parked_t;
-typedef struct ac_conn_t { /* of each connection, in c->pool */
+typedef struct ac_paced_t ac_paced_t; /* paced.c */
+typedef struct ac_conn_t {            /* of each connection, in c->pool */
+    conn_rec *c;
     ac_http2_streams_t h2;
     ac_parked_t *parked;         /* written on the server's side only; holds a reference */
+    ac_paced_t *paced;           /* an answer that waits for room in the socket; the server's side only */
     apr_bucket_brigade *brigade; /* NULL: its streams cannot be parked */
     apr_bucket_brigade *held;    /* a response head, until the first bytes behind it */
     bool nonblocking;            /* our filter removes FLUSH */
@@ -206,7 +210,9 @@ void ac_park_hooks_register(void);
 bool ac_park_filters_never_wait(const request_rec *r);
 
 /* ---- park_wait.c ---- */
-void ac_park_wait_begin(conn_rec *c); /* at the end of process_connection: the MPM shall wait for input only */
+bool ac_park_wait_for_room_possible(void); /* the MPM can wait for room in the socket, too */
+/* At the end of process_connection: the MPM shall wait for input or for room only, CONN_SENSE_WANT_… */
+void ac_park_wait_begin(conn_rec *c, int sense);
 bool ac_park_wait_has_begun(const conn_rec *c); /* in suspend_connection: the MPM waits, and does not close */
 void ac_park_wait_end(conn_rec *c);             /* in resume_connection: the MPM shall call process_connection */
 
@@ -243,9 +249,16 @@ void ac_park_conn_reuse(ac_conn_t *conn);             /* the same, for a connect
 void ac_park_conn_trim(const ac_parked_t *parked);
 /* Sends what the core's filter holds, without waiting. */
 apr_status_t ac_park_conn_flush(conn_rec *c);
-/* Ends the request: it is logged, and r is freed. With the lock held. */
+/* Ends the request: it is logged, and r is freed. */
+void ac_park_conn_pass_end(const ac_conn_t *conn, conn_rec *c, request_rec *r);
+/* The same for a parked stream. With the lock held. */
 void ac_park_conn_end_request(ac_parked_t *parked);
 void ac_park_conn_abort(ac_parked_t *parked); /* the same on the server's side, for a client that is gone */
 void ac_park_conn_register(void);
+
+/* ---- paced.c: for the connection's owner, which is a thread of the MPM; conn->paced is set ---- */
+int ac_paced_continue(ac_conn_t *conn, conn_rec *c); /* in process_connection: there is room, or the client is gone */
+void ac_paced_forget(ac_conn_t *conn);               /* the request has ended, or is being ended */
+void ac_paced_abort(ac_conn_t *conn, conn_rec *c);   /* the connection is being closed: ends the request */
 
 #endif
