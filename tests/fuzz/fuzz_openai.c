@@ -45,7 +45,17 @@ static void on_tool_args(void *baton, int index, const char *fragment, size_t le
     note(baton, "args ", fragment, len);
 }
 
-static const ac_model_cb_t callbacks = {on_text, on_tool_start, on_tool_args, NULL, NULL, on_reasoning};
+static void on_annotation(void *baton, const json_t *annotation)
+{
+    (void)baton;
+    json_t *found = ac_sources_annotation(annotation);
+    if (json_array_size(found) > 1) {
+        abort();
+    }
+    json_decref(found);
+}
+
+static const ac_model_cb_t callbacks = {on_text, on_tool_start, on_tool_args, NULL, NULL, on_reasoning, on_annotation};
 
 static void check_end(ac_openai_answer_t *answer)
 {
