@@ -723,7 +723,9 @@ typedef struct ac_tool_t {
     void *self;
     const ac_tool_conf_t *conf;
     unsigned metric;    /* its index in metrics; 0: other */
-    const char *source; /* which tool it is, of a source of tools: "mcp:SERVER/NAME"; NULL: one of the configuration */
+    const char *source; /* which tool it is, of a source of tools: "mcp:SERVER/NAME"; or the agent that it calls:
+                           "agent:ID"; NULL: one of the configuration */
+    const struct ac_agent_t *agent; /* a call is a nested run of this agent; NULL: a call of the table's functions */
 } ac_tool_t;
 
 typedef struct ac_agent_t {
@@ -735,6 +737,8 @@ typedef struct ac_agent_t {
     double temperature; /* NaN: not sent */
     int max_rounds, max_tokens;
     int max_tool_calls;   /* of one round; 0: AC_MAX_TOOL_CALLS */
+    int max_total_rounds; /* of a run and its nested runs; 0: AC_MAX_TOTAL_ROUNDS */
+    bool tells_history;   /* agents that it calls get the conversation */
     int history_messages; /* 0: none */
     int64_t history_tokens;
     const struct ac_limits_t *limits; /* base/base.h; NULL: none */

@@ -94,6 +94,8 @@
 
 /* MCP servers */
 #define AC_MAX_MCP_TOOLS 128                    /* of a server */
+#define AC_MAX_AGENT_DEPTH 8                    /* of agents that call each other */
+#define AC_MAX_TOTAL_ROUNDS 50                  /* of a run and its nested runs, unless configured */
 #define AC_MAX_RUN_TOOLS 128                    /* of a run, with those of MCP servers: models refuse more */
 #define AC_MAX_MCP_PAGES 64                     /* of a list of tools */
 #define AC_MAX_MCP_LIST_BYTES (2 * 1024 * 1024) /* of all pages of such a list */

@@ -69,6 +69,8 @@ static const char *const breaker_state[] = {"off", "closed", "open", "half-open"
 static const char *const cache_result[] = {"hit", "miss", "stale"};
 static const char *const rating[] = {"up", "down", "removed"};
 static const char *const title_outcome[] = {"set", "kept", "skipped", "failed"};
+static const char *const depth[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8"};
+_Static_assert(sizeof depth / sizeof depth[0] == AC_MAX_AGENT_DEPTH + 1, "each depth has a name");
 static const char *const telemetry_signal[] = {"traces", "metrics", "logs"};
 static const int statuses[] = {200, 201, 202, 204, 206, 207, 304, 400, 401, 403, 404, 405, 406, 408, 409, 410,
                                411, 412, 413, 415, 422, 424, 428, 429, 431, 449, 500, 501, 502, 503, 504};
@@ -136,6 +138,7 @@ void ac_metrics_names_init(ac_metric_names_t *names)
     SET(SIGNAL, telemetry_signal);
     SET(RATING, rating);
     SET(TITLE_OUTCOME, title_outcome);
+    SET(DEPTH, depth);
     make_names(names);
 }
 

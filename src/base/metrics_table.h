@@ -41,6 +41,7 @@ AC_METRIC_DOMAIN(CACHE_RESULT,   "result",    FIXED)
 AC_METRIC_DOMAIN(SIGNAL,         "signal",    FIXED)
 AC_METRIC_DOMAIN(RATING,         "rating",    FIXED)
 AC_METRIC_DOMAIN(TITLE_OUTCOME,  "outcome",   FIXED)
+AC_METRIC_DOMAIN(DEPTH,          "depth",     FIXED)
 
 /* requests */
 AC_METRIC(REQUESTS, "agentchat_requests_total", COUNTER, 1, NONE, 0, ROUTE, HTTP_STATUS, NONE, "0.1.0",
@@ -81,6 +82,8 @@ AC_METRIC(RUNS_SUSPENDED, "agentchat_runs_suspended_total", COUNTER, 1, NONE, 0,
           "Runs that were suspended to await approval")
 AC_METRIC(RUNS_RESUMED, "agentchat_runs_resumed_total", COUNTER, 1, NONE, 0, AGENT, NONE, NONE, "0.1.0",
           "Suspended runs that were resumed after the last decision")
+AC_METRIC(NESTED_RUNS, "agentchat_nested_runs_total", COUNTER, 1, NONE, 0, AGENT, DEPTH, NONE, "0.1.0",
+          "Runs of agents that other agents called as tools, by how deep they are below the turn")
 AC_METRIC(FIRST_TOKEN, "agentchat_run_first_token_seconds", HISTOGRAM, 1, MODEL, 1, AGENT, MODEL, NONE, "0.1.0",
           "Time from the start of a run to the first token of its answer")
 AC_METRIC(RUN_DURATION, "agentchat_run_duration_seconds", HISTOGRAM, 1, RUN, 1, AGENT, CAUSE, NONE, "0.1.0",

@@ -101,6 +101,8 @@ AC_ATTRIBUTE(AGENTCHAT_TOOL_OUTCOME, "agentchat.tool.outcome", TEXT, "", "TOOL",
              "ok, error, timeout, invalid, refused or abandoned")
 AC_ATTRIBUTE(AGENTCHAT_RUN_STATUS, "agentchat.run.status", TEXT, "", "AGENT", "0.1.0",
              "completed, failed, cancelled, interrupted, awaiting_approval; attached: its request gets an earlier run")
+AC_ATTRIBUTE(AGENTCHAT_AGENT_DEPTH, "agentchat.agent.depth", INTEGER, "", "AGENT", "0.1.0",
+             "How deep the agent is below that of the turn, if another agent has asked it; from 1 on")
 AC_ATTRIBUTE(AGENTCHAT_RUN_ROUNDS, "agentchat.run.rounds", INTEGER, "", "AGENT", "0.1.0",
              "The number of rounds of model calls")
 AC_ATTRIBUTE(AGENTCHAT_RUN_TOOL_CALLS, "agentchat.run.tool_calls", INTEGER, "", "AGENT", "0.1.0",

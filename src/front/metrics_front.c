@@ -79,6 +79,7 @@ static void name_configured(ac_metric_names_t *names, const ac_conf_t *conf, apr
     }
     push_keys(models, registry->models, p);
     push_keys(tools, registry->tools, p);
+    push_keys(tools, registry->agent_tools, p);
     push_keys(tools, registry->sources, p); /* its tools are not known yet, and count together */
     for (int i = 1; i < models->nelts; i++) {
         const ac_model_t *model =
@@ -114,6 +115,11 @@ static void set_indexes(ac_conf_t *conf, apr_pool_t *p)
          hi = apr_hash_next(hi)) {
         ac_tool_t *tool = apr_hash_this_val(hi);
         tool->metric = ac_metrics_find(memory, AC_DOMAIN_TOOL, tool->id);
+    }
+    for (apr_hash_index_t *hi = registry->agent_tools ? apr_hash_first(p, (apr_hash_t *)registry->agent_tools) : NULL;
+         hi; hi = apr_hash_next(hi)) {
+        ac_tool_t *tool = apr_hash_this_val(hi);
+        tool->metric = ac_metrics_find(memory, AC_DOMAIN_TOOL, tool->source);
     }
     for (int i = 0; i < conf->mcp->nelts; i++) {
         ac_mcp_upstream_t *server = APR_ARRAY_IDX(conf->mcp, i, ac_mcp_upstream_t *);

@@ -150,6 +150,10 @@ export interface Run {
 export interface Step {
   id: string;
   run_id: string;
+  /** Of an agent that another agent has asked: which one, how deep below that of the run, and by which tool call. */
+  agent_id?: string;
+  depth?: number;
+  parent_step_id?: string;
   /** Of a tool call. */
   call_id?: string;
   type: 'model_call' | 'tool_call';
@@ -290,6 +294,9 @@ export interface SourcesEvent extends EventBase {
 export interface TraceStartEvent extends EventBase {
   type: 'trace_start';
   step_id: string;
+  agent_id?: string;
+  depth?: number;
+  parent_step_id?: string;
   tool: string;
   call_id: string;
   /** The tool is called only with an approval. */
@@ -302,6 +309,9 @@ export interface TraceStartEvent extends EventBase {
 export interface TraceUpdateEvent extends EventBase {
   type: 'trace_update';
   step_id: string;
+  agent_id?: string;
+  depth?: number;
+  parent_step_id?: string;
   arguments_delta?: string;
   approval_required?: true;
   call_id?: string;
@@ -322,6 +332,9 @@ export interface TraceUpdateEvent extends EventBase {
 export interface TraceEndEvent extends EventBase {
   type: 'trace_end';
   step_id: string;
+  agent_id?: string;
+  depth?: number;
+  parent_step_id?: string;
   call_id?: string | null;
   approved?: boolean;
   tool: string;

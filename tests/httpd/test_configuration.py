@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bad_agents import BAD_AGENTS
 from bad_configuration import BAD, GOOD
 from bad_mcp import BAD_MCP
 from server import MODULES, TOP, Server, load
@@ -33,7 +34,7 @@ def configtest():
         server.remove()
 
 
-@pytest.mark.parametrize("case", BAD + BAD_MCP, ids=[case[0] for case in BAD + BAD_MCP])
+@pytest.mark.parametrize("case", BAD + BAD_MCP + BAD_AGENTS, ids=[case[0] for case in BAD + BAD_MCP + BAD_AGENTS])
 def test_wrong(configtest, case):
     _, line, directives, message = case
     ok, said, first = configtest(directives)

@@ -155,7 +155,7 @@ def whole(text, context):
         text = WRAP[context].format(text=text, needs=needs)
     models, tools, servers, agents = (set(re.findall(rf"^ *<AgentChat{kind} ([\w.-]+)", text, re.M))
                                       for kind in ("Model", "Tool", "MCP", "Agent"))
-    tools |= {f"mcp:{server}" for server in servers}
+    tools |= {f"mcp:{server}" for server in servers} | {f"agent:{agent}" for agent in agents}
     wanted = re.findall(r"^ *AgentChat(?:Model|Fallback) +([\w.-]+)", text, re.M)
     more = "".join(DEFINED["model"].format(id=name) for name in sorted({*wanted, "any"} - models))
     for list_of in re.findall(r"^ *AgentChatTools +(.*)$", text, re.M):

@@ -82,10 +82,11 @@ static apr_status_t check_tool(const json_t *tools, size_t at, const ac_registry
     if (!json_is_string(name)) {
         return ac_err_set_at(err, AC_INVALID_REQUEST, pointer, "must be the name of a tool");
     }
-    bool source = ac_registry_is_source(json_string_value(name));
-    const apr_hash_t *known = source ? registry->sources : registry->tools;
-    if (!known || !apr_hash_get((apr_hash_t *)known, json_string_value(name), APR_HASH_KEY_STRING)) {
-        return refuse_unknown(pointer, source ? "source of tools" : "tool", json_string_value(name), known, err);
+    const char *id = json_string_value(name);
+    bool source = ac_registry_is_source(id), agent = strncmp(id, AC_AGENT_TOOL, sizeof AC_AGENT_TOOL - 1) == 0;
+    const apr_hash_t *known = source ? registry->sources : agent ? registry->agent_tools : registry->tools;
+    if (!known || !apr_hash_get((apr_hash_t *)known, id, APR_HASH_KEY_STRING)) {
+        return refuse_unknown(pointer, source ? "source of tools" : "tool", id, known, err);
     }
     for (size_t i = 0; i < at; i++) {
         if (json_equal(json_array_get(tools, i), name)) {

@@ -43,7 +43,7 @@ static void agents_set_tools(ac_agent_t *agent, char **pproblem, const ac_regist
     json_array_foreach((json_t *)names, i, name)
     {
         const char *id = json_string_value(name);
-        const ac_tool_t *tool = id ? apr_hash_get((apr_hash_t *)config->tools, id, APR_HASH_KEY_STRING) : NULL;
+        const ac_tool_t *tool = id ? ac_registry_tool(config, id) : NULL;
         const ac_tool_source_t *source = id ? ac_registry_source(config, id) : NULL;
         if (tool) {
             tools[agent->n_tools++] = tool;
@@ -94,7 +94,8 @@ static json_t *tools_of(const ac_agent_t *agent)
     }
     json_t *tools = json_array();
     for (int i = 0; i < agent->n_tools; i++) {
-        json_array_append_new(tools, ac_json_text(agent->tools[i]->id));
+        const ac_tool_t *tool = agent->tools[i];
+        json_array_append_new(tools, ac_json_text(tool->source ? tool->source : tool->id));
     }
     for (int i = 0; i < agent->n_sources; i++) {
         json_array_append_new(tools, ac_json_text(agent->sources[i]->name));

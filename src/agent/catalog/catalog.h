@@ -9,6 +9,7 @@
 typedef struct ac_registry_t {
     const apr_hash_t *models;             /* id → ac_model_t */
     const apr_hash_t *tools;              /* id → ac_tool_t */
+    const apr_hash_t *agent_tools;        /* "agent:ID" → ac_tool_t that calls this agent; NULL: none */
     const apr_hash_t *sources;            /* name → const ac_tool_source_t; NULL: none */
     const apr_hash_t *agents;             /* id or alias → ac_agent_t */
     const apr_hash_t *gates;              /* model id → ac_gate_conf_t; NULL: nothing is configured */
@@ -22,6 +23,9 @@ const ac_tool_t *ac_registry_agent_tool(const ac_agent_t *agent, const char *nam
 /* Makes the `tools` array of a model call. NULL for no tools. New reference. */
 json_t *ac_registry_tools_json(const ac_tool_t *const *tools, int n_tools);
 
+#define AC_AGENT_TOOL "agent:" /* and an agent's id, in a list of tools: the tool that calls this agent */
+/* A tool by its name in a list of tools; NULL: there is none. Any thread. */
+const ac_tool_t *ac_registry_tool(const ac_registry_t *registry, const char *name);
 /* Whether this name in a list of tools means a source of tools ("mcp:github") and not a tool. */
 bool ac_registry_is_source(const char *name);
 const ac_tool_source_t *ac_registry_source(const ac_registry_t *registry, const char *name); /* NULL: there is none */

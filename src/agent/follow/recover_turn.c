@@ -24,22 +24,36 @@ void ac_recover_turn_free(ac_recover_turn_t *turn)
     memset(turn, 0, sizeof *turn);
 }
 
-static json_t *recover_turn_find_call(const json_t *steps, const char *step_id, size_t *pi)
+static json_t *recover_turn_find(const json_t *list, const char *id)
 {
-    for (*pi = 0; *pi < json_array_size(steps); (*pi)++) {
-        json_t *step = json_array_get(steps, *pi);
-        if (strcmp(ac_json_peek_string(step, "id", ""), step_id) == 0) {
-            return step;
+    json_t *one;
+    size_t i;
+    json_array_foreach((json_t *)list, i, one)
+    {
+        if (strcmp(ac_json_peek_string(one, "id", ""), id) == 0) {
+            return one;
         }
     }
     return NULL;
+}
+
+/* The call of a nested run is a step, but no call of the message. false: the call is one of the message. */
+static bool recover_turn_nest(json_t *step, const json_t *data)
+{
+    if (!json_object_get(data, "parent_step_id")) {
+        return false;
+    }
+    recover_turn_copy(step, "agent_id", data, "agent_id");
+    recover_turn_copy(step, "depth", data, "depth");
+    recover_turn_copy(step, "parent_step_id", data, "parent_step_id");
+    return true;
 }
 
 /* A call counts as failed until the log's reader finds its end. */
 static void begin_call(ac_recover_turn_t *turn, const ac_event_t *event)
 {
     static const char lost[] = "the server process ended before this call did";
-    json_t *step = json_object(), *call = json_object();
+    json_t *step = json_object(), *call;
     recover_turn_copy(step, "id", event->data, "step_id");
     recover_turn_copy(step, "call_id", event->data, "call_id");
     ac_json_put(step, "type", json_string("tool_call"));
@@ -52,6 +66,11 @@ static void begin_call(ac_recover_turn_t *turn, const ac_event_t *event)
     ac_json_put(step, "started_at", ac_time_json(event->at));
     ac_json_put(step, "completed_at", ac_time_json(event->at));
     ac_json_put(step, "latency_ms", json_integer(0));
+    json_array_append_new(turn->steps, step);
+    if (recover_turn_nest(step, event->data)) {
+        return;
+    }
+    call = json_object();
     recover_turn_copy(call, "id", event->data, "call_id");
     recover_turn_copy(call, "tool", event->data, "tool");
     ac_json_put(call, "arguments", json_object());
@@ -62,23 +81,21 @@ static void begin_call(ac_recover_turn_t *turn, const ac_event_t *event)
         ac_json_put(step, "client", json_true());
         ac_json_put(call, "client", json_true());
     }
-    json_array_append_new(turn->steps, step);
     json_array_append_new(turn->tool_calls, call);
     ac_record_parts_add_call(&turn->parts, turn->text.len, ac_json_peek_string(event->data, "call_id", ""));
 }
 
 static void recover_turn_end_call(ac_recover_turn_t *turn, const ac_event_t *event)
 {
-    size_t i = 0;
-    json_t *step = recover_turn_find_call(turn->steps, ac_json_peek_string(event->data, "step_id", ""), &i);
-    json_t *call = json_array_get(turn->tool_calls, i);
+    json_t *step = recover_turn_find(turn->steps, ac_json_peek_string(event->data, "step_id", ""));
+    json_t *call = recover_turn_find(turn->tool_calls, ac_json_peek_string(event->data, "call_id", ""));
     bool failed = json_is_string(json_object_get(event->data, "error"));
-    if (!step || !call) {
+    if (!step) {
         return;
     }
     ac_json_put(step, "status", json_string(failed ? "failed" : "completed"));
     ac_json_put(step, "completed_at", ac_time_json(event->at));
-    for (int pass = 0; pass < 2; pass++) {
+    for (int pass = 0; pass < 1 + (call != NULL); pass++) {
         json_t *to = pass ? call : step;
         recover_turn_copy(to, "arguments", event->data, "arguments");
         recover_turn_copy(to, "result", event->data, "result");
@@ -89,9 +106,8 @@ static void recover_turn_end_call(ac_recover_turn_t *turn, const ac_event_t *eve
 
 static void recover_turn_add_sources(ac_recover_turn_t *turn, const ac_event_t *event)
 {
-    size_t i;
     json_t *sources = json_object_get(event->data, "sources");
-    json_t *step = recover_turn_find_call(turn->steps, ac_json_peek_string(event->data, "step_id", ""), &i);
+    json_t *step = recover_turn_find(turn->steps, ac_json_peek_string(event->data, "step_id", ""));
     json_array_extend(turn->sources, sources);
     if (step && sources) {
         ac_json_put(step, "sources", json_incref(sources));

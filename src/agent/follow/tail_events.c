@@ -64,7 +64,7 @@ static void tail_events_add_reasoning(ac_tail_t *tail, json_int_t round)
     json_array_foreach(tail->steps, i, step)
     {
         const char *text = ac_json_peek_string(step, "reasoning", "");
-        if (ac_json_peek_int(step, "round", 0) == round) {
+        if (ac_json_peek_int(step, "round", 0) == round && !json_object_get(step, "parent_step_id")) {
             tail_events_add_text(tail, AC_EVENT_REASONING, text, strlen(text),
                                  ac_stored_event_time(step, "started_at"));
         }
@@ -276,7 +276,8 @@ static void add_tools(ac_tail_t *tail)
     size_t i;
     json_array_foreach(tail->steps, i, step)
     {
-        if (strcmp(ac_json_peek_string(step, "type", ""), "tool_call") != 0) {
+        if (strcmp(ac_json_peek_string(step, "type", ""), "tool_call") != 0 ||
+            json_object_get(step, "parent_step_id")) { /* the message has the calls of the turn's own agent */
             continue;
         }
         json_t *call = call_of(calls, step);

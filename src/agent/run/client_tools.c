@@ -214,7 +214,7 @@ apr_status_t ac_client_tools_check(ac_run_t *run, ac_err_t *err)
 json_t *ac_client_tools_offer(const ac_run_t *run, ac_model_ask_t *ask)
 {
     const ac_client_tools_t *tools = &run->turn->client;
-    bool last = run->round >= run->agent->max_rounds;
+    bool last = ac_run_nesting_is_last(run);
     json_t *list = tools->list && last ? NULL : json_incref(ac_toolset_json(run->tools.set));
     const char *chosen = ac_json_peek_string(json_object_get(tools->choice, "function"), "name", NULL);
     if (tools->list && list) {

@@ -118,6 +118,19 @@ ac_reservation_t *ac_quota_want(const ac_quota_t *quota, const ac_agent_t *agent
     return reservation;
 }
 
+void ac_quota_want_agent(ac_reservation_t **preservation, const ac_quota_t *quota, const ac_agent_t *agent,
+                         const int64_t amounts[AC_N_MEASURES])
+{
+    ac_subject_t who = quota->subject;
+    who.agent = agent->id;
+    for (int i = 0; agent->limits && i < agent->limits->n; i++) {
+        const ac_limit_t *limit = &agent->limits->list[i];
+        if (amounts[limit->measure] >= 0) {
+            ac_reservation_add(preservation, agent->limits, limit, &who, amounts[limit->measure]);
+        }
+    }
+}
+
 bool ac_quota_wants_cost(const ac_reservation_t *reservation)
 {
     for (int i = 0; reservation && i < reservation->n; i++) {

@@ -56,6 +56,7 @@ void ac_run_transit(ac_run_t *run, ac_run_state_e state, const char *cause)
     }
     if (state == AC_RUN_ASKING) {
         run->round++;
+        ac_run_nesting_root(run)->nested.n_rounds++;
     }
     ac_run_metrics_leave_state(run);
     ac_debug("run[%s] %s --%s--> %s", run->turn->run_id, states[run->state].name, cause, states[state].name);
@@ -174,7 +175,7 @@ void ac_run_restart(ac_run_t *run)
     json_decref(run->answer.sources);
     json_decref(run->answer.named);
     run->answer.sources = run->answer.named = NULL;
-    run->round = 0;
+    run->round = run->nested.n_rounds = 0;
     run->times.first_token = 0;
     run->ask.finish = AC_FINISH_NONE;
     run_timer_set(run);
@@ -245,7 +246,7 @@ static void log_end(const ac_run_t *run)
     ac_run_summary_log(run, &fields);
 }
 
-static void run_free(ac_run_t *run)
+void ac_run_free(ac_run_t *run)
 {
     ac_span_free(run->trace.chat);
     ac_span_free(run->trace.run);
@@ -266,6 +267,7 @@ static void run_free(ac_run_t *run)
     json_decref(run->close.message);
     json_decref(run->open.document);
     json_decref(run->close.document);
+    json_decref(run->suspended.decisions);
     free(run->limits.refused);
     free(run->load.title);
     free(run->ask.fallback_cause);
@@ -295,7 +297,7 @@ void ac_run_detach(ac_run_t *run)
         ac_run_approval_cancel(run->engine, run->turn->run_id, run->turn->owner);
     }
     ac_run_slot_release(run);
-    run_free(run);
+    ac_run_free(run);
 }
 
 void ac_run_end(ac_run_t *run)
@@ -314,7 +316,7 @@ void ac_run_end(ac_run_t *run)
     ac_run_metrics_end(run);
     ac_run_log_end(run);
     ac_run_slot_release(run);
-    run_free(run);
+    ac_run_free(run);
     ac_title_begin(title, ac_run_slot_report_stop);
 }
 

@@ -56,6 +56,9 @@ typedef struct ac_call_t { /* one tool call of the round */
     json_t *sources;        /* those that the call has added to the answer's; NULL: none */
     int n_progress;         /* events */
     apr_time_t progress_at; /* ac_clock() of the last one */
+    ac_run_t *nested;       /* the run of the agent that the call calls; NULL: it has none now */
+    json_t *state;          /* of a resumed call: the state document of its nested run; else NULL */
+    bool waits;             /* its nested run does nothing but await approvals */
 } ac_call_t;
 
 typedef struct ac_run_times_t {
@@ -209,7 +212,16 @@ typedef struct ac_run_suspended_t { /* a run that was suspended, or is being sus
     ac_agent_t missing_agent;       /* stands for an agent that no longer exists */
     char agent_id[AC_MAX_AGENT_ID + 1];
     bool wants_cancel; /* cancelled while it was being suspended */
+    json_t *decisions; /* of a resumed run, by the id of the call; else NULL */
 } ac_run_suspended_t;
+
+typedef struct ac_run_nested_t { /* run_nested.c */
+    ac_run_t *outer;             /* the run whose call this run is; NULL: it is a turn of its own */
+    ac_call_t *call;             /* of `outer`; NULL: its result is not wanted any more */
+    int depth;                   /* 0: a turn of its own */
+    int n_inner;                 /* nested runs that have not left yet */
+    int n_rounds;                /* of a turn: its own and those of all nested runs */
+} ac_run_nested_t;
 
 struct ac_run_t {
     ac_engine_t *engine;
@@ -239,6 +251,7 @@ struct ac_run_t {
     ac_run_answer_t answer;
     ac_run_events_t events;
     ac_run_suspended_t suspended;
+    ac_run_nested_t nested;
     ac_run_close_t close;
 };
 

@@ -14,16 +14,19 @@
 
 /* ---- suspending ---- */
 
+static void add_awaited(ac_call_t *call, void *baton)
+{
+    json_array_append_new(baton, json_pack("{s:s, s:s}", "call_id", call->id, "tool", call->name));
+}
+
 /* The last of several requests has all of them, and the calls of the client, which wait as well. */
-static void add_awaited(json_t *data, const ac_run_t *run)
+static void add_all_awaited(json_t *data, ac_run_t *run)
 {
     json_t *awaiting = json_array(), *client = json_array();
+    ac_run_nesting_each(run, add_awaited, awaiting);
     for (int i = 0; i < run->calls.n; i++) {
-        const ac_call_t *call = run->calls.list[i];
-        if (call->needs_approval) {
-            json_array_append_new(awaiting, json_pack("{s:s, s:s}", "call_id", call->id, "tool", call->name));
-        } else if (call->client) {
-            json_array_append_new(client, ac_json_text(call->id));
+        if (run->calls.list[i]->client) {
+            json_array_append_new(client, ac_json_text(run->calls.list[i]->id));
         }
     }
     ac_json_put(data, "awaiting", awaiting);
@@ -32,6 +35,12 @@ static void add_awaited(json_t *data, const ac_run_t *run)
     }
     json_decref(client);
 }
+
+typedef struct requests_t { /* of a run that is being suspended */
+    apr_time_t until;
+    int n;                /* that are still to come */
+    json_t *calls, *asks; /* of RUN_SUSPEND */
+} requests_t;
 
 /* more: another request follows at once. */
 static ac_event_t *request_event(const ac_call_t *call, apr_time_t until, bool more)
@@ -51,8 +60,9 @@ static ac_event_t *request_event(const ac_call_t *call, apr_time_t until, bool m
     ac_json_put(data, "expires_at", ac_time_json(until));
     ac_json_put(data, "more", json_boolean(more));
     if (!more) {
-        add_awaited(data, call->run);
+        add_all_awaited(data, ac_run_nesting_root(call->run));
     }
+    ac_run_nesting_mark(call->run, data);
     ac_event_t *event = ac_event_create(AC_EVENT_TRACE_UPDATE, data, NULL, 0);
     if (!event) {
         abort();
@@ -60,20 +70,18 @@ static ac_event_t *request_event(const ac_call_t *call, apr_time_t until, bool m
     return event;
 }
 
-/* Followers get the requests only after the run is suspended in the store, where the requests already stand among
- * the shown events. */
-static void hold_requests(ac_run_t *run, apr_time_t until)
+static void count_request(ac_call_t *call, void *baton)
 {
-    int n = 0;
-    ac_run_event_drop_held(run);
-    for (int i = 0; i < run->calls.n; i++) {
-        n += run->calls.list[i]->needs_approval;
-    }
-    for (int i = 0; i < run->calls.n; i++) {
-        if (run->calls.list[i]->needs_approval) {
-            ac_run_event_hold(run, request_event(run->calls.list[i], until, --n > 0));
-        }
-    }
+    (void)call;
+    ((requests_t *)baton)->n++;
+}
+
+static void add_awaiting_request(ac_call_t *call, void *baton)
+{
+    requests_t *requests = baton;
+    ac_run_event_hold(ac_run_nesting_root(call->run), request_event(call, requests->until, --requests->n > 0));
+    ac_json_put(requests->calls, call->id, json_null());
+    json_array_append_new(requests->asks, ac_run_document_step(call->run, call));
 }
 
 static json_t *events_json(ac_run_t *run)
@@ -112,35 +120,34 @@ static void on_suspended(ac_store_op_t *op)
 
 static void suspend(ac_run_t *run)
 {
-    apr_time_t until = apr_time_now() + run->engine->conf.approval_timeout;
+    requests_t requests = {.until = apr_time_now() + run->engine->conf.approval_timeout,
+                           .calls = json_object(),
+                           .asks = json_array()};
     ac_store_op_t *op = ac_store_op_create(AC_STORE_RUN_SUSPEND, run->turn->owner, run->turn->thread_id);
-    json_t *calls = json_object(), *asks = json_array(), *state;
+    json_t *state;
     if (!op) {
         abort();
     }
     ac_store_op_trace(op, ac_run_trace_context(run));
     ac_run_cost_commit(run);
-    hold_requests(run, until);
-    for (int i = 0; i < run->calls.n; i++) {
-        if (!run->calls.list[i]->needs_approval) {
-            continue;
-        }
-        ac_json_put(calls, run->calls.list[i]->id, json_null());
-        json_array_append_new(asks, ac_run_document_step(run, run->calls.list[i]));
-    }
+    /* Followers get the requests only after the run is suspended in the store, where the requests already stand among
+     * the shown events. */
+    ac_run_event_drop_held(run);
+    ac_run_nesting_each(run, count_request, &requests);
+    ac_run_nesting_each(run, add_awaiting_request, &requests);
     state = ac_run_suspended_make(run, events_json(run));
     ac_json_put(state, "seq", json_integer((json_int_t)ac_channel_seq(run->channel) + run->events.n_held));
     ac_json_put(state, "run", ac_run_document_run(run)); /* the child that resumes it knows the stored document */
     op->in = json_object();
     ac_json_put(op->in, "run", json_deep_copy(json_object_get(state, "run")));
     ac_json_put(op->in, "steps", run->answer.steps ? json_deep_copy(run->answer.steps) : json_array());
-    ac_json_put(op->in, "asks", json_deep_copy(asks));
-    ac_json_put(op->in, "until", ac_time_json(until));
-    ac_json_put(op->in, "calls", calls);
+    ac_json_put(op->in, "asks", json_deep_copy(requests.asks));
+    ac_json_put(op->in, "until", ac_time_json(requests.until));
+    ac_json_put(op->in, "calls", requests.calls);
     /* A copy: the store's thread reads it while this thread continues. */
     ac_json_put(op->in, "state", json_deep_copy(state));
     json_decref(state);
-    json_decref(asks);
+    json_decref(requests.asks);
     op->deadline = ac_clock() + run->engine->conf.store_timeout;
     run->n_ops++;
     ac_store_call_post(run->engine->store, run->engine->loop, op, on_suspended, run);
@@ -173,44 +180,6 @@ static void resume_free(resume_t *resume)
     ac_quota_unref(resume->quota);
     ac_trace_clear(&resume->trace);
     free(resume);
-}
-
-static const char *refusal_of(const json_t *decision)
-{
-    if (json_is_true(json_object_get(decision, "expired"))) {
-        return "this call was not approved in time, so it was not made";
-    }
-    return "the user did not approve this call, so it was not made";
-}
-
-static void emit_decision(ac_run_t *run, const ac_call_t *call)
-{
-    json_t *data = json_object();
-    ac_json_put(data, "step_id", ac_json_text(call->step_id));
-    ac_json_put(data, "call_id", ac_json_text(call->id));
-    ac_json_put(data, "approved", json_boolean(call->approved));
-    ac_run_event_emit(run, AC_EVENT_TRACE_UPDATE, data, NULL, 0);
-}
-
-static void apply_decisions(ac_run_t *run, const json_t *decisions)
-{
-    for (int i = 0; i < run->calls.n; i++) {
-        ac_call_t *call = run->calls.list[i];
-        const json_t *decision = json_object_get(decisions, call->id);
-        const char *reason = ac_json_peek_string(decision, "reason", NULL);
-        ac_buf_t text;
-        if (call->done || !json_is_object(decision)) {
-            continue;
-        }
-        call->approved = json_is_true(json_object_get(decision, "approve"));
-        if (!call->approved) {
-            ac_buf_init(&text, AC_MAX_REASON + 128);
-            ac_buf_printf(&text, "%s%s%s", refusal_of(decision), reason ? "; the user says: " : "",
-                          reason ? reason : "");
-            call->refusal = text.data;
-        }
-        emit_decision(run, call);
-    }
 }
 
 static const ac_agent_t *run_approval_find_agent(ac_run_t *run, ac_err_t *err)
@@ -291,7 +260,8 @@ static void run_approval_resume(void *baton)
         ac_err_set(&err, AC_STOPPING, "the server is stopping");
     }
     if (!err.kind) {
-        apply_decisions(run, json_object_get(resume->out, "calls"));
+        run->suspended.decisions = json_incref(json_object_get(resume->out, "calls"));
+        ac_run_decision_apply(run, run->suspended.decisions);
     }
     if (err.kind == AC_CANCELLED || err.kind == AC_STOPPING) {
         ac_run_finish(run, AC_RUN_CANCELLED, &err, "cancelled");

@@ -101,7 +101,7 @@ static void run_ask_on_tool_args(void *baton, int index, const char *fragment, s
     if (index < 0 || index >= run->calls.n || !run->calls.list[index] || len == 0) {
         return;
     }
-    ac_run_call_stream(run->calls.list[index], fragment, len);
+    ac_run_round_stream(run->calls.list[index], fragment, len);
 }
 
 /* ---- the end of a call ---- */
@@ -119,7 +119,7 @@ static void want_tools(ac_run_t *run, const ac_model_end_t *end)
     ac_err_t err;
     ac_err_init(&err);
     int most = run->agent->max_tool_calls;
-    if (run->round >= run->agent->max_rounds) {
+    if (ac_run_nesting_is_last(run)) {
         ac_err_set(&err, AC_MODEL_ERROR, "the model wanted more tools after all of its %d rounds", run->round);
     } else if (most && end->n_calls > most) {
         ac_err_set(&err, AC_MODEL_ERROR, "the model wanted %d tools at once, and the agent allows %d", end->n_calls,
@@ -139,7 +139,7 @@ static void want_tools(ac_run_t *run, const ac_model_end_t *end)
             call->arguments = ac_json_text(text);
         }
         if (call->client && !call->streamed) {
-            ac_run_call_stream(call, text, strlen(text));
+            ac_run_round_stream(call, text, strlen(text));
         }
     }
     ac_run_transit(run, AC_RUN_CALLING, "tools wanted");
@@ -151,7 +151,10 @@ static void note_end(ac_run_t *run, const ac_model_end_t *end, ac_breaker_result
     run_ask_end_reasoning(run);
     ac_breaker_end(&run->ask.entry.gate->breaker, &run->ask.entry.ticket, outcome, ac_loop_now(run->engine->loop));
     ac_run_metrics_model_end(run, end);
+    ac_usage_t before = run->cost.usage;
+    double amount = ac_run_cost_amount(run);
     ac_run_cost_add(run, end);
+    ac_run_cost_pass(run, &before, amount);
     ac_run_limit_spend(run);
     ac_run_trace_chat_end(run, end);
     ac_run_document_add_model_step(run, end);
@@ -369,6 +372,14 @@ static void ask_with_files(ac_run_t *run, const char *cause, const ac_err_t *err
 
 void ac_run_ask_enter(ac_run_t *run)
 {
+    if (!ac_run_nesting_may_ask(run)) {
+        ac_err_t err;
+        ac_err_init(&err);
+        ac_err_set(&err, AC_TOOL_ERROR, "the run has no model calls left for agents that are called as tools");
+        ac_run_nesting_root(run)->nested.n_rounds--;
+        ac_run_finish(run, AC_RUN_FAILED, &err, "no rounds left");
+        return;
+    }
     if (ac_run_files_missing(run)) {
         ac_run_files_load(run, ask_with_files, "images read");
         return;

@@ -24,6 +24,11 @@ static char *unique_id(const ac_run_t *run, const char *id)
 {
     size_t i;
     json_t *earlier;
+    if (run->nested.outer) { /* decisions name the calls of all runs of a turn */
+        char own[AC_ID_SIZE];
+        ac_id_make(own, "call_");
+        return strdup(own);
+    }
     json_array_foreach(run->answer.tool_calls, i, earlier)
     {
         if (strcmp(ac_json_peek_string(earlier, "id", ""), id) == 0) {
@@ -80,30 +85,6 @@ ac_call_t *ac_run_call_get(ac_run_t *run, int index, const char *id, const char 
     return call;
 }
 
-void ac_run_call_stream(ac_call_t *call, const char *fragment, size_t len)
-{
-    char *text = ac_alloc((size_t)call->n_tail + len + 1);
-    memcpy(text, call->tail, (size_t)call->n_tail);
-    memcpy(text + call->n_tail, fragment, len);
-    len += (size_t)call->n_tail;
-    size_t whole = ac_utf8_whole(text, len);
-    if (len - whole >= sizeof call->tail) { /* no UTF-8; the event shows it as U+FFFD */
-        whole = len;
-    }
-    call->n_tail = (int)(len - whole);
-    memcpy(call->tail, text + whole, len - whole);
-    text[whole] = '\0';
-    if (whole > 0) {
-        json_t *data = json_object();
-        ac_json_put(data, "step_id", ac_json_text(call->step_id));
-        ac_json_put(data, "arguments_delta", ac_json_text(text));
-        ac_run_round_mark(call, data);
-        call->streamed = true;
-        ac_run_event_emit(call->run, AC_EVENT_TRACE_UPDATE, data, NULL, 0);
-    }
-    free(text);
-}
-
 /* An ended call: emits TRACE_END and its sources, and adds a step. */
 static void record(ac_run_t *run, ac_call_t *call)
 {
@@ -111,10 +92,7 @@ static void record(ac_run_t *run, ac_call_t *call)
     if (call->sources) {
         ac_run_event_emit(run, AC_EVENT_SOURCES, ac_run_sources_event(call, json_incref(call->sources)), NULL, 0);
     }
-    if (!run->answer.steps) {
-        run->answer.steps = json_array();
-    }
-    json_array_append_new(run->answer.steps, ac_run_document_step(run, call));
+    ac_run_document_add_step(run, ac_run_document_step(run, call));
 }
 
 /* The client carries out the rest of the round, and brings the results with its next turn. */
@@ -133,8 +111,7 @@ static void end_in_calls(ac_run_t *run)
     ac_run_finish(run, AC_RUN_COMPLETED, NULL, "calls of the client");
 }
 
-/* Ends the round, or suspends the run if all open calls await approval. */
-static void calls_moved(ac_run_t *run)
+void ac_run_call_moved(ac_run_t *run)
 {
     if (!run->calls.begun || run->state != AC_RUN_CALLING || run->calls.n_open > run->calls.n_approvals) {
         return;
@@ -145,6 +122,10 @@ static void calls_moved(ac_run_t *run)
         ac_run_round_next(run);
         ac_run_call_drop_all(run);
         ac_run_transit(run, AC_RUN_ASKING, "tools answered");
+    } else if (run->n_ops > 0) {
+        return; /* a limit counts the resumed run; its completion comes back here */
+    } else if (run->nested.outer) {
+        ac_run_nested_wait(run);
     } else {
         ac_run_transit(run, AC_RUN_SUSPENDING, "awaiting approval");
     }
@@ -173,10 +154,10 @@ static void run_call_end(ac_call_t *call, json_t *result, const char *error, ac_
     ac_run_t *run = call->run;
     ac_timer_cancel(run->engine->loop, &call->deadline);
     call->done = true;
-    if (call->needs_approval) {
+    if (call->needs_approval || call->waits) {
         run->calls.n_approvals--;
     }
-    call->needs_approval = false;
+    call->needs_approval = call->waits = false;
     call->result = result;
     if (error) {
         call->error = strdup(error);
@@ -187,7 +168,7 @@ static void run_call_end(ac_call_t *call, json_t *result, const char *error, ac_
     log_call(call);
     record(run, call);
     run->calls.n_open--;
-    calls_moved(run);
+    ac_run_call_moved(run);
 }
 
 /* Cuts a result that is too long: each byte costs tokens in every further round. Consumes result. */
@@ -242,10 +223,10 @@ static void run_call_ask(ac_call_t *call, json_t *question)
     call->approved = call->begun = false;
     call->needs_approval = true;
     run->calls.n_approvals++;
-    calls_moved(run);
+    ac_run_call_moved(run);
 }
 
-static void on_result(void *baton, apr_status_t status, json_t *result, const ac_err_t *err)
+void ac_run_call_result(void *baton, apr_status_t status, json_t *result, const ac_err_t *err)
 {
     ac_call_t *call = baton;
     call->handle = NULL;
@@ -291,7 +272,7 @@ static void job_done(void *baton)
     ac_call_t *call = job->call;
     if (call) {
         call->job = NULL;
-        on_result(call, job->status, json_incref(job->result), &job->err);
+        ac_run_call_result(call, job->status, json_incref(job->result), &job->err);
     }
     json_decref(job->arguments);
     json_decref(job->result);
@@ -301,6 +282,7 @@ static void job_done(void *baton)
 
 static void abandon(ac_call_t *call)
 {
+    ac_run_nested_stop(call);
     if (call->handle) {
         call->tool->vt->cancel(call->handle);
     }
@@ -347,8 +329,9 @@ static apr_status_t start_tool(ac_call_t *call, apr_time_t deadline, ac_err_t *e
     const ac_tool_t *tool = call->tool;
     ac_trace_enter(ac_run_trace_call(call));
     apr_status_t status = call->question
-        ? tool->vt->proceed(&call->handle, tool->self, call->arguments, call->question, deadline, on_result, call, err)
-        : tool->vt->start(&call->handle, tool->self, call->arguments, deadline, on_result, call, err);
+        ? tool->vt->proceed(&call->handle, tool->self, call->arguments, call->question, deadline, ac_run_call_result,
+                            call, err)
+        : tool->vt->start(&call->handle, tool->self, call->arguments, deadline, ac_run_call_result, call, err);
     ac_trace_enter(NULL);
     return status;
 }
@@ -388,6 +371,9 @@ static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
         return APR_SUCCESS;
     }
     call->begun = true;
+    if (tool->agent) {
+        return ac_run_nested_start(call, err);
+    }
     if (tool->vt->compute) {
         json_t *result = NULL;
         status = compute_result(&result, call, err);
@@ -395,7 +381,7 @@ static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
             json_decref(result);
             return status;
         }
-        on_result(call, status, result, err);
+        ac_run_call_result(call, status, result, err);
         return APR_SUCCESS;
     }
     apr_time_t deadline = ac_loop_now(run->engine->loop) + tool->conf->timeout;
@@ -438,9 +424,11 @@ void ac_run_call_begin_all(ac_run_t *run)
             continue;
         }
         ac_err_init(&err);
-        call->requested_at = call->approved || call->refusal ? call->started_at : 0;
-        call->started = ac_clock();
-        call->started_at = apr_time_now();
+        if (!call->state) {
+            call->requested_at = call->approved || call->refusal ? call->started_at : 0;
+            call->started = ac_clock();
+            call->started_at = apr_time_now();
+        }
         ac_run_trace_tool_begin(call);
         if (start_call(call, &err) == APR_SUCCESS) {
             continue;
@@ -450,7 +438,7 @@ void ac_run_call_begin_all(ac_run_t *run)
         run_call_end(call, NULL, text, outcome_of(call));
     }
     run->calls.begun = true;
-    calls_moved(run);
+    ac_run_call_moved(run);
 }
 
 void ac_run_call_close_all(ac_run_t *run, const char *error)
@@ -475,6 +463,7 @@ void ac_run_call_drop_all(ac_run_t *run)
         if (!call) {
             continue;
         }
+        ac_run_nested_drop(call);
         abandon(call);
         ac_timer_cancel(run->engine->loop, &call->deadline);
         ac_run_trace_tool_drop(call);
@@ -485,6 +474,7 @@ void ac_run_call_drop_all(ac_run_t *run)
         free(call->source);
         json_decref(call->question);
         json_decref(call->sources);
+        json_decref(call->state);
         free(call->id);
         free(call->name);
         free(call);

@@ -62,8 +62,12 @@ static void end_later(void *baton)
 
 void ac_run_close_continue(ac_run_t *run)
 {
-    if (run->n_ops > 0) {
+    if (run->n_ops > 0 || run->nested.n_inner > 0) {
         return; /* a completion comes back here */
+    }
+    if (run->nested.outer) {
+        ac_run_nested_close(run);
+        return;
     }
     bool is_stored = run->open.state == AC_RUN_OPEN_DONE && !run->turn->stateless;
     if (is_stored && !run->close.requested && run->err.kind != AC_INTERRUPTED) {

@@ -3,6 +3,7 @@
 #include "run_internal.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 int64_t ac_run_cost_estimate_prompt(const ac_run_t *run)
 {
@@ -68,4 +69,40 @@ void ac_run_cost_commit(ac_run_t *run)
     run->cost.paid_amount += json_real_value(json_object_get(cost, "amount"));
     run->cost.paid = run->cost.usage;
     json_decref(cost);
+}
+
+double ac_run_cost_amount(const ac_run_t *run)
+{
+    json_t *cost = ac_run_cost_json(run);
+    double amount = json_number_value(json_object_get(cost, "amount"));
+    json_decref(cost);
+    return amount;
+}
+
+static void cost_add_usage(ac_usage_t *sum, const ac_usage_t *now, const ac_usage_t *before)
+{
+    sum->prompt += now->prompt - before->prompt;
+    sum->completion += now->completion - before->completion;
+    sum->cached += now->cached - before->cached;
+    sum->reasoning += now->reasoning - before->reasoning;
+    sum->total += now->total - before->total;
+    sum->known |= now->known;
+    sum->estimated |= now->estimated;
+}
+
+/* Sums have one currency; "": the cost is not known. */
+static const char *currency_of(const ac_run_t *run)
+{
+    return run->cost.unpriced || !run->agent->model ? "" : run->agent->model->conf->price.currency;
+}
+
+void ac_run_cost_pass(ac_run_t *run, const ac_usage_t *before, double amount)
+{
+    double more = ac_run_cost_amount(run) - amount;
+    for (ac_run_t *outer = run->nested.outer; outer; outer = outer->nested.outer) {
+        cost_add_usage(&outer->cost.usage, &run->cost.usage, before);
+        cost_add_usage(&outer->cost.paid, &run->cost.usage, before);
+        outer->cost.paid_amount += more;
+        outer->cost.unpriced |= !*currency_of(run) || strcmp(currency_of(run), currency_of(outer)) != 0;
+    }
 }

@@ -129,6 +129,15 @@ json_t *ac_run_document_run(const ac_run_t *run)
     return json;
 }
 
+void ac_run_document_add_step(ac_run_t *run, json_t *step)
+{
+    ac_run_answer_t *answer = &ac_run_nesting_root(run)->answer;
+    if (!answer->steps) {
+        answer->steps = json_array();
+    }
+    json_array_append_new(answer->steps, step);
+}
+
 void ac_run_document_add_model_step(ac_run_t *run, const ac_model_end_t *end)
 {
     apr_interval_time_t took = ac_clock() - run->ask.started;
@@ -165,10 +174,8 @@ void ac_run_document_add_model_step(ac_run_t *run, const ac_model_end_t *end)
     ac_json_put(step, "started_at", ac_time_json(run->ask.started_at));
     ac_json_put(step, "completed_at", ac_time_json(run->ask.started_at + took));
     ac_json_put(step, "latency_ms", json_integer(apr_time_as_msec(took)));
-    if (!run->answer.steps) {
-        run->answer.steps = json_array();
-    }
-    json_array_append_new(run->answer.steps, step);
+    ac_run_nesting_mark(run, step);
+    ac_run_document_add_step(run, step);
 }
 
 const char *ac_run_document_finish_reason(const ac_run_t *run)
@@ -256,5 +263,6 @@ json_t *ac_run_document_step(const ac_run_t *run, const ac_call_t *call)
     ac_json_put(step, "started_at", ac_time_json(call->started_at));
     ac_json_put(step, "completed_at", call->done ? ac_time_json(call->started_at + call->took) : json_null());
     ac_json_put(step, "latency_ms", call->done ? json_integer(apr_time_as_msec(call->took)) : json_null());
+    ac_run_nesting_mark(run, step);
     return step;
 }

@@ -40,6 +40,10 @@ void ac_run_event_hold(ac_run_t *run, ac_event_t *event)
 
 void ac_run_event_emit(ac_run_t *run, ac_event_type_e type, json_t *data, const char *text, size_t len)
 {
+    if (run->nested.outer && ac_event_is_text(type)) {
+        return; /* the answer of a nested run is the result of a call */
+    }
+    run = ac_run_nesting_root(run);
     ac_event_t *event = ac_event_create(type, data, text, len);
     if (!event) {
         abort();

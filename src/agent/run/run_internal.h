@@ -19,6 +19,7 @@ void ac_run_restart(ac_run_t *run);
 void ac_run_detach(
     ac_run_t *run);             /* the run is suspended in the store: it leaves this process without a terminal event */
 void ac_run_end(ac_run_t *run); /* once: emits the terminal event and frees the run */
+void ac_run_free(ac_run_t *run); /* nothing refers to it any more */
 
 /* ---- run_metrics.c: what is counted of a run ---- */
 void ac_run_metrics_model_begin(const ac_run_t *run);    /* a model call */
@@ -147,6 +148,9 @@ void ac_run_ask_stop(ac_run_t *run);
 /* ---- run_cost.c ---- */
 /* Adds the usage of an ended call; estimates it if the model has not said it. */
 void ac_run_cost_add(ac_run_t *run, const ac_model_end_t *end);
+/* What a nested run has used since `before`, its outer runs have used, too. amount: its cost before. */
+void ac_run_cost_pass(ac_run_t *run, const ac_usage_t *before, double amount);
+double ac_run_cost_amount(const ac_run_t *run);           /* 0: not known */
 void ac_run_cost_commit(ac_run_t *run);                   /* the usage so far has the price of the current model */
 json_t *ac_run_cost_json(const ac_run_t *run);            /* null if a model has no price. New reference */
 int64_t ac_run_cost_estimate_prompt(const ac_run_t *run); /* tokens of the model's conversation */
@@ -159,11 +163,34 @@ void ac_run_tools_free(ac_run_t *run);
 /* Sets the tools of a resumed run's calls. A call whose name means another tool now is refused. */
 void ac_run_tools_find(ac_run_t *run);
 
+/* ---- run_nesting.c: where a run is among the runs of its turn; pure ---- */
+ac_run_t *ac_run_nesting_root(const ac_run_t *run); /* the run of the turn; perhaps the run itself */
+/* The run has no further rounds: its own, or those of all runs of the turn, are used up. */
+bool ac_run_nesting_is_last(const ac_run_t *run);
+/* false: the turn has no round left for a nested run. */
+bool ac_run_nesting_may_ask(const ac_run_t *run);
+/* Adds agent_id, depth and parent_step_id to what events and steps of a nested run have; else nothing. */
+void ac_run_nesting_mark(const ac_run_t *run, json_t *data);
+/* Calls fn for each call that awaits approval, also those of nested runs. */
+typedef void ac_run_nesting_fn(ac_call_t *call, void *baton);
+void ac_run_nesting_each(ac_run_t *run, ac_run_nesting_fn *fn, void *baton);
+
+/* ---- run_nested.c: an agent that another agent calls as a tool; docs/architecture.md ---- */
+/* Begins the nested run of a call, or resumes it from call->state. ac_run_call_result() follows, never inside. errors:
+ * tool_error. */
+apr_status_t ac_run_nested_start(ac_call_t *call, ac_err_t *err);
+void ac_run_nested_stop(ac_call_t *call); /* its result is not wanted any more; no nested run is allowed */
+void ac_run_nested_drop(ac_call_t *call); /* the same without events and steps: its state is stored */
+void ac_run_nested_wait(ac_run_t *run);   /* all open calls of a nested run await approval */
+void ac_run_nested_close(ac_run_t *run);  /* SAVING of a nested run */
+
 /* ---- run_call.c ---- */
 /* The round's call with this index; makes it at the first use, and emits TRACE_START. */
 ac_call_t *ac_run_call_get(ac_run_t *run, int index, const char *id, const char *name);
-/* Shows a part of the call's arguments. If it ends within a character, that is shown with the next part. */
-void ac_run_call_stream(ac_call_t *call, const char *fragment, size_t len);
+/* Consumes result. status AC_TOOL_ASKS: it is a question. Loop thread. */
+void ac_run_call_result(void *baton, apr_status_t status, json_t *result, const ac_err_t *err);
+/* Ends the round if all calls have ended; suspends the run if all open ones await approval. */
+void ac_run_call_moved(ac_run_t *run);
 void ac_run_call_enter(ac_run_t *run);
 void ac_run_call_begin_all(ac_run_t *run);                    /* in CALLING, when the opening write is durable */
 void ac_run_call_drop_all(ac_run_t *run);                     /* cancels active calls, frees the round's calls */
@@ -171,7 +198,9 @@ void ac_run_call_close_all(ac_run_t *run, const char *error); /* open calls end 
 
 /* ---- run_round.c: what events, message and conversation have of the calls of a round ---- */
 void ac_run_round_mark(const ac_call_t *call, json_t *data); /* the data of its events: which call it is */
-json_t *ac_run_round_ended(const ac_call_t *call);           /* the data of TRACE_END; a new reference */
+/* Shows a part of the call's arguments. If it ends within a character, that is shown with the next part. */
+void ac_run_round_stream(ac_call_t *call, const char *fragment, size_t len);
+json_t *ac_run_round_ended(const ac_call_t *call); /* the data of TRACE_END; a new reference */
 /* Adds the round's calls to the message, in the model's order, not in the order of their end. */
 void ac_run_round_keep_calls(ac_run_t *run);
 /* Adds the calls and results to the message and to the conversation, in the same order. */
@@ -199,6 +228,10 @@ apr_status_t ac_client_tools_match(json_t **panswered, const ac_turn_t *turn, co
 void ac_run_approval_enter(ac_run_t *run);
 void ac_run_approval_cancel(ac_engine_t *engine, const char *run_id, const char *owner); /* cancels a suspended run */
 
+/* ---- run_decision.c ---- */
+/* Emits what was decided about the calls of a resumed run, by id, and notes it in the calls. */
+void ac_run_decision_apply(ac_run_t *run, const json_t *decisions);
+
 /* ---- run_suspended.c: the state document of a suspended run; pure ---- */
 json_t *ac_run_suspended_make(ac_run_t *run, json_t *events); /* consumes events */
 /* Fills a new run; the caller finds its agent and its log. false: the document is damaged, and the run can only be
@@ -218,6 +251,7 @@ json_t *ac_run_document_user_message(const ac_run_t *run);
 json_t *ac_run_document_earlier(const ac_run_t *run); /* `earlier` of TURN_OPEN; NULL: the turn brings none */
 json_t *ac_run_document_answer(const ac_run_t *run);  /* NULL: there is no text and no call to store */
 json_t *ac_run_document_step(const ac_run_t *run, const ac_call_t *call); /* ended or not */
+void ac_run_document_add_step(ac_run_t *run, json_t *step);               /* to those of the turn; consumes step */
 void ac_run_document_add_model_step(ac_run_t *run, const ac_model_end_t *end);
 const char *ac_run_document_status(const ac_run_t *run); /* "in_progress", "completed" and others */
 /* The name the model gives itself, else its id; "": the run has ended before its agent was known. */
@@ -266,6 +300,9 @@ bool ac_quota_counts(const ac_agent_t *agent, const ac_limits_t *place, const ac
 /* A reservation of these amounts with all limits that count the agent's runs; amount -1: not of this measure. NULL:
  * there is no such limit. */
 ac_reservation_t *ac_quota_want(const ac_quota_t *quota, const ac_agent_t *agent, const int64_t amounts[AC_N_MEASURES]);
+/* Adds the limits of one more agent to it; *preservation may be NULL. */
+void ac_quota_want_agent(ac_reservation_t **preservation, const ac_quota_t *quota, const ac_agent_t *agent,
+                         const int64_t amounts[AC_N_MEASURES]);
 bool ac_quota_wants_cost(const ac_reservation_t *reservation); /* one of its limits is on the cost; NULL: false */
 /* Publishes the fields of the reservations: when the run began, and before its model call; each may be NULL. Counts
  * once. */

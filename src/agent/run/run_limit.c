@@ -3,6 +3,8 @@
  * never stops a run that has begun. */
 #include "run_internal.h"
 
+#include <string.h>
+
 /* ---- what it may take ---- */
 
 /* The first model without a price among the agent's model and its fallbacks; NULL: all have one. */
@@ -65,17 +67,43 @@ static void lift(ac_reservation_t *reservation)
     }
 }
 
-static bool has_any(const ac_run_t *run)
+static bool run_limit_counts(const ac_quota_t *quota, const ac_agent_t *agent)
 {
-    ac_quota_places_t places = ac_quota_places(run->turn->quota, run->agent);
+    ac_quota_places_t places = ac_quota_places(quota, agent);
     for (int i = 0; i < places.n; i++) {
         for (int j = 0; j < places.list[i]->n; j++) {
-            if (ac_quota_counts(run->agent, places.list[i], &places.list[i]->list[j])) {
+            if (ac_quota_counts(agent, places.list[i], &places.list[i]->list[j])) {
                 return true;
             }
         }
     }
     return false;
+}
+
+/* The limits of all agents of the path count a nested run. */
+static bool has_any(const ac_run_t *run)
+{
+    for (const ac_run_t *at = run; at; at = at->nested.outer) {
+        if (run_limit_counts(run->turn->quota, at->agent)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A nested run is no request of a client, no stream and no run of its own: limits on tokens and cost count it. */
+static ac_reservation_t *run_limit_want(const ac_run_t *run, const int64_t amounts[AC_N_MEASURES])
+{
+    int64_t mine[AC_N_MEASURES];
+    memcpy(mine, amounts, sizeof mine);
+    if (run->nested.outer) {
+        mine[AC_LIMIT_REQUESTS] = mine[AC_LIMIT_STREAMS] = mine[AC_LIMIT_RUNS] = -1;
+    }
+    ac_reservation_t *reservation = ac_quota_want(run->turn->quota, run->agent, mine);
+    for (const ac_run_t *outer = run->nested.outer; outer; outer = outer->nested.outer) {
+        ac_quota_want_agent(&reservation, run->turn->quota, outer->agent, mine);
+    }
+    return reservation;
 }
 
 /* ---- runs under way ---- */
@@ -168,7 +196,7 @@ void ac_run_limit_admit(ac_run_t *run, const char *cause)
         return;
     }
     estimate(run, amounts);
-    run->limits.reserved = ac_quota_want(run->turn->quota, run->agent, amounts);
+    run->limits.reserved = run_limit_want(run, amounts);
     const ac_model_t *unpriced = ac_quota_wants_cost(run->limits.reserved) ? find_unpriced(run) : NULL;
     if (unpriced) {
         free(run->limits.reserved);
@@ -205,10 +233,15 @@ void ac_run_limit_spend(ac_run_t *run)
     json_t *cost = ac_run_cost_json(run);
     int64_t spent = ac_quota_money(json_number_value(json_object_get(cost, "amount"))), tokens = run->cost.usage.total;
     json_decref(cost);
-    ac_counters_spend(counters, run->limits.reserved, AC_LIMIT_TOKENS, tokens - run->limits.spent_tokens);
-    ac_counters_spend(counters, run->limits.reserved, AC_LIMIT_COST, spent - run->limits.spent_cost);
-    run->limits.spent_tokens = tokens;
-    run->limits.spent_cost = spent > run->limits.spent_cost ? spent : run->limits.spent_cost;
+    int64_t more = tokens - run->limits.spent_tokens, paid = spent - run->limits.spent_cost;
+    paid = paid > 0 ? paid : 0;
+    ac_counters_spend(counters, run->limits.reserved, AC_LIMIT_TOKENS, more);
+    ac_counters_spend(counters, run->limits.reserved, AC_LIMIT_COST, paid);
+    /* The reservation of a nested run has the limits of its outer runs, too. */
+    for (ac_run_t *at = run; at; at = at->nested.outer) {
+        at->limits.spent_tokens += more;
+        at->limits.spent_cost += paid;
+    }
 }
 
 void ac_run_limit_release(ac_run_t *run)
@@ -238,11 +271,12 @@ static void on_counted_again(void *baton, apr_status_t status, const ac_err_t *e
     }
     free(again);
     run->n_ops--;
-    if (run->state != AC_RUN_SAVING) {
-        return;
+    if (run->state == AC_RUN_SAVING) {
+        ac_run_limit_release(run);
+        ac_run_close_continue(run);
+    } else if (run->state == AC_RUN_CALLING) {
+        ac_run_call_moved(run);
     }
-    ac_run_limit_release(run);
-    ac_run_close_continue(run);
 }
 
 static void take_again(ac_run_t *run, ac_reservation_t *reservation, ac_reservation_t **pmine)
@@ -272,8 +306,10 @@ void ac_run_limit_resume(ac_run_t *run)
     if (!run->engine->counters || !run->turn->quota) {
         return;
     }
-    take_again(run, want_start(run), &run->limits.started);
+    if (!run->nested.outer) {
+        take_again(run, want_start(run), &run->limits.started);
+    }
     if (has_any(run)) {
-        take_again(run, ac_quota_want(run->turn->quota, run->agent, itself), &run->limits.reserved);
+        take_again(run, run_limit_want(run, itself), &run->limits.reserved);
     }
 }

@@ -316,6 +316,10 @@ static void run_load_on_loaded(ac_store_op_t *op)
 void ac_run_load_enter(ac_run_t *run)
 {
     ac_turn_t *turn = run->turn;
+    if (run->nested.outer) {
+        load_tools(run, NULL, "called by another agent");
+        return;
+    }
     if (run->limits.refused) {
         ask_key(run);
         return;

@@ -12,6 +12,31 @@ void ac_run_round_mark(const ac_call_t *call, json_t *data)
         ac_json_put(data, "client", json_true());
         ac_json_put(data, "index", json_integer(call->place));
     }
+    ac_run_nesting_mark(call->run, data);
+}
+
+void ac_run_round_stream(ac_call_t *call, const char *fragment, size_t len)
+{
+    char *text = ac_alloc((size_t)call->n_tail + len + 1);
+    memcpy(text, call->tail, (size_t)call->n_tail);
+    memcpy(text + call->n_tail, fragment, len);
+    len += (size_t)call->n_tail;
+    size_t whole = ac_utf8_whole(text, len);
+    if (len - whole >= sizeof call->tail) { /* no UTF-8; the event shows it as U+FFFD */
+        whole = len;
+    }
+    call->n_tail = (int)(len - whole);
+    memcpy(call->tail, text + whole, len - whole);
+    text[whole] = '\0';
+    if (whole > 0) {
+        json_t *data = json_object();
+        ac_json_put(data, "step_id", ac_json_text(call->step_id));
+        ac_json_put(data, "arguments_delta", ac_json_text(text));
+        ac_run_round_mark(call, data);
+        call->streamed = true;
+        ac_run_event_emit(call->run, AC_EVENT_TRACE_UPDATE, data, NULL, 0);
+    }
+    free(text);
 }
 
 static json_t *call_error_json(const ac_call_t *call)

@@ -16,13 +16,14 @@ json_t *ac_run_sources_event(const ac_call_t *call, json_t *sources)
 void ac_run_sources_find(ac_call_t *call, const json_t *result)
 {
     if (!(call->tool->vt->flags & AC_TOOL_COMPUTES)) {
-        call->sources = ac_sources_add(&call->run->answer.sources, ac_sources_read(&call->tool->conf->sources, result));
+        call->sources = ac_sources_add(&ac_run_nesting_root(call->run)->answer.sources,
+                                       ac_sources_read(&call->tool->conf->sources, result));
     }
 }
 
 json_t *ac_run_sources_name(ac_run_t *run, const json_t *annotation)
 {
-    json_t *added = ac_sources_add(&run->answer.sources, ac_sources_annotation(annotation));
+    json_t *added = ac_sources_add(&ac_run_nesting_root(run)->answer.sources, ac_sources_annotation(annotation));
     if (added) {
         run->answer.named = run->answer.named ? run->answer.named : json_array();
         json_array_extend(run->answer.named, added);

@@ -18,7 +18,7 @@ static json_t *usage_json(const ac_usage_t *usage)
                      "estimated", usage->estimated);
 }
 
-static json_t *call_json(const ac_call_t *call)
+static json_t *call_json(const ac_call_t *call) /* with the state of its nested run */
 {
     json_t *json = json_object();
     ac_json_put(json, "id", ac_json_text(call->id));
@@ -40,6 +40,11 @@ static json_t *call_json(const ac_call_t *call)
     if (call->question) {
         ac_json_put(json, "question", json_incref(call->question));
         ac_json_put(json, "questions", json_integer(call->n_questions));
+    }
+    if (call->nested) {
+        ac_json_put(json, "state", ac_run_suspended_make(call->nested, json_null()));
+    } else if (call->state) {
+        ac_json_put(json, "state", json_incref(call->state));
     }
     return json;
 }
@@ -69,6 +74,7 @@ json_t *ac_run_suspended_make(ac_run_t *run, json_t *events)
     ac_json_put(state, "working", json_integer(run->times.working));
     ac_json_put(state, "reasoning", json_integer(run->times.reasoning));
     ac_json_put(state, "round", json_integer(run->round));
+    ac_json_put(state, "total_rounds", json_integer(run->nested.n_rounds));
     ac_json_put(state, "round_start", json_integer((json_int_t)run->answer.round_start));
     ac_json_put(state, "answer", ac_json_text(run->answer.text.len ? run->answer.text.data : ""));
     ac_json_put(state, "model", ac_json_text(ac_run_document_model(run)));
@@ -146,6 +152,7 @@ static ac_call_t *run_state_read_call(ac_run_t *run, int index, const json_t *js
     call->source = source ? strdup(source) : NULL;
     call->question = json_deep_copy(json_object_get(json, "question"));
     call->n_questions = (int)number(json, "questions");
+    call->state = json_deep_copy(json_object_get(json, "state"));
     run->calls.n_client += call->client;
     return call;
 }
@@ -211,6 +218,7 @@ bool ac_run_suspended_read(ac_run_t *run, const json_t *state)
     run->times.working = number(state, "working");
     run->times.reasoning = number(state, "reasoning");
     run->round = (int)number(state, "round");
+    run->nested.n_rounds = (int)number(state, "total_rounds");
     run->answer.round_start = (size_t)ac_json_peek_int(state, "round_start", 0);
     ac_buf_str(&run->answer.text, ac_json_peek_string(state, "answer", ""));
     if (run->answer.round_start > run->answer.text.len) {

@@ -125,6 +125,9 @@ static void run_trace_finish(ac_run_t *run, const char *status)
     if (run->store.charge > 0) {
         ac_span_number(span, AC_ATTRIBUTE_AGENTCHAT_REQUEST_CHARGE, run->store.charge);
     }
+    if (run->nested.outer) {
+        ac_span_integer(span, AC_ATTRIBUTE_AGENTCHAT_AGENT_DEPTH, run->nested.depth);
+    }
     ac_span_integer(span, AC_ATTRIBUTE_AGENTCHAT_RUN_ROUNDS, facts.rounds - before->rounds);
     ac_span_integer(span, AC_ATTRIBUTE_AGENTCHAT_RUN_TOOL_CALLS, facts.tool_calls - before->tool_calls);
     if (facts.first_token && !before->first_token) {

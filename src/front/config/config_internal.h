@@ -173,6 +173,14 @@ const char *ac_config_check_providers(ac_config_check_t *check, const char *grou
 void ac_config_registry_build(ac_config_check_t *check);
 
 /* ---- config_mcp.c: MCP servers. Problems are reported. ---- */
+/* ---- config_agents.c: agents that other agents call as tools ---- */
+/* Makes the tool "agent:ID" of each agent. Before the agents are built. */
+void ac_config_agents_add_tools(ac_config_check_t *check, apr_hash_t *tools);
+/* The tool of this name, for an agent. NULL: reported. */
+const ac_tool_t *ac_config_agents_find(ac_config_check_t *check, const ac_agent_def_t *def, const char *name);
+/* Reports agents that call each other in a ring, or too deep. */
+void ac_config_agents_check(ac_config_check_t *check);
+
 void ac_config_mcp_build(ac_config_check_t *check, apr_hash_t *sources);
 /* Sets the sources of an agent's tools; conf.registry has all of them. */
 void ac_config_mcp_set_sources(ac_config_check_t *check, ac_agent_def_t *def);

@@ -282,6 +282,9 @@ static const ac_tool_t *config_registry_find_tool(ac_config_check_t *check, cons
                                                   apr_hash_t *tools)
 {
     const ac_tool_t *tool = apr_hash_get(tools, id, APR_HASH_KEY_STRING);
+    if (strncmp(id, AC_AGENT_TOOL, sizeof AC_AGENT_TOOL - 1) == 0) {
+        return ac_config_agents_find(check, def, id);
+    }
     if (tool) {
         return tool;
     }
@@ -420,12 +423,13 @@ void ac_config_registry_build(ac_config_check_t *check)
     const ac_definitions_t *defs = &check->config->defs;
     apr_hash_t *models = apr_hash_make(check->p), *tools = apr_hash_make(check->p), *agents = apr_hash_make(check->p);
     apr_hash_t *owners = apr_hash_make(check->ptemp), *gates = apr_hash_make(check->p);
-    apr_hash_t *sources = apr_hash_make(check->p);
+    apr_hash_t *sources = apr_hash_make(check->p), *agent_tools = apr_hash_make(check->p);
     apr_array_header_t *list = apr_array_make(check->p, 8, sizeof(const ac_agent_t *));
     registry->models = models;
     registry->gates = gates;
     registry->tools = tools;
     registry->sources = sources;
+    registry->agent_tools = agent_tools;
     registry->agents = agents;
     registry->agent_list = list;
     for (int i = 0; i < defs->models->nelts; i++) {
@@ -440,12 +444,14 @@ void ac_config_registry_build(ac_config_check_t *check)
     }
     build_builtin_tools(check, tools);
     ac_config_mcp_build(check, sources);
+    ac_config_agents_add_tools(check, agent_tools);
     for (int i = 0; i < defs->agents->nelts; i++) {
         ac_agent_def_t *def = APR_ARRAY_IDX(defs->agents, i, ac_agent_def_t *);
         name_agent(check, def, agents, owners);
         build_agent(check, def, registry, tools);
         APR_ARRAY_PUSH(list, const ac_agent_t *) = &def->agent;
     }
+    ac_config_agents_check(check);
     ac_config_limit_check(check);
     ac_caching_check(check);
     check_default_agents(check, registry);
