@@ -200,6 +200,8 @@ static apr_status_t conn_setup(ac_sqlite_conn_t *conn, ac_err_t *err)
         sqlite3_progress_handler(conn->db, PROGRESS_STEPS, on_progress, conn);
         return ac_sqlite_schema_check(conn, err);
     }
+    /* A process that died between a commit and its checkpoint leaves words of forgotten owners in the log. */
+    conn->truncates = true;
     /* Checkpoints run after the answers, not inside a commit: sqlite_group.c. */
     sqlite3_wal_hook(conn->db, on_wal, conn);
     status = ac_sqlite_schema_prepare(conn, err);

@@ -4,9 +4,13 @@
  *
  * Gathered bytes reach the file before anybody could look for them there: before any other operation on the log, before
  * its sync, and before a lock is released, with which another process may begin to write. SQLite publishes frames only
- * after the sync (synchronous = FULL, without which this VFS is not used). If a write of gathered bytes fails, the
+ * after the sync (synchronous = FULL, without which nothing is gathered). If a write of gathered bytes fails, the
  * calls that brought them have already succeeded, so each further operation on the log fails until the transaction has
- * ended and its lock is released. */
+ * ended and its lock is released.
+ *
+ * The file itself gets its pages at checkpoints. With secure_delete SQLite overwrites rows that are removed, but where
+ * it packs the cells of a page again, old copies of them can stay in the gap before them. The gaps are zeros in what
+ * is written here. */
 #include "sqlite_internal.h"
 
 #include <stddef.h>
@@ -15,13 +19,19 @@
 #include <string.h>
 
 #define GATHER_SIZE (64 * 1024)
+#define PAGE_SIZE_MIN 512
+#define PAGE_SIZE_MAX 65536
+#define VACUUM_AT 52 /* in the file: four bytes, zeros unless it has auto_vacuum and its pages of another form */
+/* The other pages without a type begin with the number of a page. With fewer pages its first byte is no page's type. */
+#define MOST_PAGES (1 << 24)
 #define WRITE_LOCK 0 /* among the locks of the log: the one that a transaction holds which writes */
 
 typedef struct ac_sqlite_gather_t { /* an open file; SQLite's own follows it in memory */
     sqlite3_file base;
     sqlite3_file *file;
     ac_sqlite_t *store;
-    char *bytes; /* NULL: any other file than the log */
+    char *bytes;          /* NULL: any other file than the log */
+    unsigned char *blank; /* room for a page; NULL: any other file than the database */
     int n;
     sqlite3_int64 at; /* of the first byte, in the file */
     int failed;       /* the code of a write that failed; 0: none */
@@ -44,6 +54,7 @@ static int gather_close(sqlite3_file *base)
         gather->store->gathering = NULL;
     }
     free(gather->bytes);
+    free(gather->blank);
     return gather->file->pMethods->xClose(gather->file);
 }
 
@@ -54,10 +65,30 @@ static int gather_read(sqlite3_file *base, void *bytes, int n, sqlite3_int64 at)
     return code ? code : gather->file->pMethods->xRead(gather->file, bytes, n, at);
 }
 
+/* The page as it is to be written: without what is left of removed rows. */
+static const void *page_of(gather_t *gather, const void *bytes, int n, sqlite3_int64 at)
+{
+    const sqlite3_io_methods *inner = gather->file->pMethods;
+    unsigned char vacuum[4];
+    sqlite3_int64 size;
+
+    if (n < PAGE_SIZE_MIN || n > PAGE_SIZE_MAX || at % n ||
+        inner->xRead(gather->file, vacuum, sizeof(vacuum), VACUUM_AT) != SQLITE_OK ||
+        memcmp(vacuum, "\0\0\0", sizeof(vacuum)) != 0 || inner->xFileSize(gather->file, &size) != SQLITE_OK ||
+        size / n >= MOST_PAGES) {
+        return bytes;
+    }
+    return ac_sqlite_page_blank(gather->blank, bytes, n, at == 0) ? gather->blank : bytes;
+}
+
 static int gather_write(sqlite3_file *base, const void *bytes, int n, sqlite3_int64 at)
 {
     gather_t *gather = (gather_t *)base;
     bool fits = gather->bytes && n <= GATHER_SIZE;
+
+    if (gather->blank) {
+        return gather->file->pMethods->xWrite(gather->file, page_of(gather, bytes, n, at), n, at);
+    }
     if (!fits || gather->failed || at != gather->at + gather->n || gather->n + n > GATHER_SIZE) {
         int code = gather_flush(gather);
         if (code || !fits) {
@@ -200,13 +231,17 @@ static int gather_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *base, i
     ac_sqlite_t *store = (ac_sqlite_t *)((char *)vfs - offsetof(ac_sqlite_t, writer_vfs));
     gather_t *gather = (gather_t *)base;
     *gather = (gather_t){.file = (sqlite3_file *)(gather + 1), .store = store};
-    bool is_log = (flags & SQLITE_OPEN_WAL) != 0;
+    bool is_log = (flags & SQLITE_OPEN_WAL) && store->sync_full;
     if (is_log && !(gather->bytes = malloc(GATHER_SIZE))) {
+        return SQLITE_NOMEM;
+    }
+    if (flags & SQLITE_OPEN_MAIN_DB && !(gather->blank = malloc(PAGE_SIZE_MAX))) {
         return SQLITE_NOMEM;
     }
     int code = store->vfs.xOpen(&store->vfs, name, gather->file, flags, pflags);
     if (code != SQLITE_OK) {
         free(gather->bytes);
+        free(gather->blank);
         return code;
     }
     if (is_log) {
@@ -220,7 +255,7 @@ void ac_sqlite_gather_vfs_start(ac_sqlite_t *store)
 {
     store->gathering = NULL;
     *store->writer_vfs_name = '\0';
-    if (!*store->vfs_name || !store->sync_full) {
+    if (!*store->vfs_name) {
         return;
     }
     store->writer_vfs = store->vfs;

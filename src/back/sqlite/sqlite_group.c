@@ -461,7 +461,10 @@ void ac_sqlite_group_checkpoint(ac_sqlite_conn_t *conn)
     conn->patience = ac_clock() + LOCK_SLICE;
     code = sqlite3_wal_checkpoint_v2(conn->db, NULL, mode, NULL, NULL);
     conn->wal_checkpointed = conn->wal_pages;
-    conn->truncates = conn->truncates && code != SQLITE_OK;
+    if (conn->truncates && code == SQLITE_OK) {
+        conn->truncates = false;
+        conn->n_emptied++;
+    }
     if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY && (code & 0xff) != SQLITE_LOCKED) {
         ac_sqlite_conn_fail(conn, code, NULL);
     }

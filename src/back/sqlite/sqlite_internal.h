@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Declarations that only the files of this folder share: sqlite_store.c (configuration, queues, threads),
  * sqlite_group.c (transactions), sqlite_conn.c (connections), sqlite_statement.c (statements), sqlite_renew.c (closing
- * and reopening all connections), sqlite_gather.c (fewer writes), sqlite_schema.c (tables), and one file per domain
- * object with its verbs. */
+ * and reopening all connections), sqlite_gather.c (fewer writes), sqlite_page.c (blank pages), sqlite_schema.c
+ * (tables), and one file per domain object with its verbs. */
 #ifndef AC_STORE_SQLITE_H
 #define AC_STORE_SQLITE_H
 
@@ -95,7 +95,8 @@ typedef struct ac_sqlite_conn_t {
     bool lock_failed;     /* a lock was not in the state that SQLite assumes; the operation can be repeated */
     ac_err_t open_err;    /* why it is not open */
     int wal_pages, wal_checkpointed;
-    bool truncates; /* the log has words of an owner who is forgotten: the next checkpoint empties it */
+    bool truncates;    /* the log has words of an owner who is forgotten: the next checkpoint empties it */
+    int64_t n_emptied; /* how often a checkpoint has emptied the log */
     struct {
         const char *sql; /* the key is the address: statements are constants */
         sqlite3_stmt *stmt;
@@ -193,10 +194,15 @@ bool ac_sqlite_renew_enter(ac_sqlite_conn_t *conn, apr_time_t until);
 void ac_sqlite_renew_leave(ac_sqlite_conn_t *conn);
 
 /* ---- sqlite_gather.c ---- */
-/* Registers the VFS of the writer's connection if there is the store's own and `synchronous` is FULL; its name is empty
- * otherwise. Call it after ac_sqlite_renew_vfs_start(). stop: call it after all connections are closed. */
+/* Registers the VFS of the writer's connection if there is the store's own; its name is empty otherwise. Call it after
+ * ac_sqlite_renew_vfs_start(). stop: call it after all connections are closed. */
 void ac_sqlite_gather_vfs_start(ac_sqlite_t *store);
 void ac_sqlite_gather_vfs_stop(ac_sqlite_t *store);
+
+/* ---- sqlite_page.c ---- */
+/* Copies a page of a tree, with zeros where nothing of it is in use. first: it is the first page of the file. Returns
+ * false if it is no such page, or is damaged; copy, of the same size, is then of no use. */
+bool ac_sqlite_page_blank(unsigned char *copy, const unsigned char *page, int size, bool first);
 
 /* ---- sqlite_store.c ---- */
 /* Returns op to its caller. */
@@ -382,8 +388,12 @@ ac_sqlite_verb_fn ac_sqlite_erasures_ended;
 /* The owner's erasure that is not finished, or a new one. The caller owns it. */
 apr_status_t ac_sqlite_erasures_find(json_t **perasure, ac_sqlite_conn_t *conn, ac_store_op_t *op);
 apr_status_t ac_sqlite_erasures_store(ac_sqlite_conn_t *conn, ac_store_op_t *op, const json_t *erasure);
-/* Adds `erasures` to the result of a purge that is complete: they are ended in the store. */
-apr_status_t ac_sqlite_erasures_list(json_t *out, ac_sqlite_conn_t *conn, ac_err_t *err);
+/* *plist: the erasures whose threads are all purged. The caller owns it, also after a failure. */
+apr_status_t ac_sqlite_erasures_list(json_t **plist, ac_sqlite_conn_t *conn, ac_err_t *err);
+/* Ends a purge that has nothing left to remove: its result gets the `erasures` of whose words none is in the file or
+ * its log, and the number of those that are `unfinished`. before: the result of the call before. Call it again in the
+ * next transaction if it returns AC_SQLITE_TO_WRITER. errors: store_timeout: a reader keeps the log. */
+apr_status_t ac_sqlite_erasures_complete(ac_sqlite_conn_t *conn, ac_store_op_t *op, const json_t *before);
 
 /* sqlite_runs.c */
 ac_sqlite_verb_fn ac_sqlite_run_get, ac_sqlite_run_list, ac_sqlite_run_step_list;

@@ -360,25 +360,9 @@ static apr_status_t purge_thread(int *prows, bool *pgone, ac_sqlite_conn_t *conn
                                            : status;
 }
 
-/* Nothing is left to remove: merges the index, step by step, and reports the erasures that have ended with it. */
-static apr_status_t thread_purge_end(ac_sqlite_conn_t *conn, ac_store_op_t *op, int64_t step)
-{
-    apr_status_t status = ac_sqlite_erasures_list(op->out, conn, &op->err);
-
-    if (status != APR_SUCCESS || step >= AC_SQLITE_INDEX_MERGED ||
-        (!step && !ac_sqlite_index_merge_due(conn, json_object_get(op->out, "erasures") != NULL))) {
-        return status;
-    }
-    status = ac_sqlite_index_merge(&step, conn, &op->err);
-    json_object_del(op->out, "erasures");
-    ac_json_put(op->out, "merging", json_integer(step));
-    conn->truncates = true;
-    return status == APR_SUCCESS ? AC_SQLITE_TO_WRITER : status;
-}
-
 apr_status_t ac_sqlite_thread_purge(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
-    int64_t n_purged = ac_json_peek_int(op->out, "purged", 0), step = ac_json_peek_int(op->out, "merging", 0);
+    int64_t n_purged = ac_json_peek_int(op->out, "purged", 0);
     int n_rows = 0, rows = 0;
     purged_t thread = {.files = json_incref(json_object_get(op->out, "files"))};
     const char *before = NULL;
@@ -410,8 +394,10 @@ apr_status_t ac_sqlite_thread_purge(ac_sqlite_conn_t *conn, ac_store_op_t *op)
         json_decref(thread.files);
         return status;
     }
-    json_decref(op->out);
+    json_t *out = op->out;
     op->out = json_pack("{s:I}", "purged", (json_int_t)n_purged);
     files_answer(op->out, thread.files);
-    return more ? AC_SQLITE_TO_WRITER : thread_purge_end(conn, op, step);
+    status = more ? AC_SQLITE_TO_WRITER : ac_sqlite_erasures_complete(conn, op, out);
+    json_decref(out);
+    return status;
 }
