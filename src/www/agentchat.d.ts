@@ -299,6 +299,8 @@ export interface TraceStartEvent extends EventBase {
   parent_step_id?: string;
   tool: string;
   call_id: string;
+  /** The id of the agent that the call asks. */
+  asks?: string;
   /** The tool is called only with an approval. */
   needs_approval?: true;
   /** The client carries the call out; its place among these calls. */

@@ -21,6 +21,7 @@ function modelRow(step) {
   if (step.ttft_ms === null || step.ttft_ms === undefined) segments.push([step.status === 'failed' ? 'bad' : 'model', from, to]);
   else segments.push(['first', from, first], ['model', first, Math.max(to, first)]);
   const marks = [
+    step.agent_id ?? '',
     step.retries ? t('steps.retries', { n: step.retries }) : '',
     step.fallback_of ? t('steps.instead', { model: step.fallback_of }) : '',
     step.status === 'failed' ? t('steps.failed') : '',
@@ -37,7 +38,7 @@ function toolRow(step, end) {
   const decision = step.approval ? t(`steps.${step.approval}`) : '';
   const decided = decision && asked !== null && asked < from ? t('steps.decided', { decision, time: duration(from - asked) }) : decision;
   const failed = step.status === 'failed' && step.approval !== 'refused';
-  const marks = [decided, failed ? t('steps.failed') : ''];
+  const marks = [step.agent_id ?? '', decided, failed ? t('steps.failed') : ''];
   return { step, name: step.tool, kind: t('steps.tool'), marks, segments, took: step.latency_ms };
 }
 

@@ -64,7 +64,7 @@ class Call {
   ask(event) {
     if (event.arguments !== undefined) this.arguments(event.arguments);
     if (this.body.querySelector('.approval')) return;
-    this.node.open = true;
+    for (let at = this.node; at; at = at.parentElement?.closest('details.call')) at.open = true;
     this.node.classList.add('waiting');
     this.time.textContent = t('call.waiting');
     const answer = approve => async () => {
@@ -132,9 +132,15 @@ export class Trace {
     this.#place = place;
   }
 
-  #add(id, tool, callId) {
-    const call = new Call(tool, callId, this.#decide), list = this.#place();
+  /** @param {string} [parent] the step of the call of an agent, inside of which this call is made */
+  #add(id, tool, callId, parent) {
+    const call = new Call(tool, callId, this.#decide), outer = this.#calls.get(parent);
     this.#calls.set(id, call);
+    if (outer) {
+      outer.body.append(call.node);
+      return call;
+    }
+    const list = this.#place();
     list.append(call.node);
     list.hidden = false;
     return call;
@@ -142,8 +148,9 @@ export class Trace {
 
   /** Shows a trace_… event of the run. */
   take(event) {
-    if (event.type === 'trace_start') this.#add(event.step_id, event.tool, event.call_id);
-    const call = this.#calls.get(event.step_id) ?? (event.tool ? this.#add(event.step_id, event.tool, event.call_id) : null);
+    const { step_id: id, tool, call_id: callId, parent_step_id: parent } = event;
+    if (event.type === 'trace_start') this.#add(id, tool, callId, parent);
+    const call = this.#calls.get(id) ?? (tool ? this.#add(id, tool, callId, parent) : null);
     if (call && event.call_id) call.callId = event.call_id;
     if (event.type === 'trace_update') call?.update(event);
     if (event.type === 'trace_end') call?.end(event);

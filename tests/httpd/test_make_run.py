@@ -85,6 +85,23 @@ def test_the_sample_takes_files(build):
         run.stop()
 
 
+def test_the_sample_has_agents_that_ask_others(build):
+    """Two specialists at once; the one for the weather, which is another site's, is refused here."""
+    with HeldPort() as port:
+        run, client = Run(build, port), Client(port)
+        stream = client.stream("/agents/front-desk/chat", {"message": "How warm is it in Paris, and what is 15% of 250?"})
+        events = []
+        while not events or not events[-1].json.get("approval_required"):
+            events.append(stream.next())
+        asked = events[-1].json
+        assert (asked["agent_id"], asked["tool"], asked["arguments"]["location"]) == ("meteorologist", "get_weather_if_approved", "Paris")
+        run_id = events[0].json["run_id"]
+        assert client.post(f"/runs/{run_id}/approvals", {"call_id": asked["call_id"], "approve": False}).status == 202
+        text = "".join(e.json["content"] for e in stream.rest() if e.type == "token")
+        assert "37.5" in text and "not approve" in text
+        run.stop()
+
+
 def test_a_slow_body_does_not_keep_its_thread(build, tmp_path):
     conf = tmp_path / "more.conf"
     conf.write_text("RequestReadTimeout body=1\n")

@@ -80,6 +80,9 @@ ac_call_t *ac_run_call_get(ac_run_t *run, int index, const char *id, const char 
     if (call->tool && call->tool->conf->approval && !run->turn->stateless) {
         ac_json_put(data, "needs_approval", json_true());
     }
+    if (call->tool && call->tool->agent) {
+        ac_json_put(data, "asks", ac_json_text(call->tool->agent->id));
+    }
     ac_run_round_mark(call, data);
     ac_run_event_emit(run, AC_EVENT_TRACE_START, data, NULL, 0);
     return call;

@@ -173,6 +173,7 @@ static const struct {
     {WEATHER, "@([^@#;0-9]*[^@#;0-9 ,&])", add_places},
     {WEATHER, "#([^@#;0-9]*[^@#;0-9 ,&])", add_places},
     {WEATHER, "([A-Z][^@#;]*) (weather|forecast|temperature)", add_places},
+    {"weather|forecast|temperature|how (warm|cold|hot)|rain|snow|sunny", "ask_.*meteorolog", NULL, "(.+)", add_call},
     {"[0-9]", "calc|math", sum_rules, SUM, add_call},
     {"stock|share|ticker", "stock|ticker", NULL, "\\b([A-Z]{2,5})\\b", add_call},
     {"search|look up|google", "web", NULL, "(.+)", add_call},
@@ -245,6 +246,8 @@ static void add_result(ac_buf_t *out, const json_t *message)
     } else if (!json_unpack(result, "{s:[{s:s, s:s}]}", "results", "title", &name, "snippet", &text)) {
         ac_buf_printf(out, "I found “%s”: ", name);
         add_quote(out, text);
+    } else if (wrapped && json_is_string(result)) { /* of another agent */
+        ac_buf_printf(out, "%s ", json_string_value(result));
     } else if (json_object_get(message, "tool_call_id")) {
         ac_buf_str(out, json_object_get(result, "error") ? "A tool failed: " : "A tool answered: ");
         add_quote(out, ac_json_peek_string(result, "error", text));

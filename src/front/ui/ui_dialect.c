@@ -168,6 +168,10 @@ static void add_start(ac_render_t *render, const ac_event_t *event, ac_buf_t *ou
     ui_dialect_call_begin(out, "tool-input-start", event);
     ac_dialect_add_text(out, "toolName", ac_json_peek_string(event->data, "tool", ""));
     add_kind(event, out);
+    if (json_object_get(event->data, "asks")) {
+        /* Open while a call of the agent awaits approval. A page answers only when all others are the server's. */
+        LITERAL(out, ",\"providerExecuted\":true");
+    }
     part_end(out);
 }
 

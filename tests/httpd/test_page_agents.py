@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The chat page with agents that ask other agents: their calls inside of the call, and an approval of one of them."""
+import pytest
+
+from model_server import ModelServer, Reply, answer, calls
+from page import Page, PageServer
+from test_agent_tools import AGENTS, MAIL, Cast, ask
+
+
+@pytest.fixture
+def mail(services):
+    server = ModelServer()
+    server.default = lambda _request: iter([Reply(200, {"sent": True})])
+    services.append(server)
+    return server
+
+
+@pytest.fixture
+def server(model, mail):
+    server = PageServer(model, more=MAIL.format(url=mail.url) + AGENTS.replace("writer", "scribe").format(triage="", scribe="")).start()
+    yield server
+    server.stop()
+    problems = server.check_log()
+    server.remove()
+    assert not problems, problems
+
+
+def test_calls_of_an_agent_are_inside_of_its_call(browser, server, model, mail):
+    Cast(model, triage=[calls(ask("scribe"), ask("sums")), answer("Sent and added.")],
+         scribe=[calls(("send_mail", {"to": "a@b"})), answer("Sent.")],
+         sums=[calls(("calculate", {"expression": "1+1"})), answer("Two.")])
+    page = Page(browser, browser.context(), server.url)
+    page.find("#agent").selectOption("triage")
+    page.send("thank them, and add")
+    page.wait_text(".approval-word", "This tool changes things. May it run?")
+    assert page.texts(".call .call .call-tool") == ["send_mail", "calculate"]
+    page.click(".approval .primary")
+    page.wait_text(".turn", "Sent and added.")
+    assert [r.json for r in mail.requests] == [{"to": "a@b"}]
