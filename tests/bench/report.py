@@ -125,6 +125,10 @@ def aims(summary):
         if cpu and without:
             wanted.append((f"{scenario}: CPU per token at most 10 % over the same without event logs, %",
                            (cpu / without - 1) * 100, 10, ".1f"))
+        through = of(scenario, "server.cpu_us_per_token", "module-completions")
+        if cpu and through:
+            wanted.append((f"{scenario}: CPU per token of chat completions at most 10 % over the native protocol, %",
+                           (through / cpu - 1) * 100, 10, ".1f"))
         for server, most in (("module-traced", 5), ("module-hung", 3)):
             traced = of(scenario, "server.cpu_us_per_token", server)
             if cpu and traced:

@@ -51,7 +51,7 @@ MODULES=/usr/lib/apache2/modules
 export PORT SIM FRONT MODULES THREADS=1280 DIR
 # shellcheck source=servers.sh
 . "$here/servers.sh"
-servers=${*:-nginx apache-proxy module module-nolog module-h2}
+servers=${*:-nginx apache-proxy module module-completions module-threads module-responses module-ui module-nolog module-h2}
 
 # ---- the scenarios ----
 # A stream takes two descriptors in one process: the client's connection and the model's. With HTTP/2 to the model it takes
@@ -103,7 +103,10 @@ load() {
 }
 prompt() { # kind of body, directive for llmsim
     case $1 in
-    openai) printf '{"model":"gpt-4o","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"Tell me a story. [[sim %s]]"}]}' "$2" ;;
+    openai) printf '{"model":"assistant","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user","content":"Tell me a story. [[sim %s]]"}]}' "$2" ;;
+    openai-thread) printf '{"model":"assistant","stream":true,"metadata":{"thread_id":"chat-%s-{n}"},"messages":[{"role":"user","content":"Tell me a story. [[sim %s]]"}]}' $SRANDOM "$2" ;;
+    responses) printf '{"model":"assistant","stream":true,"input":"Tell me a story. [[sim %s]]"}' "$2" ;;
+    ui) printf '{"id":"chat-%s-{n}","trigger":"submit-message","messages":[{"id":"m-%s-{n}","role":"user","parts":[{"type":"text","text":"Tell me a story. [[sim %s]]"}]}]}' $SRANDOM $SRANDOM "$2" ;;
     chat) printf '{"message":"Tell me a story. [[sim %s]]","stream":true}' "$2" ;;
     esac
 }
@@ -124,7 +127,8 @@ bench() { # server, scenario, JSON file
     crud-get) url+=/api/threads/{thread_id} ;;
     *) url+=${path[$1]}
         args+=(-b "$(prompt "${body[$1]}" "tokens=$(tokens_of "$2") $(directive "$2")")"
-            --expect-tokens "$(tokens_of "$2")") ;;
+            --expect-tokens "$(tokens_of "$2")")
+        [ "${body[$1]}" = responses ] && args+=(--delta '"response.output_text.delta"') ;;
     esac
     # shellcheck disable=SC2046
     taskset -c "$RIG_CPU" "$BIN/ssebench" "${args[@]}" $(load "$2") "$url" > "$3"

@@ -3,7 +3,7 @@
 # PORT, SIM, FRONT, DIR, THREADS and MODULES set, missing_NAME prints what it lacks on this machine.
 # shellcheck shell=bash disable=SC2034
 
-chat=/api/agents/assistant/chat
+chat=/api/agents/assistant/chat v1=/api/v1/chat/completions responses=/api/v1/responses ui=/api/ui/chat
 completions=/v1/chat/completions
 declare -A path body scenarios_of
 
@@ -46,6 +46,21 @@ start_module() {
     cp "$MODULE" "$DIR/mod_agentchat.so"
     exec "$(httpd_binary)" -f "$here/module.conf" -DFOREGROUND
 }
+
+# ours, by the protocols of other clients: what each costs beside the native one. Chat completions without a thread are not
+# stored, the others are.
+path[module-completions]=$v1 body[module-completions]=openai scenarios_of[module-completions]="c100 c1000 max"
+missing_module-completions() { missing_module; }
+start_module-completions() { start_module; }
+path[module-threads]=$v1 body[module-threads]=openai-thread scenarios_of[module-threads]="c100 c1000 max"
+missing_module-threads() { missing_module; }
+start_module-threads() { start_module; }
+path[module-responses]=$responses body[module-responses]=responses scenarios_of[module-responses]="c100 c1000 max"
+missing_module-responses() { missing_module; }
+start_module-responses() { start_module; }
+path[module-ui]=$ui body[module-ui]=ui scenarios_of[module-ui]="c100 c1000 max"
+missing_module-ui() { missing_module; }
+start_module-ui() { start_module; }
 
 # ours, without event logs: what the logs cost
 path[module-nolog]=$chat body[module-nolog]=chat scenarios_of[module-nolog]="c100 c1000"

@@ -16,7 +16,7 @@ typedef struct load_options_t {
     uint64_t duration_ns, ramp_ns, grace_ns, timeout_ns, poll_ns;
     unsigned abort_after, expect_tokens;
     bool keepalive, plain, setup, quiet;
-    const char *method, *body, *setup_path, *setup_body, *label, *url, *path, *token;
+    const char *method, *body, *setup_path, *setup_body, *label, *url, *path, *token, *delta;
     const char *header[LOAD_MAX_HEADERS];
     const char *done[LOAD_MAX_PATTERNS];
     unsigned n_headers, n_done;

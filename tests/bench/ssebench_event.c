@@ -106,9 +106,10 @@ static void take_line(load_conn_t *conn, const char *line, size_t len, uint64_t 
     if (!data) {
         return;
     }
-    unsigned n = take_stamps(conn, line + 5, len - 5, now);
+    bool delta = contains(line, len, load_options.delta);
+    unsigned n = delta ? take_stamps(conn, line + 5, len - 5, now) : 0;
     load.tally.n_stamped += n;
-    if (!n && is_token(line, len)) {
+    if (!n && delta && is_token(line, len)) {
         n = 1;
     }
     if (!n) {

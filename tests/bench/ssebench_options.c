@@ -35,6 +35,7 @@ static const char usage_text[] =
     "      --done TEXT      an event line with TEXT ends a stream well; may be repeated\n"
     "                       ([DONE], \"type\":\"done\" and event: done)\n"
     "      --token TEXT     an event line with TEXT and no stamp is a token (\"content\":\")\n"
+    "      --delta TEXT     only an event line with TEXT has tokens; for streams that repeat the text\n"
     "      --expect-tokens N  a response has so many tokens: count those lost and in surplus\n"
     "accounting\n"
     "      --pid P, --pidfile F      the server; may be repeated; children are included\n"
@@ -53,6 +54,7 @@ load_options_t load_options = {
     .setup_body = "{}",
     .label = "",
     .token = "\"content\":\"",
+    .delta = "",
 };
 
 enum {
@@ -66,6 +68,7 @@ enum {
     OPTION_SETUP_BODY,
     OPTION_DONE,
     OPTION_TOKEN,
+    OPTION_DELTA,
     OPTION_EXPECT,
     OPTION_PID,
     OPTION_PIDFILE,
@@ -95,6 +98,7 @@ static const struct option long_options[] = {
     {"setup-body", 1, 0, OPTION_SETUP_BODY},
     {"done", 1, 0, OPTION_DONE},
     {"token", 1, 0, OPTION_TOKEN},
+    {"delta", 1, 0, OPTION_DELTA},
     {"expect-tokens", 1, 0, OPTION_EXPECT},
     {"pid", 1, 0, OPTION_PID},
     {"pidfile", 1, 0, OPTION_PIDFILE},
@@ -212,6 +216,7 @@ static bool take_request(int option, const char *value)
     case OPTION_SETUP_BODY: o->setup_body = value; break;
     case OPTION_DONE: add_done(value); break;
     case OPTION_TOKEN: o->token = value; break;
+    case OPTION_DELTA: o->delta = value; break;
     case OPTION_EXPECT: o->expect_tokens = (unsigned)count(value); break;
     default: return false;
     }
