@@ -2,21 +2,23 @@
 """The lines for clients of others that docs/openai-clients.md, docs/ag-ui.md, docs/ai-sdk.md and docs/mcp-server.md show, run as they are
 printed, with the address and the key of this server in place of the page's."""
 import json
+import os
 import re
 import shlex
 import subprocess
 
 import pytest
+import yaml
 
 import peers
 from client import Client
-from key_file import MODULES, MOUNT_WITH_KEYS, KeyFile
+from key_file import MODULES, MOUNT_WITH_KEYS, KeyFile, bearer
 from manual import blocks
-from model_server import answer
+from model_server import answer, calls
 from server import TOP
 
 OPENAI, AGUI, UI, MCP = (TOP / f"docs/{name}.md" for name in ("openai-clients", "ag-ui", "ai-sdk", "mcp-server"))
-SWITCHES = "<Location /keys>\nAgentChatOpenAI on\nAgentChatUI on\nAgentChatAGUI on\nAgentChatMCPServer on\n</Location>\n"
+SWITCHES = "<Location /keys>\nAgentChatOpenAI on threads=X-Chat\nAgentChatUI on\nAgentChatAGUI on\nAgentChatMCPServer on\n</Location>\n"
 SHOWN = "https?://(?:localhost:8080|example.org|chat.example.com)/api"
 
 
@@ -163,13 +165,38 @@ def test_the_mcp_inspector(keyed, model, tmp_path):
     assert json.loads(done.stdout)["structuredContent"]["answer"] == "It is 13.50 €.", done.stdout
 
 
+# ---- LibreChat ----
+
+def ask_as_librechat(site, *texts):
+    """The answer to the last of these texts, the user's and the assistant's in turns, of the conversation c-1."""
+    modules = peers.install(TOP / "tests/librechat")
+    endpoint, = yaml.safe_load(blocks(OPENAI, "yaml")[0][1])["endpoints"]["custom"]
+    (header, value), = endpoint["headers"].items()
+    assert value == "{{LIBRECHAT_BODY_CONVERSATIONID}}"
+    script = [str(TOP / "tests/librechat/ask.mjs"), filled_in(f"{endpoint['baseURL']} {endpoint['apiKey']}", site).split(" ")]
+    done = subprocess.run([peers.node_program(), script[0], *script[1], header, "c-1", *texts], capture_output=True, text=True, timeout=120,
+                          env={**os.environ, "PEERS": str(modules)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.mark.long                           # its packages are 375 MB
+def test_librechat(keyed, model):
+    """The package with which LibreChat asks a custom endpoint, with the settings of the page: a conversation is one thread."""
+    model.play(calls(("calculate", {"expression": "75*0.18"})), answer("It is ", "13.50", " €."), answer("15 €."))
+    assert ask_as_librechat(keyed, "What is 18% tip on 75 euros?") == "It is 13.50 €."
+    assert ask_as_librechat(keyed, "What is 18% tip on 75 euros?", "It is 13.50 €.", "And 20%?") == "15 €."
+    thread, = Client(keyed.port, "/keys").get("/threads", headers=bearer(keyed.key)).json["data"]
+    assert thread["message_count"] == 4, thread
+
+
 # ---- the list of clients ----
 
 def test_the_list_names_the_versions_that_are_tested():
     """docs/clients.md names no version of a package that the tests' package files do not have."""
     page = (TOP / "docs/clients.md").read_text().split("## Clients of others")[1].split("## Rules")[0]
     pinned = {}
-    for folder in ("clients", "copilotkit", "inspector"):
+    for folder in ("clients", "copilotkit", "inspector", "librechat"):
         for name, version in json.loads((TOP / f"tests/{folder}/package.json").read_text())["dependencies"].items():
             name, version = version.removeprefix("npm:").rsplit("@", 1) if version.startswith("npm:") else (name, version)
             pinned.setdefault(name, set()).add(version)
