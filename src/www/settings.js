@@ -5,7 +5,7 @@ import { session } from './storage.js';
 
 async function read() {
   try {
-    const response = await fetch('config.json', { cache: 'no-cache' });
+    const response = await fetch('config.json');        // index.html has asked for it
     return response.ok ? await response.json() : {};
   } catch {
     return {};
