@@ -121,6 +121,7 @@ typedef enum ac_event_type_e {
     /* not of a run; a tail reports its state with these: */
     AC_EVENT_NOTHING, /* no event will come after those that the follower has */
     AC_EVENT_LIVE,    /* the stored events were delivered; the next ones happen from now on */
+    AC_EVENT_QUEUED,  /* the turn waits for its thread; of the process that got its request */
     AC_N_EVENTS
 } ac_event_type_e;
 
@@ -231,6 +232,9 @@ typedef enum ac_store_verb_e {
     AC_STORE_OWNER_ERASE,
     AC_STORE_USAGE_ADD,
     AC_STORE_OWNER_ERASED,
+    AC_STORE_TURN_QUEUE,
+    AC_STORE_TURN_UNQUEUE,
+    AC_STORE_QUEUED_LIST,
     AC_STORE_N_VERBS
 } ac_store_verb_e;
 
@@ -330,14 +334,15 @@ struct ac_store_op_t {
  * the one before them.
  *
  * TURN_LOAD        id thread  in - or {fresh?: true, parent_id?: id|null, regenerate?: id}, page.limit
- *                  out {thread, messages, active_run: id|null, parent_id: id|null, parent_seq}
+ *                  out {thread, messages, active_run: id|null, parent_id: id|null, parent_seq, queue?: [id]}
  *                  The newest messages of a path, the oldest of them first. parent_id and parent_seq are of its last
  *                  message: null and 0 if it is empty. The path is the current one; with parent_id the one to that
  *                  message, null: the empty one; with regenerate the one to the question: the message itself if it is a
  *                  user's, else the nearest user's message above it. fresh: a cache is known to be out of date.
+ *                  queue: the runs that wait for the thread, the first one first; a cache may not know of them.
  *                  errors: not_found (pointer /parent_id or /regenerate); invalid_request: no question.
  * TURN_OPEN        id thread  in {message|null, run|null, title, parent_seq?, thread?, idempotency?, after?, retry?,
- *                             files?, earlier?}
+ *                             files?, earlier?, queued?}
  *                  out {thread, message (with its seq)|null}
  *                  One transaction stores the message with the next seq, the run, and the thread's message_count,
  *                  leaf (the message), title and updated_at. message null: the run answers a stored question; then
@@ -358,7 +363,9 @@ struct ac_store_op_t {
  *                  run.
  *                  This error comes before any other.
  *                  errors: run_in_progress (out: {run_id}): another run of the thread is active and its process lives.
- *                  If its process is dead, the store closes that run as interrupted and continues.
+ *                  If its process is dead, the store closes that run as interrupted and continues. Also while another
+ *                  turn is first in the thread's queue (out: its run).
+ *                  The run leaves the queue if it is there. queued: it must be there, or errors: run_ended.
  *                  files: {ids, limits?: of FILE_PUT}: the files of the message, which belong to the thread from now
  *                  on. A store without a transaction over all of it attaches them before it stores the message. It
  *                  takes over a file whose message was never stored: that message, or its thread, cannot be stored
@@ -395,6 +402,19 @@ struct ac_store_op_t {
  *                  Looks now, and not only from time to time, whether another machine has cancelled or closed the run
  *                  of this process; host->run_notify reports it, perhaps after the answer. errors: invalid_request:
  *                  this store cannot.
+ *
+ * Turns that wait for their thread
+ *
+ * TURN_QUEUE       id thread  in {run, most, first?, idempotency?}    out {place}: how many turns are before it
+ *                  Stores a run whose status is "queued". It is in RUN_GET and RUN_LIST as other runs, but it is not
+ *                  the active one, and it belongs to no process. The order is that in which they came; with `first` it
+ *                  is before all that came without. The same operation again succeeds. errors: run_in_progress: the
+ *                  queue has `most` turns (out: {run_id}: of the first); idempotency_conflict, as in TURN_OPEN.
+ * TURN_UNQUEUE     id run     in {run}    out {}
+ *                  Ends a queued run: `run` takes its place. errors: run_ended: it is not in the queue.
+ * QUEUED_LIST      id -       in {before}, page.limit    out {data: [{run_id, owner}]}: queued runs of every owner
+ *                  that were created before that time. Some may have left the queue; TURN_UNQUEUE then makes the store
+ *                  forget them.
  *
  * Runs that await approval of tool calls
  *

@@ -166,6 +166,10 @@ json_t *ac_client_tools_calls(const json_t *message);
 /* ---- run/turn.c: what a client asks for; a command of copies, on the heap ---- */
 #define AC_TURN_MEMBER_SIZE 40
 #define AC_KEY_IS_NEW apr_time_from_sec(INT64_C(253402300799)) /* the last second of the year 9999 */
+
+/* While another run of the thread is active: the turn is refused, waits in the thread's queue, or cancels that run and
+ * is the first in the queue. */
+typedef enum ac_busy_e { AC_BUSY_REJECT, AC_BUSY_ENQUEUE, AC_BUSY_INTERRUPT } ac_busy_e;
 typedef struct ac_turn_t {
     ac_agents_t *agents;     /* the agents at the time of the request; a reference; NULL: the engine's registry */
     const ac_agent_t *agent; /* NULL: the thread's own, else fallback_agent */
@@ -187,15 +191,18 @@ typedef struct ac_turn_t {
     bool key_optional;               /* the turn continues without the key if the store fails */
     uint64_t after;                  /* the follower's last event, for a key that leads to an earlier run */
     apr_interval_time_t leave;       /* how long the run continues without a follower; -1: to its end */
-    bool stateless;                  /* stores nothing but its key, which leads to its event log */
-    bool no_approvals;               /* calls that need approval are refused at once */
-    json_t *history;                 /* the messages before this one, as a store has them, behind those of the thread,
+    ac_busy_e on_busy;
+    int queue_most;                 /* turns that wait in the queue of a thread, with this one */
+    apr_interval_time_t queue_wait; /* how long it waits there */
+    bool stateless;                 /* stores nothing but its key, which leads to its event log */
+    bool no_approvals;              /* calls that need approval are refused at once */
+    json_t *history;                /* the messages before this one, as a store has them, behind those of the thread,
                                         which gets the newest AC_STORE_MAX_EARLIER of them; NULL: none. A call of the
                                         client has `client` true in `tool_calls`; the message after it has the results
                                         in its own `tool_calls` */
-    ac_client_tools_t client;        /* owned */
-    char *instructions;              /* further ones, after the agent's; NULL: none; on the heap */
-    int max_tokens;                  /* of each answer of the model, if the agent allows more; 0: as the agent says */
+    ac_client_tools_t client;       /* owned */
+    char *instructions;             /* further ones, after the agent's; NULL: none; on the heap */
+    int max_tokens;                 /* of each answer of the model, if the agent allows more; 0: as the agent says */
     char *content;
     json_t *metadata;                 /* of the message, or NULL */
     json_t *attachments;              /* its files as they are stored, [{file_id, name, type, size}], or NULL */
@@ -298,6 +305,9 @@ apr_status_t ac_run_approval_decide(ac_engine_t *engine, const ac_approval_t *ap
 /* Looks for approvals whose time is over, until the engine stops. catalog: has the agents of resumed runs; NULL: the
  * registry has them. Loop thread. */
 void ac_run_approval_watch(ac_engine_t *engine, ac_catalog_t *catalog);
+/* Looks for queued turns whose process is gone, and begins them, until the engine stops. After
+ * ac_run_approval_watch(). Loop thread. */
+void ac_run_queued_watch(ac_engine_t *engine);
 
 /* ---- follow/: a run that is active anywhere, or has ended ---- */
 /* Follows the owner's run from event number `after` on, to its terminal event: from the event log, then live. For an

@@ -90,6 +90,7 @@ void ac_engine_stop(ac_engine_t *engine, void (*done)(void *baton), void *baton)
 {
     engine->stop.stopping = true;
     ac_timer_cancel(engine->loop, &engine->approval_timer);
+    ac_timer_cancel(engine->loop, &engine->queued_timer);
     engine->stop.done = done;
     engine->stop.baton = baton;
     ac_title_stop_all(engine);

@@ -33,6 +33,8 @@ typedef struct ac_engine_hooks_t {
     void (*keep_ended)(ac_engine_t *engine, ac_event_log_t *log);
     /* The log of this run is suspended in this child's directory. */
     void (*track_suspended)(ac_engine_t *engine, const char *run_id);
+    /* Other machines look at the run in the store at once; see ac_notice_post(). */
+    void (*notify)(ac_engine_t *engine, const char *run_id);
     /* Makes the directory of this child again. errors: the system's. */
     apr_status_t (*recreate_dir)(ac_engine_t *engine);
 } ac_engine_hooks_t;
@@ -68,7 +70,9 @@ struct ac_engine_t {
     volatile apr_uint32_t n_active;
     ac_run_queue_t queue; /* for a slot of this child */
     ac_gates_t gates;
-    ac_timer_t approval_timer;
+    ac_timer_t approval_timer, queued_timer;
+    apr_time_t queued_since; /* from when on it looks for queued turns; the loop's time */
+    int n_waiting;           /* runs that have waited for their thread */
     ac_engine_stop_t stop;
     ac_titles_t titles;
     ac_mirror_writers_t writers; /* of the logs of this child */

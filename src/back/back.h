@@ -81,6 +81,15 @@ apr_status_t ac_store_agent_check(ac_store_op_t *op, const char *etag);
 /* For stores: applies APPROVAL_DECIDE's `in` to calls, in place. *pn_open: how many are not decided yet. errors:
  * not_waiting, invalid_request. */
 apr_status_t ac_store_approval_decide(int *pn_open, json_t *calls, const char *until, ac_store_op_t *op);
+/* ---- store_queue.c: the queue of a thread, for stores. queue: the ids of its runs, in their order ---- */
+/* For TURN_QUEUE. *pplace: how many turns are before this one; the length of the queue: it is not there yet. errors:
+ * run_in_progress, with op->out. */
+apr_status_t ac_store_queue_check(int *pplace, const json_t *queue, ac_store_op_t *op);
+/* For TURN_OPEN of a thread without an active run. *pqueued: the turn is in the queue, and leaves it. errors: those of
+ * TURN_OPEN about the queue, with op->out. */
+apr_status_t ac_store_queue_open(bool *pqueued, const json_t *queue, ac_store_op_t *op);
+
+/* ---- store.c ---- */
 const char *ac_store_verb_name(ac_store_verb_e verb);
 /* The same as one word: "turn_open". */
 #define AC_STORE_VERB_SIZE 32

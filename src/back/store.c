@@ -58,6 +58,9 @@ static const struct {
     [AC_STORE_OWNER_ERASE] = {"owner erase", true},
     [AC_STORE_USAGE_ADD] = {"usage add", true},
     [AC_STORE_OWNER_ERASED] = {"owner erased", true},
+    [AC_STORE_TURN_QUEUE] = {"turn queue", true},
+    [AC_STORE_TURN_UNQUEUE] = {"turn unqueue", true},
+    [AC_STORE_QUEUED_LIST] = {"queued list", false},
 };
 
 const char *ac_store_verb_name(ac_store_verb_e verb)

@@ -239,6 +239,7 @@ static void start_timers(void *baton)
     ac_telemetry_front_start(&self->child);
     ac_engine_watch(self->child.engine);
     ac_run_approval_watch(self->child.engine, self->child.conf->agents_refresh > 0 ? self->child.catalog : NULL);
+    ac_run_queued_watch(self->child.engine);
     if (self->child.conf->agents_refresh > 0) {
         ac_catalog_watch(self->child.catalog, self->child.loop, &self->child.conf->store,
                          self->child.conf->agents_refresh);

@@ -128,6 +128,15 @@ export interface Failure {
   message: string;
 }
 
+/** The message of a queued run. */
+export interface QueuedInput {
+  content?: string | null;
+  parent_id?: string | null;
+  regenerate?: string;
+  metadata?: Record<string, unknown>;
+  attachments?: unknown[];
+}
+
 export interface Run {
   id: string;
   thread_id: string;
@@ -145,6 +154,9 @@ export interface Run {
   created_at: string;
   started_at: string | null;
   completed_at: string | null;
+  /** Of a queued run: how long it waits. */
+  expires_at?: string;
+  input?: QueuedInput;
 }
 
 export interface Step {
@@ -256,6 +268,16 @@ export interface RunEvent extends EventBase {
   agent_id: string | null;
   message_id: string;
   missing_tools?: { source: string; detail: string }[];
+}
+
+/** The message waits for its turn; `run` follows. */
+export interface QueuedEvent extends EventBase {
+  type: 'queued';
+  run_id: string;
+  thread_id: string;
+  agent_id: string | null;
+  message_id: string | null;
+  place?: number;
 }
 
 export interface TokenEvent extends EventBase {
@@ -372,7 +394,7 @@ export interface DoneEvent extends EventBase {
 }
 
 /** An event of a run. `type` identifies its kind. */
-export type NativeEvent = RunEvent | TokenEvent | ReasoningEvent | SourcesEvent | TraceStartEvent | TraceUpdateEvent | TraceEndEvent | ErrorEvent | DoneEvent;
+export type NativeEvent = RunEvent | QueuedEvent | TokenEvent | ReasoningEvent | SourcesEvent | TraceStartEvent | TraceUpdateEvent | TraceEndEvent | ErrorEvent | DoneEvent;
 
 // ---- errors ----
 export interface Problem {

@@ -38,6 +38,7 @@ export async function calls(signal: AbortSignal): Promise<void> {
 function words(event: NativeEvent): string {
   switch (event.type) {
     case 'run': return event.thread_id;
+    case 'queued': return String(event.place);
     case 'reasoning': return event.content;
     case 'sources': return event.sources.map(source => source.title).join();
     case 'token': return event.content;

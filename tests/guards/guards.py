@@ -24,7 +24,7 @@ BANNED = ["strcpy", "strcat", "sprintf", "vsprintf", "gets", "atoi", "atol", "at
           "system", "popen", "setjmp", "usleep"]
 MAX_FILE, MAX_LINE = 500, 140
 # The header for other modules is one file.
-LONGER = {"agentchat.h": 760, "park.c": 520}
+LONGER = {"agentchat.h": 780, "park.c": 520}
 
 
 def sources(top, *patterns):

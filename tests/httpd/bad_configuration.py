@@ -13,6 +13,12 @@ def in_model(text, name="gpt"):
 
 
 BAD = [
+    ('an unknown word for busy threads', 3,
+     '<Location "/api">\nSetHandler agentchat\nAgentChatOnBusy wait\n</Location>\n',
+     "AgentChatOnBusy: 'wait' is not one of reject, enqueue, interrupt"),
+    ('a queue that is too long', 3,
+     '<Location "/api">\nSetHandler agentchat\nAgentChatOnBusy enqueue most=101\n</Location>\n',
+     "AgentChatOnBusy: most: '101' is out of range; give 1 to 100"),
     ('an unknown word about reasoning', 3,
      in_model('AgentChatReasoning maybe'),
      "AgentChatReasoning: 'maybe' is neither on nor off"),

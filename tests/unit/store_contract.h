@@ -74,5 +74,6 @@ int contract_feedback(const char *name);
 int contract_erase(const char *name);
 int contract_branches(const char *name);
 int contract_search(const char *name);
+int contract_queue(const char *name);
 
 #endif

@@ -18,6 +18,7 @@ static const char *const names[AC_N_EVENTS] = {
     [AC_EVENT_SOURCES] = "sources",
     [AC_EVENT_NOTHING] = "nothing",
     [AC_EVENT_LIVE] = "live",
+    [AC_EVENT_QUEUED] = "queued",
 };
 
 const char *ac_event_name(ac_event_type_e type)

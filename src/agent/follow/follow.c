@@ -11,6 +11,7 @@ static const ac_engine_hooks_t hooks = {
     .close_later = ac_recover_log,
     .find_recovery = ac_recover_find,
     .keep_ended = ac_ended_log_keep,
+    .notify = ac_notice_post,
     .track_suspended = ac_suspended_log_track,
     .recreate_dir = ac_datagram_recreate_dir,
 };

@@ -201,7 +201,7 @@ static void without_log(ac_tail_t *tail)
         ac_tail_continue(tail, LOOK);
         return;
     }
-    if (!run) {
+    if (!run || run->state == AC_RUN_WAITING) {
         ac_tail_stored_continue(tail);
         return;
     }

@@ -147,6 +147,24 @@ static void on_steps(ac_store_op_t *op)
     ask_messages(tail);
 }
 
+/* Once: as the process does it that put the turn into the queue of its thread. */
+static void tail_stored_report_queued(ac_tail_t *tail)
+{
+    if (tail->live || strcmp(ac_json_peek_string(tail->run, "status", ""), "queued") != 0) {
+        return;
+    }
+    json_t *data = json_object();
+    ac_json_put(data, "run_id", ac_json_text(tail->run_id));
+    ac_json_put(data, "thread_id", ac_json_text(ac_json_peek_string(tail->run, "thread_id", NULL)));
+    ac_json_put(data, "agent_id", ac_json_text(ac_json_peek_string(tail->run, "agent_id", NULL)));
+    ac_json_put(data, "message_id", ac_json_text(ac_json_peek_string(tail->run, "parent_id", NULL)));
+    ac_event_t *event = ac_event_create(AC_EVENT_QUEUED, data, NULL, 0);
+    if (!event) {
+        abort();
+    }
+    ac_channel_deliver(tail->channel, event);
+}
+
 static void tail_stored_look_again(ac_tail_t *tail)
 {
     apr_interval_time_t wait = LOOK << (tail->n_looks < 8 ? tail->n_looks : 8) / 2;
@@ -155,6 +173,7 @@ static void tail_stored_look_again(ac_tail_t *tail)
         return;
     }
     if (!ac_tail_is_beyond(tail)) {
+        tail_stored_report_queued(tail);
         ac_tail_report_live(tail);
     }
     ac_tail_continue(tail, wait < LOOK_MAX ? wait : LOOK_MAX);

@@ -7,7 +7,8 @@
 
 #define FROM(state) (1u << (state))
 #define LIVE \
-    (FROM(AC_RUN_QUEUED) | FROM(AC_RUN_LOADING) | FROM(AC_RUN_ASKING) | FROM(AC_RUN_CALLING) | FROM(AC_RUN_SUSPENDING))
+    (FROM(AC_RUN_QUEUED) | FROM(AC_RUN_LOADING) | FROM(AC_RUN_WAITING) | FROM(AC_RUN_ASKING) | FROM(AC_RUN_CALLING) | \
+     FROM(AC_RUN_SUSPENDING))
 
 typedef struct ac_state_row_t {
     const char *name, *doing;
@@ -16,10 +17,11 @@ typedef struct ac_state_row_t {
 } ac_state_row_t;
 
 static const ac_state_row_t states[AC_RUN_N_STATES] = {
-    [AC_RUN_QUEUED] = {"QUEUED", "waiting for a slot", 0, NULL},
+    [AC_RUN_QUEUED] = {"QUEUED", "waiting for a slot", FROM(AC_RUN_WAITING), NULL},
     [AC_RUN_LOADING] = {"LOADING", "reading the thread",
                         FROM(AC_RUN_QUEUED) | FROM(AC_RUN_ASKING) | FROM(AC_RUN_CALLING) | FROM(AC_RUN_SAVING),
                         ac_run_load_enter},
+    [AC_RUN_WAITING] = {"WAITING", "waiting for the thread", FROM(AC_RUN_LOADING), ac_run_busy_enter},
     [AC_RUN_ASKING] = {"ASKING", "asking the model", FROM(AC_RUN_LOADING) | FROM(AC_RUN_CALLING), ac_run_ask_enter},
     [AC_RUN_CALLING] = {"CALLING", "calling tools", FROM(AC_RUN_ASKING) | FROM(AC_RUN_QUEUED), ac_run_call_enter},
     [AC_RUN_SUSPENDING] = {"SUSPENDING", "suspending the run for an approval", FROM(AC_RUN_CALLING),
@@ -316,6 +318,7 @@ void ac_run_end(ac_run_t *run)
     ac_run_metrics_end(run);
     ac_run_log_end(run);
     ac_run_slot_release(run);
+    ac_run_busy_wake(run);
     ac_run_free(run);
     ac_title_begin(title, ac_run_slot_report_stop);
 }

@@ -11,6 +11,7 @@
 typedef enum ac_run_state_e {
     AC_RUN_QUEUED,
     AC_RUN_LOADING,
+    AC_RUN_WAITING,
     AC_RUN_ASKING,
     AC_RUN_CALLING,
     AC_RUN_SUSPENDING,
@@ -89,6 +90,14 @@ typedef struct ac_run_load_t {  /* LOADING */
     char *title;       /* the automatic title that a model's may replace; NULL: the thread keeps its title */
     bool title_unsure; /* the thread's title; it is the automatic one if the thread's first message says so */
 } ac_run_load_t;
+
+typedef struct ac_run_busy_t { /* a turn whose thread is busy */
+    bool queued;               /* it is in the thread's queue, in the store */
+    bool counted;              /* in engine->n_waiting */
+    apr_time_t until;          /* how long it waits; a time of day. 0: not known yet */
+    int n_looks;
+    char cancelled[AC_ID_SIZE]; /* AC_BUSY_INTERRUPT: the last run that it has cancelled; "": none */
+} ac_run_busy_t;
 
 typedef enum ac_run_open_e {
     AC_RUN_OPEN_NONE,
@@ -241,6 +250,7 @@ struct ac_run_t {
     ac_run_limits_t limits;
     ac_run_store_t store;
     ac_run_load_t load;
+    ac_run_busy_t busy;
     ac_run_open_t open;
     ac_run_ask_t ask;
     ac_run_files_t files;

@@ -69,6 +69,9 @@ void ac_run_close_continue(ac_run_t *run)
         ac_run_nested_close(run);
         return;
     }
+    if (ac_run_busy_unqueue(run)) {
+        return;
+    }
     bool is_stored = run->open.state == AC_RUN_OPEN_DONE && !run->turn->stateless;
     if (is_stored && !run->close.requested && run->err.kind != AC_INTERRUPTED) {
         ac_store_op_t *op = ac_run_store_op(run, AC_STORE_TURN_CLOSE);

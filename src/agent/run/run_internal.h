@@ -80,6 +80,8 @@ void ac_run_slot_request(ac_run_t *run);
 void ac_run_slot_admit(ac_run_t *run);   /* runs= is counted, or refused: run->limits.refused or run->err is set */
 void ac_run_slot_acquire(ac_run_t *run); /* a slot in any case, for a resumed run */
 void ac_run_slot_release(ac_run_t *run); /* gives the slot to the next run */
+void ac_run_slot_yield(ac_run_t *run);   /* the same, but the run stays; a run without a slot is allowed */
+void ac_run_slot_take(ac_run_t *run);    /* a slot in any case, for a run that has yielded its own; it begins later */
 
 /* ---- run_events.c: emitting, holding back and showing events ---- */
 /* Emits an event, or holds it back until the opening write is durable. Consumes data. */
@@ -129,6 +131,18 @@ void ac_run_limit_release(ac_run_t *run); /* the run uses no more: releases the 
 void ac_run_load_enter(ac_run_t *run);
 void ac_run_load_refuse_busy(ac_err_t *err, const char *run_id); /* the thread's active run; NULL: not known */
 
+/* ---- run_busy.c: a turn whose thread is busy ---- */
+/* The run that has to end, or to begin, before this turn; NULL: the thread is free. loaded: of TURN_LOAD; borrowed. */
+const char *ac_run_busy_first(const ac_run_t *run, const json_t *loaded);
+/* In LOADING, of a busy thread: lets the turn wait in the thread's queue. false: it is to be refused. */
+bool ac_run_busy_defers(ac_run_t *run);
+bool ac_run_busy_waits(const ac_run_t *run);  /* rather than to be refused */
+void ac_run_busy_enter(ac_run_t *run);        /* WAITING */
+void ac_run_busy_lost(ac_run_t *run);         /* the opening write found that the turn has left the queue */
+void ac_run_busy_wake(const ac_run_t *ended); /* turns of its thread look at once */
+/* SAVING, of a turn that was not opened: ends it in the store. false: it is not in the queue, or stays there. */
+bool ac_run_busy_unqueue(ac_run_t *run);
+
 /* ---- run_store.c ---- */
 /* An operation on the run's thread, and its call. done comes on the loop, and first subtracts one from run->n_ops. */
 ac_store_op_t *ac_run_store_op(const ac_run_t *run, ac_store_verb_e verb);
@@ -138,6 +152,7 @@ void ac_run_store_call(ac_run_t *run, ac_store_op_t *op, void (*done)(ac_store_o
 void ac_run_open_write(ac_run_t *run);
 bool ac_run_open_is_done(const ac_run_t *run);  /* or there is none */
 bool ac_run_open_is_first(const ac_run_t *run); /* it comes before the model call */
+json_t *ac_run_open_key(const ac_run_t *run);   /* `idempotency` of TURN_OPEN, of a turn with a key. New reference */
 
 /* ---- run_ask.c ---- */
 void ac_run_ask_init(ac_run_t *run); /* of a new run, whose slot has its owner */

@@ -278,21 +278,25 @@ static void run_load_on_loaded(ac_store_op_t *op)
         return;
     }
     ac_err_t err = op->err;
-    const char *active = ac_json_peek_string(op->out, "active_run", NULL);
+    const char *active = ac_run_busy_first(run, op->out);
     if (op->status == APR_SUCCESS && wait_for_earlier(run, op->out, &err)) {
         ac_store_op_free(op);
         return;
     }
-    if (op->status == APR_SUCCESS && run->turn->key && (active || err.kind)) {
+    if (op->status == APR_SUCCESS && run->turn->key && (active || err.kind) && !ac_run_busy_waits(run)) {
         ac_store_op_free(op);
         ask_key(run);
         return;
     }
-    if (op->status == APR_SUCCESS && active) {
-        ac_run_load_refuse_busy(&err, active);
-    }
     if (op->status == APR_SUCCESS && !err.kind) {
         choose_agent(run, json_object_get(op->out, "thread"), &err);
+    }
+    if (op->status == APR_SUCCESS && active && !err.kind) {
+        if (ac_run_busy_defers(run)) {
+            ac_store_op_free(op);
+            return;
+        }
+        ac_run_load_refuse_busy(&err, active);
     }
     if (op->status != APR_SUCCESS && !err.kind) {
         ac_err_set(&err, AC_STORE_ERROR, "the store failed");

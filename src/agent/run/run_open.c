@@ -120,11 +120,26 @@ static bool made_elsewhere(const ac_run_t *run, const ac_store_op_t *op)
         !run->open.had_conflict;
 }
 
+/* The queue decides: another turn was first, or another process has begun this one. */
+static bool open_in_queue(ac_run_t *run, const ac_store_op_t *op)
+{
+    if (op->err.kind == AC_RUN_IN_PROGRESS && ac_run_busy_waits(run)) {
+        return open_again(run);
+    }
+    if (op->err.kind != AC_RUN_ENDED || !run->busy.queued) {
+        return false;
+    }
+    run->open.state = AC_RUN_OPEN_FAILED;
+    ac_run_busy_lost(run);
+    return true;
+}
+
 static void on_opened(ac_store_op_t *op)
 {
     ac_run_t *run = op->baton;
     run->n_ops--;
-    if ((op->err.kind == AC_PRECONDITION_FAILED || made_elsewhere(run, op)) && open_again(run)) {
+    if (((op->err.kind == AC_PRECONDITION_FAILED || made_elsewhere(run, op)) && open_again(run)) ||
+        open_in_queue(run, op)) {
         ac_store_op_free(op);
         return;
     }
@@ -187,7 +202,7 @@ static json_t *open_files(const ac_run_t *run)
     return files;
 }
 
-static json_t *open_key(const ac_run_t *run)
+json_t *ac_run_open_key(const ac_run_t *run)
 {
     json_t *key = json_object();
     ac_json_put(key, "key", ac_json_text(run->turn->key));
@@ -203,7 +218,7 @@ static void open_key_alone(ac_run_t *run)
     ac_json_put(open, "id", ac_json_text(run->turn->run_id));
     ac_json_put(open, "created_at", ac_time_json(run->times.created_at));
     ac_json_put(in, "run", open);
-    ac_json_put(in, "idempotency", open_key(run));
+    ac_json_put(in, "idempotency", ac_run_open_key(run));
     run->open.state = AC_RUN_OPEN_PENDING;
     write_opening(run);
 }
@@ -235,7 +250,10 @@ void ac_run_open_write(ac_run_t *run)
         ac_json_put(in, "after", json_integer(run->load.last_seq));
     }
     if (run->turn->key) {
-        ac_json_put(in, "idempotency", open_key(run));
+        ac_json_put(in, "idempotency", ac_run_open_key(run));
+    }
+    if (run->busy.queued) {
+        ac_json_put(in, "queued", json_true());
     }
     run->open.state = AC_RUN_OPEN_PENDING;
     if (run->turn->attachments) {

@@ -71,9 +71,22 @@ void ac_run_slot_report_stop(ac_engine_t *engine)
     }
 }
 
+void ac_run_slot_yield(ac_run_t *run)
+{
+    ac_run_queue_leave(&run->engine->queue, &run->slot);
+    serve_queue(run->engine);
+}
+
+void ac_run_slot_take(ac_run_t *run)
+{
+    ac_run_queue_acquire(&run->engine->queue, &run->slot);
+    ac_loop_ready_set(run->engine->loop, &run->ready, ac_run_begin, run);
+}
+
 void ac_run_slot_release(ac_run_t *run)
 {
     ac_engine_t *engine = run->engine;
+    engine->n_waiting -= run->busy.counted;
     ac_run_limit_uncount(run);
     ac_run_queue_leave(&engine->queue, &run->slot);
     apr_hash_set(engine->runs, run->turn->run_id, APR_HASH_KEY_STRING, NULL);

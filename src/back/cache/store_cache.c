@@ -202,7 +202,8 @@ static json_t *first_part(const json_t *loaded, json_int_t limit, json_t *run)
 static void store_cache_on_loaded(ac_store_op_t *op)
 {
     call_t *call = op->baton;
-    if (op->status == APR_SUCCESS && json_is_null(json_object_get(op->out, "active_run"))) {
+    if (op->status == APR_SUCCESS && json_is_null(json_object_get(op->out, "active_run")) &&
+        json_array_size(json_object_get(op->out, "queue")) == 0) {
         store_cache_write_entry(call, AC_CACHE_PUT, first_part(op->out, op->page.limit, json_null()), NULL);
     }
     unwatch(call);

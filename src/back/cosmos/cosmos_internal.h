@@ -206,6 +206,12 @@ void ac_cosmos_run_check_active(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn);
 /* Does the same for all runs of the store, if it is this child's turn. */
 void ac_cosmos_run_check_sweep(ac_cosmos_t *store);
 
+/* ---- cosmos_queue.c ---- */
+
+/* The queue in the thread's document without this run. New reference. */
+json_t *ac_cosmos_queue_without(const json_t *head, const char *run_id);
+bool ac_cosmos_queue_has(const json_t *head, const char *run_id);
+
 /* ---- cosmos_keys.c ---- */
 
 /* Ends the task if the operation's Idempotency-Key leads to another run. */
@@ -351,6 +357,9 @@ ac_cosmos_step_fn ac_cosmos_message_list, ac_cosmos_message_load, ac_cosmos_mess
 ac_cosmos_step_fn ac_cosmos_open_turn, ac_cosmos_close_turn;
 ac_cosmos_step_fn ac_cosmos_lease_check;
 ac_cosmos_step_fn ac_cosmos_suspend_run, ac_cosmos_suspend_list, ac_cosmos_approval_decide;
+/* Ends with the rows of entries in the partition of suspended runs, as run_id and owner. */
+ac_cosmos_step_fn ac_cosmos_suspend_end_list;
+ac_cosmos_step_fn ac_cosmos_queue_add, ac_cosmos_queue_remove, ac_cosmos_queue_list;
 ac_cosmos_step_fn ac_cosmos_run_get, ac_cosmos_run_list, ac_cosmos_run_steps, ac_cosmos_run_cancel;
 ac_cosmos_step_fn ac_cosmos_remove_thread, ac_cosmos_remove_deleted;
 ac_cosmos_step_fn ac_cosmos_move_export_threads, ac_cosmos_move_export_runs, ac_cosmos_move_import;

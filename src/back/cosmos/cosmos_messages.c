@@ -367,6 +367,9 @@ static void end_load(ac_cosmos_task_t *task)
     bool fine = ac_json_put(out, "thread", ac_cosmos_doc_thread(task->thread.doc));
     fine = ac_json_put(out, "messages", messages_of(task)) && fine;
     fine = ac_json_put(out, "active_run", *run_id ? json_string(run_id) : json_null()) && fine;
+    if (json_array_size(json_object_get(task->thread.doc, "queue"))) {
+        fine = ac_json_put(out, "queue", ac_cosmos_queue_without(task->thread.doc, "")) && fine;
+    }
     fine = ac_json_put(out, "parent_id", id ? json_incref(id) : json_null()) && fine;
     fine = ac_json_put(out, "parent_seq", json_integer(reading->end)) && fine;
     task->op->out = out;

@@ -222,12 +222,16 @@ static void open_check_thread(ac_cosmos_task_t *task)
 static void open_check_state(ac_cosmos_task_t *task)
 {
     const char *run_id = ac_cosmos_thread_doc_run(&task->thread);
+    const json_t *queue = json_object_get(task->thread.doc, "queue");
+    bool queued;
     if (!ac_cosmos_thread_doc_lives(&task->thread, false)) {
         ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no thread with this id"));
     } else if (*run_id && strcmp(run_id, task->run_id) == 0) {
         ac_cosmos_turn_find_message(task, open_message_id(task), open_check_earlier_or_busy);
     } else if (*run_id) {
         end_busy(task);
+    } else if (has_run(task) && ac_store_queue_open(&queued, queue, task->op) != APR_SUCCESS) {
+        ac_cosmos_task_end(task, ac_err_row(task->op->err.kind)->status);
     } else if (open_has_new_messages(task)) {
         ac_cosmos_key_check(task, refuse_changed);
     } else if (task->turn.claimed || !has_run(task)) {

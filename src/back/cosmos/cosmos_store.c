@@ -108,6 +108,9 @@ static ac_cosmos_step_fn *const verbs[AC_STORE_N_VERBS] = {
     [AC_STORE_OWNER_ERASE] = ac_cosmos_erase_owner,
     [AC_STORE_USAGE_ADD] = ac_cosmos_usage_title,
     [AC_STORE_OWNER_ERASED] = ac_cosmos_erasures_erased,
+    [AC_STORE_TURN_QUEUE] = ac_cosmos_queue_add,
+    [AC_STORE_TURN_UNQUEUE] = ac_cosmos_queue_remove,
+    [AC_STORE_QUEUED_LIST] = ac_cosmos_queue_list,
 };
 
 static void op_begin(void *baton)

@@ -143,7 +143,7 @@ static void suspend_on_committed(void *baton, const ac_cosmos_reply_t *reply)
 
 /* ---- SUSPENDED_LIST: runs whose approval is overdue ---- */
 
-static void end_late(ac_cosmos_task_t *task)
+void ac_cosmos_suspend_end_list(ac_cosmos_task_t *task)
 {
     json_t *data = json_array();
     const json_t *row;
@@ -167,5 +167,5 @@ void ac_cosmos_suspend_list(ac_cosmos_task_t *task)
         .want = task->op->page.limit,
         .parameters = json_pack("{s:s, s:s}", "@owner", AC_COSMOS_SUSPENDED_KEY, "@before", before),
     };
-    ac_cosmos_query_run(task, &query, end_late);
+    ac_cosmos_query_run(task, &query, ac_cosmos_suspend_end_list);
 }

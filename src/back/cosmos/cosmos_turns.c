@@ -106,6 +106,9 @@ apr_status_t ac_cosmos_turn_advance(ac_cosmos_task_t *task, json_t *run)
     json_t *thread = json_copy(task->thread.doc), *message = json_object_get(task->documents, "message");
     apr_status_t status = APR_SUCCESS;
     bool fine = ac_json_put(thread, "active_run", run);
+    if (task->op->verb == AC_STORE_TURN_OPEN && ac_cosmos_queue_has(thread, task->run_id)) {
+        fine = ac_json_put(thread, "queue", ac_cosmos_queue_without(thread, task->run_id)) && fine;
+    }
     if (*task->entry.change) {
         fine = ac_json_put(thread, "change", json_string(task->entry.change)) && fine;
     }
@@ -144,6 +147,7 @@ void ac_cosmos_turn_commit(ac_cosmos_task_t *task, bool fresh, ac_cosmos_reply_f
                                     earlier, NULL);
     }
     add_to_batch(&batch, task, "message", AC_COSMOS_CREATE);
+    opens = opens && !ac_cosmos_queue_has(task->thread.doc, task->run_id);
     add_to_batch(&batch, task, "run", opens ? AC_COSMOS_CREATE : AC_COSMOS_UPSERT);
     add_to_batch(&batch, task, "steps", AC_COSMOS_UPSERT);
     if (ac_cosmos_request_batch_end(&batch) != APR_SUCCESS) {

@@ -352,12 +352,22 @@ ac_sqlite_verb_fn ac_sqlite_agent_list, ac_sqlite_agent_put, ac_sqlite_agent_del
 
 /* sqlite_suspended.c */
 ac_sqlite_verb_fn ac_sqlite_suspended_write, ac_sqlite_suspended_decide, ac_sqlite_suspended_list;
+/* Answers with the rows of this statement: run_id and owner, before op->in's `before`, at most the page's limit. */
+apr_status_t ac_sqlite_suspended_rows(ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *sql);
 /* Appends the steps that await approval, if the owner's run op->id is suspended. */
 apr_status_t ac_sqlite_suspended_steps(json_t *steps, ac_sqlite_conn_t *conn, ac_store_op_t *op);
 /* Deletes the suspended state of the owner's run, if it has one. */
 apr_status_t ac_sqlite_suspended_drop(ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *run_id);
 /* sqlite_turns.c: writes the steps of op->in over the stored ones. */
 apr_status_t ac_sqlite_turn_steps_write(ac_sqlite_conn_t *conn, ac_store_op_t *op);
+
+/* sqlite_queue.c */
+ac_sqlite_verb_fn ac_sqlite_queue_add, ac_sqlite_queue_remove, ac_sqlite_queue_list;
+/* The ids of the runs in the queue of the thread op->id. The caller owns *pqueue, also after an error. */
+apr_status_t ac_sqlite_queue_read(json_t **pqueue, ac_sqlite_conn_t *conn, ac_store_op_t *op);
+/* Whether TURN_OPEN may begin, as far as the queue is concerned; its turn leaves the queue. errors: run_in_progress,
+ * run_ended. */
+apr_status_t ac_sqlite_queue_leave(ac_sqlite_conn_t *conn, ac_store_op_t *op);
 
 /* sqlite_usage.c */
 ac_sqlite_verb_fn ac_sqlite_usage_sum, ac_sqlite_usage_export, ac_sqlite_usage_import, ac_sqlite_usage_title;

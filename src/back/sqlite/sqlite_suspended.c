@@ -14,7 +14,8 @@ static const char sql_put[] =
     "INSERT INTO waits (run_id, thread_id, owner, until, calls, asks, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
     " ON CONFLICT (run_id) DO UPDATE SET until = excluded.until, calls = excluded.calls,"
     " asks = excluded.asks, state = excluded.state";
-static const char sql_find[] = "SELECT thread_id, until, calls, state FROM waits WHERE run_id = ?1 AND owner = ?2";
+static const char sql_find[] = "SELECT thread_id, until, calls, state FROM waits WHERE run_id = ?1 AND owner = ?2"
+                               " AND until < 'queued '";
 static const char sql_asks[] = "SELECT asks FROM waits WHERE run_id = ?1 AND owner = ?2";
 static const char sql_note[] = "UPDATE waits SET calls = ?2 WHERE run_id = ?1 AND owner = ?3";
 static const char sql_remove[] = "DELETE FROM waits WHERE run_id = ?1 AND owner = ?2";
@@ -153,10 +154,15 @@ apr_status_t ac_sqlite_suspended_decide(ac_sqlite_conn_t *conn, ac_store_op_t *o
 
 apr_status_t ac_sqlite_suspended_list(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
+    return ac_sqlite_suspended_rows(conn, op, sql_late);
+}
+
+apr_status_t ac_sqlite_suspended_rows(ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *sql)
+{
     json_t *data = json_array();
     sqlite3_stmt *stmt;
     bool row = false;
-    apr_status_t status = ac_sqlite_statement_start(&stmt, conn, sql_late,
+    apr_status_t status = ac_sqlite_statement_start(&stmt, conn, sql,
                                                     AC_SQLITE_ARGS(ac_sqlite_string(json_object_get(op->in, "before")),
                                                                    ac_sqlite_int(op->page.limit)),
                                                     &op->err);

@@ -59,6 +59,14 @@ apr_status_t ac_sqlite_turn_load(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     if (status == APR_SUCCESS) {
         status = load_read(out, &thread, conn, op);
     }
+    if (status == APR_SUCCESS) {
+        json_t *queue;
+        status = ac_sqlite_queue_read(&queue, conn, op);
+        if (json_array_size(queue)) {
+            ac_json_put(out, "queue", json_incref(queue));
+        }
+        json_decref(queue);
+    }
     if (status != APR_SUCCESS) {
         json_decref(out);
         json_decref(thread.json);
@@ -249,6 +257,9 @@ static apr_status_t turn_continue(json_t **pmessage, ac_sqlite_thread_t *thread,
     }
     if (status == APR_SUCCESS && *run_id) {
         return turn_conflict(pmessage, conn, op, run_id);
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_sqlite_queue_leave(conn, op);
     }
     if (status == APR_SUCCESS) {
         status = turn_judge(thread, op);

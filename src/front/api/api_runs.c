@@ -154,6 +154,26 @@ static apr_status_t cancel_run(ac_request_t *rq)
     return status == ac_err_row(AC_RUN_ENDED)->status && rests ? read_outcome(rq) : status;
 }
 
+/* A turn in the queue of its thread leaves it. errors: AC_RUN_ENDED: it has begun, or was cancelled before. */
+static apr_status_t cancel_queued(ac_request_t *rq, const json_t *run)
+{
+    ac_store_op_t *result, *op = ac_store_op_create(AC_STORE_TURN_UNQUEUE, rq->owner, rq->args[0]);
+    if (op) {
+        json_t *ended = json_deep_copy(run);
+        json_object_del(ended, "input");
+        json_object_del(ended, "expires_at");
+        ac_json_put(ended, "status", json_string("cancelled"));
+        ac_json_put(ended, "completed_at", ac_time_json(apr_time_now()));
+        op->in = json_pack("{s:o}", "run", ended);
+    }
+    return ac_request_store(rq, op, &result);
+}
+
+static bool run_is_queued(const json_t *run)
+{
+    return strcmp(ac_json_peek_string(run, "status", ""), "queued") == 0;
+}
+
 /* A run on this machine is cancelled without the store, which may be slow or out: its log has the owner, and the
  * document for the answer. A run without a log cannot be cancelled during an outage of the store, because there would
  * be no answer. */
@@ -180,10 +200,19 @@ apr_status_t ac_api_runs_end(ac_request_t *rq, json_t **prun)
     }
     json_decref(*prun);
     *prun = NULL;
-    status = ac_record_is_active(result->out) ? cancel_run(rq)
-                                              : ac_err_set(&rq->err, AC_RUN_ENDED, "the run has ended");
+    json_t *run = json_incref(result->out);
+    bool left = run_is_queued(run) && cancel_queued(rq, run) == APR_SUCCESS;
+    if (!left && run_is_queued(run) && rq->err.kind == AC_RUN_ENDED) {
+        ac_err_init(&rq->err); /* it has begun meanwhile */
+    }
+    status = left                  ? APR_SUCCESS
+        : rq->err.kind             ? ac_err_row(rq->err.kind)->status
+        : ac_record_is_active(run) ? cancel_run(rq)
+                                   : ac_err_set(&rq->err, AC_RUN_ENDED, "the run has ended");
     if (status == APR_SUCCESS) {
-        *prun = json_incref(result->out);
+        *prun = run;
+    } else {
+        json_decref(run);
     }
     return status;
 }

@@ -105,11 +105,41 @@ static apr_status_t check_thread(ac_request_t *rq, const ac_chat_request_t *chat
                         "%s needs the thread of its message", chat->regenerate ? "regenerate" : "parent_id");
 }
 
+/* What happens while the thread is busy, and whether the request waits for the answer. */
+static apr_status_t read_patience(ac_request_t *rq, ac_chat_request_t *chat)
+{
+    static const char *const words[] = {"reject", "enqueue", "interrupt"};
+    const char *word = NULL;
+    int policy = 0;
+    apr_status_t status = ac_json_string(&word, rq->body, "on_busy", false, &rq->err);
+    chat->on_busy = (ac_busy_e)rq->mount->busy.policy;
+    while (word && policy < 3 && strcmp(word, words[policy]) != 0) {
+        policy++;
+    }
+    if (status == APR_SUCCESS && policy == 3) {
+        status = ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/on_busy", "must be reject, enqueue or interrupt");
+    }
+    if (word) {
+        chat->on_busy = (ac_busy_e)policy;
+    }
+    if (status == APR_SUCCESS) {
+        status = ac_json_bool(&chat->background, rq->body, "background", false, &rq->err);
+    }
+    if (status == APR_SUCCESS && chat->background && json_is_true(json_object_get(rq->body, "stream"))) {
+        status = ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/background",
+                               "the answer in the background is not streamed; follow it at /runs/{id}/events");
+    }
+    return status;
+}
+
 static apr_status_t read_options(ac_request_t *rq, ac_chat_request_t *chat, const ac_chat_request_form_t *form)
 {
     const char *agent_id = NULL;
     bool fallback = ac_request_prefers_stream(rq, form->streams);
     apr_status_t status = ac_json_bool(&chat->stream, rq->body, "stream", fallback, &rq->err);
+    if (status == APR_SUCCESS) {
+        status = read_patience(rq, chat);
+    }
     if (status == APR_SUCCESS) {
         status = ac_compat_thread_id(rq, &chat->thread_id);
     }
@@ -350,11 +380,21 @@ ac_turn_t *ac_chat_request_turn(ac_request_t *rq, const ac_agent_t *agent, const
     return turn;
 }
 
+/* Where the run of an answer in the background is. */
+static void set_location(ac_request_t *rq, const char *run_id)
+{
+    apr_table_setn(rq->r->headers_out, "Location",
+                   apr_pstrcat(rq->r->pool, ac_config_mount_prefix(rq->r), "/runs/", run_id, NULL));
+}
+
 int ac_chat_request_deliver(ac_request_t *rq, ac_turn_t *turn, bool stream)
 {
     const char *run_id = NULL;
     rq->doing = "running the agent";
     apr_status_t status = read_earlier(rq, turn, &run_id);
+    if (status == APR_SUCCESS && rq->background) {
+        set_location(rq, run_id ? run_id : turn->run_id);
+    }
     if (status == APR_SUCCESS && !run_id) {
         status = ac_attachments_store(rq, turn);
     }
@@ -381,6 +421,13 @@ int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *chat)
     }
     turn->fallback_agent = ac_request_agents_default(rq);
     turn->stateless = chat->stateless;
+    turn->on_busy = chat->on_busy;
+    turn->queue_most = rq->mount->busy.most;
+    turn->queue_wait = rq->mount->busy.wait;
+    rq->background = chat->background;
+    if (chat->background) {
+        turn->leave = -1;
+    }
     apr_cpystrn(turn->thread_id, chat->thread_id ? chat->thread_id : "", sizeof(turn->thread_id));
     turn->has_parent = chat->parent_id != NULL && chat->thread_id;
     apr_cpystrn(turn->parent_id, turn->has_parent ? chat->parent_id : "", sizeof(turn->parent_id));
@@ -390,5 +437,5 @@ int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *chat)
         turn->metadata = json_deep_copy(chat->metadata);
     }
     ac_attachments_move(&chat->attachments, turn);
-    return ac_chat_request_deliver(rq, turn, chat->stream);
+    return ac_chat_request_deliver(rq, turn, chat->stream && !chat->background);
 }

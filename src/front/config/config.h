@@ -115,13 +115,17 @@ typedef struct ac_role_t { /* AgentChatRole: one owner's role */
 #define AC_V1_TOOLS_IGNORE 0 /* in the order of the directive's words */
 #define AC_V1_TOOLS_REFUSE 1
 #define AC_V1_TOOLS_PASS 2
-struct ac_mount_conf_t {                /* per directory: the settings that a <Location> may have */
-    int anonymous;                      /* AgentChatAnonymous: owner "anonymous" where no user has signed in */
-    apr_interval_time_t heartbeat;      /* of a silent stream */
-    apr_interval_time_t retry;          /* the `retry:` of an EventSource */
-    apr_int64_t max_body;               /* bytes */
-    apr_int64_t stream_buffer;          /* bytes that may wait for a slow reader without a log */
-    apr_interval_time_t on_disconnect;  /* how long a run continues without a follower; -1: to its end */
+struct ac_mount_conf_t {               /* per directory: the settings that a <Location> may have */
+    int anonymous;                     /* AgentChatAnonymous: owner "anonymous" where no user has signed in */
+    apr_interval_time_t heartbeat;     /* of a silent stream */
+    apr_interval_time_t retry;         /* the `retry:` of an EventSource */
+    apr_int64_t max_body;              /* bytes */
+    apr_int64_t stream_buffer;         /* bytes that may wait for a slow reader without a log */
+    apr_interval_time_t on_disconnect; /* how long a run continues without a follower; -1: to its end */
+    struct {                           /* AgentChatOnBusy */
+        int policy, most;              /* ac_busy_e; turns in the queue of a thread */
+        apr_interval_time_t wait;      /* of a turn in it */
+    } busy;
     apr_array_header_t *cors_origins;   /* AgentChatCORSOrigin: of const char *; NULL: none */
     const char *docs;                   /* AgentChatDocs: the folder of Swagger UI's files; NULL: none */
     int cors_credentials;               /* AgentChatCORSCredentials */

@@ -52,6 +52,10 @@ void ac_problem_headers(request_rec *r, const ac_err_t *err, bool started)
     const ac_err_row_t *row = ac_err_row(err->kind);
     apr_interval_time_t wait = err->retry_after;
     ac_audit_problem(r, err);
+    /* Headers that a handler set for a successful answer do not belong to a problem. */
+    apr_table_unset(r->headers_out, "ETag");
+    apr_table_unset(r->headers_out, "Location");
+    apr_table_unset(r->headers_out, "Content-Disposition");
     r->status = row->http;
     r->status_line = NULL;
     ap_set_content_type(r, protocol->problem_type);

@@ -187,10 +187,6 @@ int ac_reply_problem(ac_request_t *rq, const ac_err_t *err)
     }
     set_common(rq);
     ac_problem_headers(rq->r, &shown, false);
-    /* Headers that a handler set for a successful answer do not belong to a problem. */
-    apr_table_unset(rq->r->headers_out, "ETag");
-    apr_table_unset(rq->r->headers_out, "Location");
-    apr_table_unset(rq->r->headers_out, "Content-Disposition");
     return send_body(rq, text, len);
 }
 

@@ -38,6 +38,7 @@ struct ac_request_t { /* in r->pool; used by the thread that handles r, or by th
     const char *range;               /* Range, which httpd does not see; NULL: none */
     bool has_otel_span;              /* mod_otel makes a span of the request */
     bool streams;                    /* the answer is a stream of events */
+    bool background;                 /* the answer is the run, as soon as it is stored */
     void *view;                      /* ac_request_view_make(); NULL: none */
     apr_interval_time_t store_time;  /* how long the request waited for the store */
     ac_err_t err;

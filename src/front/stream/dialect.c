@@ -351,6 +351,30 @@ static apr_status_t chat_event(ac_render_t *render, const ac_event_t *event, ac_
     return ac_dialect_finish(out, before);
 }
 
+/* ---- accepted: the run, which continues in the background ---- */
+
+static apr_status_t accepted_event(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
+{
+    size_t before = out->len;
+    bool queued = event->type == AC_EVENT_QUEUED;
+    ac_dialect_keep_facts(render, event);
+    if (!queued && event->type != AC_EVENT_RUN) {
+        return APR_SUCCESS;
+    }
+    render->status = HTTP_ACCEPTED;
+    render->ended = true;
+    add_member_string(out, event->data, "run_id", "{\"id\":");
+    add_member_string(out, event->data, "thread_id", ",\"thread_id\":");
+    add_member_string(out, event->data, "agent_id", ",\"agent_id\":");
+    add_member_string(out, event->data, "message_id", ",\"parent_id\":");
+    ac_dialect_add_text(out, "status", queued ? "queued" : "in_progress");
+    if (json_object_get(event->data, "place")) {
+        ac_dialect_add_member(out, "place", json_object_get(event->data, "place"));
+    }
+    LITERAL(out, "}");
+    return ac_dialect_finish(out, before);
+}
+
 /* ---- the table ---- */
 
 #define EVENTS "text/event-stream; charset=utf-8"
@@ -365,6 +389,10 @@ const ac_dialect_t ac_dialect_chat = {.name = "chat",
                                       .media_type = JSON,
                                       .event = chat_event,
                                       .heartbeat = ac_dialect_no_heartbeat};
+const ac_dialect_t ac_dialect_accepted = {.name = "accepted",
+                                          .media_type = JSON,
+                                          .event = accepted_event,
+                                          .heartbeat = ac_dialect_no_heartbeat};
 const ac_dialect_t ac_dialect_native = {.name = "native",
                                         .media_type = EVENTS,
                                         .stream = true,

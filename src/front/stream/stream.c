@@ -218,6 +218,7 @@ static void show_activity(ac_stream_t *stream, const ac_event_t *event)
         [AC_EVENT_TRACE_END] = AC_ACTIVITY_RUNNING,   [AC_EVENT_ERROR] = AC_ACTIVITY_ENDED,
         [AC_EVENT_DONE] = AC_ACTIVITY_ENDED,          [AC_EVENT_NOTHING] = AC_ACTIVITY_ENDED,
         [AC_EVENT_LIVE] = AC_ACTIVITY_RUNNING,        [AC_EVENT_REASONING] = AC_ACTIVITY_RUNNING,
+        [AC_EVENT_QUEUED] = AC_ACTIVITY_WAITING,
     };
     if (event->type == AC_EVENT_RUN) {
         ac_activity_set_agent(stream->activity,

@@ -49,6 +49,7 @@ struct ac_dialect_t {
     void (*free)(void *state); /* of a state that was made; NULL: the dialect makes none */
 };
 extern const ac_dialect_t ac_dialect_native, ac_dialect_chunk, ac_dialect_text, ac_dialect_message, ac_dialect_chat,
+    ac_dialect_accepted, /* a run in the background: as soon as it is stored */
     ac_dialect_selftest; /* api_selftest.c */
 
 /* For dialects elsewhere. `begin` of an event stream: the line retry:, unless it is 0. */
