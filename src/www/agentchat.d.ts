@@ -346,6 +346,8 @@ export interface TraceUpdateEvent extends EventBase {
   more?: boolean;
   /** With the last request: all calls that await approval, and those of the client that wait with them. */
   awaiting?: { call_id: string; tool: string }[];
+  /** With the last request: the calls that ask agents and are open because a call of the agent awaits approval. */
+  asking?: { call_id: string; arguments: any }[];
   client_calls?: string[];
   progress?: { progress: number; total?: number; message?: string };
   question?: { message: string; server: string | null };

@@ -84,3 +84,12 @@ def test_mcp_server(make, model, client):
     turn(model)
     result = mcp.run(client, site, ["call", "ask_triage", {"message": "how much?"}])["given"][-1]["result"]
     assert mcp.text_of(result).split("\n")[0] == WHOLE, result
+
+
+@pytest.mark.parametrize("version", agui_client.ALL)
+def test_agui_decides_about_a_call_of_an_agent(make, model, mail, version):  # noqa: F811
+    site = make(agui_client.ON)
+    Cast(model, **TWO)
+    result = agui_client.run(version, site, ["send", "thank them"], ["resume", {"approved": True}], agent="triage")
+    assert result["error"] is None and [r.json for r in mail.requests] == [{"to": "a@b"}], result
+    assert [m["content"] for m in result["messages"] if m["role"] == "assistant" and m.get("content")] == ["Sent and added."]

@@ -19,11 +19,29 @@ static void add_awaited(ac_call_t *call, void *baton)
     json_array_append_new(baton, json_pack("{s:s, s:s}", "call_id", call->id, "tool", call->name));
 }
 
-/* The last of several requests has all of them, and the calls of the client, which wait as well. */
+/* The calls that ask agents and are open because of a call below them. */
+static void add_asking(json_t *list, const ac_run_t *run)
+{
+    for (int i = 0; i < run->calls.n; i++) {
+        const ac_call_t *call = run->calls.list[i];
+        if (call->nested) {
+            json_array_append_new(list, json_pack("{s:s, s:O}", "call_id", call->id, "arguments", call->arguments));
+            add_asking(list, call->nested);
+        }
+    }
+}
+
+/* The last of several requests has all of them, and the other calls that wait: those of the client, and those that ask
+ * agents. */
 static void add_all_awaited(json_t *data, ac_run_t *run)
 {
-    json_t *awaiting = json_array(), *client = json_array();
+    json_t *awaiting = json_array(), *client = json_array(), *asking = json_array();
     ac_run_nesting_each(run, add_awaited, awaiting);
+    add_asking(asking, run);
+    if (json_array_size(asking) > 0) {
+        ac_json_put(data, "asking", json_incref(asking));
+    }
+    json_decref(asking);
     for (int i = 0; i < run->calls.n; i++) {
         if (run->calls.list[i]->client) {
             json_array_append_new(client, ac_json_text(run->calls.list[i]->id));

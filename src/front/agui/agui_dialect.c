@@ -241,17 +241,17 @@ static void finish_waiting(ac_render_t *render, ac_buf_t *out);
 
 static void agui_dialect_add_request(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
-    const json_t *id;
+    const json_t *id, *call;
     size_t i;
     end_call(render, call_id_of(event), json_object_get(event->data, "arguments"), out);
     if (json_is_true(json_object_get(event->data, "more"))) {
         return;
     }
+    json_array_foreach(json_object_get(event->data, "asking"), i, call)
+        end_call(render, ac_json_peek_string(call, "call_id", ""), json_object_get(call, "arguments"), out);
     ac_dialect_keep_event(render, event);
     json_array_foreach(json_object_get(event->data, "client_calls"), i, id)
-    {
         end_call(render, json_string_value(id) ? json_string_value(id) : "", NULL, out);
-    }
     if (agui_view_of(render)->replays && !agui_dialect_has(render, IS_LIVE)) {
         render->place.flags |= WAITS; /* a stored event may say that the decision was made */
     } else {

@@ -17,7 +17,8 @@ enum {
     IN_STEP = 2,
     HAS_RESULTS = 4, /* calls of this step have ended: what follows is another step */
     WAITS = 8,       /* calls await approval */
-    IS_LIVE = 16     /* the stored events were sent */
+    IS_LIVE = 16,    /* the stored events were sent */
+    ASKS = 32        /* this step has nothing but calls of agents that await approval */
 };
 
 static const ac_ui_view_t *ui_view_of(const ac_render_t *render)
@@ -97,7 +98,7 @@ static void end_step(ac_render_t *render, ac_buf_t *out)
     if (ui_dialect_has(render, IN_STEP)) {
         part_alone(out, "finish-step");
     }
-    render->place.flags &= ~(unsigned)(IN_STEP | HAS_RESULTS);
+    render->place.flags &= ~(unsigned)(IN_STEP | HAS_RESULTS | ASKS);
 }
 
 /* The step that a text or a new call belongs to. */
@@ -161,17 +162,22 @@ static void add_input(const ac_event_t *event, bool provider, ac_buf_t *out)
     part_end(out);
 }
 
+/* A call of an agent that another agent asks is shown when it ends, or awaits approval. */
+static bool is_nested(const ac_event_t *event)
+{
+    return json_object_get(event->data, "parent_step_id") != NULL;
+}
+
 static void add_start(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
+    if (is_nested(event)) {
+        return;
+    }
     enter_step(render, out);
     end_text(render, out);
     ui_dialect_call_begin(out, "tool-input-start", event);
     ac_dialect_add_text(out, "toolName", ac_json_peek_string(event->data, "tool", ""));
     add_kind(event, out);
-    if (json_object_get(event->data, "asks")) {
-        /* Open while a call of the agent awaits approval. A page answers only when all others are the server's. */
-        LITERAL(out, ",\"providerExecuted\":true");
-    }
     part_end(out);
 }
 
@@ -181,6 +187,12 @@ static void add_finish(ac_render_t *render, const char *reason, const json_t *da
 static void ui_dialect_add_request(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
     const char *id = ac_json_peek_string(event->data, "call_id", "");
+    if (is_nested(event) && !ui_dialect_has(render, ASKS)) {
+        /* A page answers when no other call of the step is open, and that which asks the agent is. */
+        end_step(render, out);
+        enter_step(render, out);
+        render->place.flags |= ASKS;
+    }
     add_input(event, false, out);
     if (ui_view_of(render)->approvals_as_data) {
         part_begin(out, "data-approval");
@@ -205,6 +217,9 @@ static void ui_dialect_add_request(ac_render_t *render, const ac_event_t *event,
 static void add_update(ac_render_t *render, const ac_event_t *event, ac_buf_t *out)
 {
     const char *delta = ac_json_peek_string(event->data, "arguments_delta", NULL);
+    if (delta && is_nested(event)) {
+        return;
+    }
     if (delta) {
         ui_dialect_call_begin(out, "tool-input-delta", event);
         ac_dialect_add_text(out, "inputTextDelta", delta);
