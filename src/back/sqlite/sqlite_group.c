@@ -93,9 +93,9 @@ static const struct {
     [AC_STORE_OWNER_ERASE] = {ac_sqlite_erase_owner, true},
     [AC_STORE_USAGE_ADD] = {ac_sqlite_usage_title, true},
     [AC_STORE_OWNER_ERASED] = {ac_sqlite_erasures_ended, true},
-    [AC_STORE_TURN_QUEUE] = {ac_sqlite_queue_add, true},
-    [AC_STORE_TURN_UNQUEUE] = {ac_sqlite_queue_remove, true},
-    [AC_STORE_QUEUED_LIST] = {ac_sqlite_queue_list, false},
+    [AC_STORE_TURN_QUEUE] = {ac_sqlite_queued_add, true},
+    [AC_STORE_TURN_UNQUEUE] = {ac_sqlite_queued_remove, true},
+    [AC_STORE_QUEUED_LIST] = {ac_sqlite_queued_list, false},
 };
 
 bool ac_sqlite_group_verb_writes(ac_store_verb_e verb)

@@ -361,8 +361,10 @@ apr_status_t ac_sqlite_suspended_drop(ac_sqlite_conn_t *conn, ac_store_op_t *op,
 /* sqlite_turns.c: writes the steps of op->in over the stored ones. */
 apr_status_t ac_sqlite_turn_steps_write(ac_sqlite_conn_t *conn, ac_store_op_t *op);
 
+/* sqlite_queued.c */
+ac_sqlite_verb_fn ac_sqlite_queued_add, ac_sqlite_queued_remove, ac_sqlite_queued_list;
+
 /* sqlite_queue.c */
-ac_sqlite_verb_fn ac_sqlite_queue_add, ac_sqlite_queue_remove, ac_sqlite_queue_list;
 /* The ids of the runs in the queue of the thread op->id. The caller owns *pqueue, also after an error. */
 apr_status_t ac_sqlite_queue_read(json_t **pqueue, ac_sqlite_conn_t *conn, ac_store_op_t *op);
 /* Whether TURN_OPEN may begin, as far as the queue is concerned; its turn leaves the queue. errors: run_in_progress,
