@@ -8,12 +8,12 @@ import pytest
 import peers
 from agui_client import (ALL, NEW, ON, body, calls_of, end, events_of, finish_of, ids_of, question, results_of, run, said, start, stored,
                          types)
-from cosmos_server import KEY
+from approvals import MAIL, TOOLS, make, mail      # noqa: F401 (fixtures)
 from key_file import MODULES, MOUNT_WITH_KEYS, KeyFile
-from model_server import Gate, ModelServer, Reply, answer, calls
+from model_server import Gate, Reply, answer, calls
 from runs import kill_child, wait_until
 from server import TOP
-from test_approvals import MAIL, TOOLS, ended
+from test_approvals import ended
 
 EACH = pytest.mark.parametrize("client", ALL)
 SECRETARY = {"agent": "secretary"}
@@ -21,22 +21,8 @@ YES, NO = {"approved": True}, {"approved": False, "reason": "not now"}
 
 
 @pytest.fixture
-def mail():
-    server = ModelServer()
-    server.default = lambda _request: iter([Reply(200, {"sent": True})])
-    yield server
-    server.stop()
-
-
-@pytest.fixture(params=["sqlite", "cosmos"])
-def make(request, make_server, cosmos, mail):
-    store = f"AgentChatStore cosmos:{cosmos.url} database=chat create=on credential=env:K\n" if request.param == "cosmos" else ""
-    return lambda more="", **options: make_server(store + TOOLS.format(url=mail.url) + ON + more, env={"K": KEY}, **options)
-
-
-@pytest.fixture
 def site(make):
-    return make()
+    return make(ON)
 
 
 def asked(step):
@@ -156,7 +142,7 @@ def test_an_answer_that_is_sent_twice(site, model, mail, client):
 
 @EACH
 def test_an_answer_that_comes_too_late(make, model, mail, client):
-    site = make("AgentChatApprovalTimeout 1s\n")
+    site = make(ON + "AgentChatApprovalTimeout 1s\n")
     model.play(calls(MAIL), answer("Then not."))
     first = run(client, site, ["send", "mail"], **SECRETARY)
     ended(site, ids_of(first["steps"][0])["run_id"])

@@ -6,49 +6,13 @@ import time
 
 import pytest
 
-from cosmos_server import KEY
-from model_server import WAIT, Gate, ModelServer, Reply, answer, calls
+from approvals import MAIL, TOOLS, make, mail      # noqa: F401 (fixtures)
+from model_server import WAIT, Gate, answer, calls
 from runs import CHILDREN, holding, wait_asleep, wait_until
-
-TOOLS = """
-<AgentChatTool send_mail>
-    AgentChatToolURL {url}/mail method=POST
-    AgentChatToolBody "{{\\"to\\":\\"{{to}}\\"}}"
-    AgentChatToolDescription "Sends a mail"
-    AgentChatToolParameters {{"type":"object","properties":{{"to":{{"type":"string"}}}},"required":["to"]}}
-    AgentChatToolAllowPrivate on
-    AgentChatToolApproval required
-</AgentChatTool>
-<AgentChatAgent secretary>
-    AgentChatModel scripted
-    AgentChatTools send_mail calculate
-</AgentChatAgent>
-"""
-
-
-@pytest.fixture
-def mail():
-    server = ModelServer()
-    server.default = lambda _request: iter([Reply(200, {"sent": True})])
-    yield server
-    server.stop()
-
-
-@pytest.fixture(params=["sqlite", "cosmos"])
-def make(request, make_server, cosmos, mail):
-    text = f"AgentChatStore cosmos:{cosmos.url} database=chat create=on credential=env:K\n" if request.param == "cosmos" else ""
-
-    def start(directives="", **options):
-        return make_server(text + TOOLS.format(url=mail.url) + directives, env={"K": KEY}, **options)
-    start.on_cosmos = request.param == "cosmos"
-    return start
 
 
 def wants(*wanted, said="Let me."):
     return calls(*wanted, said=said)
-
-
-MAIL = ("send_mail", {"to": "a@b"})
 
 
 def begin(server, model, *script):

@@ -6,11 +6,11 @@ import hashlib
 
 import pytest
 
+from approvals import TOOLS
 from key_file import KeyFile, bearer
 from model_server import Gate, answer, calls, finish, head, token, usage
 from runs import wait_until
 from test_logs import TRACE, TRACEPARENT, objects, restart_of
-from test_approvals import TOOLS
 
 AUDIT = "AgentChatAuditLog logs/audit.log\n"
 MOUNT = """

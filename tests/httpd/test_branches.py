@@ -4,11 +4,12 @@ import json
 
 import pytest
 
+from approvals import MAIL, TOOLS, mail      # noqa: F401 (a fixture)
 from client import Client
 from key_file import MODULES, MOUNT_WITH_KEYS, KeyFile, bearer
 from model_server import Gate, Reply, answer
 from runs import CHILDREN, blocks, connection_to, events_of, holding, kill_child, owner_of, wait_until
-from test_approvals import TOOLS, decide, ended, mail, wants, MAIL  # noqa: F401 (mail is a fixture)
+from test_approvals import decide, ended, wants
 from test_recovery import logged  # noqa: F401 (a fixture)
 
 FOUR = ["q1", "a1", "q2", "a2"]

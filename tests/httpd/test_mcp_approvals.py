@@ -5,11 +5,10 @@ import re
 
 import pytest
 
-from cosmos_server import KEY
+from approvals import MAIL, TOOLS, make, mail      # noqa: F401 (fixtures)
 from mcp import ACCEPT, BOTH, CLIENTS, META, OF, ON, ask, call, headers, message, rpc, run, session, stream, text_of
-from model_server import Gate, ModelServer, Reply, answer, calls
+from model_server import Gate, answer, calls
 from runs import holding, run_of, wait_until
-from test_approvals import MAIL, TOOLS
 
 YES = {"action": "accept", "content": {"approve": True}}
 NO = {"action": "accept", "content": {"approve": False, "reason": "not now"}}
@@ -18,17 +17,8 @@ NAME = "ask_secretary"
 
 
 @pytest.fixture
-def mail():
-    server = ModelServer()
-    server.default = lambda _request: iter([Reply(200, {"sent": True})])
-    yield server
-    server.stop()
-
-
-@pytest.fixture(params=["sqlite", "cosmos"])
-def site(request, make_server, cosmos, mail, model):
-    store = f"AgentChatStore cosmos:{cosmos.url} database=chat create=on credential=env:K\n" if request.param == "cosmos" else ""
-    return make_server(store + TOOLS.format(url=mail.url) + ON, env={"K": KEY})
+def site(make):
+    return make(ON)
 
 
 def answered(given, text, thread=None):

@@ -3,9 +3,10 @@
 import pytest
 
 import redis_server
+from approvals import MAIL, TOOLS, mail      # noqa: F401 (a fixture)
 from model_server import Gate, answer
 from runs import blocks, events_of
-from test_approvals import MAIL, TOOLS, decide, mail, wants      # noqa: F401
+from test_approvals import decide, wants
 from test_mirror import WORDS, gated, machines, redis, skip_heartbeats      # noqa: F401
 
 pytestmark = pytest.mark.skipif(not redis_server.PROGRAM, reason="no redis-server; conf/packages.sh check installs it")

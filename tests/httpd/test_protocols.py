@@ -7,11 +7,11 @@ import pytest
 import agui_client as agui
 import mcp
 import test_ui as ui
+from approvals import MAIL, TOOLS
 from client import Client
 from cosmos_stores import ENV, store, wait_ready
 from key_file import MODULES, MOUNT_WITH_KEYS, KeyFile, bearer
 from model_server import ModelServer, Reply, answer, calls
-from test_approvals import MAIL, TOOLS
 
 ON = "<Location /api>\nAgentChatAGUI on\nAgentChatUI on\nAgentChatOpenAI on threads=X-Chat\nAgentChatMCPServer on\n</Location>\n"
 NAME = "talk-1"

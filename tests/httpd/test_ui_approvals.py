@@ -2,27 +2,17 @@
 """Calls that await approval, decided in the AI SDK's chat: its versions 6 and 7; version 5 by the native API."""
 import pytest
 
-from cosmos_server import KEY
-from model_server import ModelServer, Reply, answer, calls
+from approvals import MAIL, TOOLS, make, mail      # noqa: F401 (fixtures)
+from model_server import answer, calls
 from runs import kill_child, wait_until
-from test_approvals import MAIL, TOOLS
 from test_ui import ALL, NEW, ON, run, said, start, end, stored, texts, thread_of
 
 SECRETARY = {"body": {"agent_id": "secretary"}}
 
 
 @pytest.fixture
-def mail():
-    server = ModelServer()
-    server.default = lambda _request: iter([Reply(200, {"sent": True})])
-    yield server
-    server.stop()
-
-
-@pytest.fixture(params=["sqlite", "cosmos"])
-def site(request, make_server, cosmos, mail, model):
-    store = f"AgentChatStore cosmos:{cosmos.url} database=chat create=on credential=env:K\n" if request.param == "cosmos" else ""
-    return make_server(store + TOOLS.format(url=mail.url) + ON, env={"K": KEY})
+def site(make):
+    return make(ON)
 
 
 def part_of(result, name="send_mail"):
