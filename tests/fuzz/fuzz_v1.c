@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The messages of a chat completion: any JSON gives a conversation that ends with the user's words, or one error that
- * says where. */
+/* The messages and the tools of a chat completion: any JSON gives a conversation that ends with the user's words, and
+ * tools that the client carries out, or one error that says where. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +8,7 @@
 #include "front/v1/v1_history.c"
 #include "front/v1/v1_messages.c"
 #include "front/v1/v1_problem.c"
+#include "front/v1/v1_tools.c"
 #include "fuzz_parts.h"
 /* clang-format on */
 
@@ -38,11 +39,30 @@ static void check_error(const ac_err_t *err)
     json_decref(error);
 }
 
+/* Tools that are offered have names of their own. */
+static void check_tools(ac_request_t *rq)
+{
+    ac_client_tools_t tools = {0};
+    const json_t *tool;
+    size_t i;
+    ac_err_init(&rq->err);
+    if (ac_v1_tools_read(&tools, rq) == APR_SUCCESS) {
+        json_array_foreach(tools.list, i, tool)
+        {
+            must(*ac_json_peek_string(json_object_get(tool, "function"), "name", ""));
+        }
+    } else {
+        must(rq->err.kind == AC_INVALID_REQUEST && strncmp(rq->err.pointer, "/tool", 5) == 0);
+    }
+    ac_client_tools_free(&tools);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static const ac_mount_conf_t mount = {.openai = {.client_tools = AC_V1_TOOLS_PASS}};
     apr_pool_t *p = fuzz_pool();
     request_rec r = {.pool = p, .headers_in = apr_table_make(p, 1)};
-    ac_request_t rq = {.r = &r};
+    ac_request_t rq = {.r = &r, .mount = &mount};
     ac_v1_messages_t messages;
     ac_client_tools_t tools = {0};
     ac_err_t err;
@@ -55,6 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         ac_v1_messages_free(&messages);
         ac_client_tools_free(&tools);
+        check_tools(&rq);
     }
     json_decref(rq.body);
     apr_pool_destroy(p);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The input of a response: any JSON gives a conversation that ends with the user's words or with decisions, or one
- * error that says where. */
+/* The input of a response, and the items of a conversation: any JSON gives a conversation that, of a response, ends with
+ * the user's words or with decisions, or one error that says where. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +15,18 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static void check_history(const ac_request_t *rq, const ac_v1_input_t *input)
+{
+    const json_t *one;
+    size_t i;
+    json_array_foreach(input->messages.history.list, i, one)
+    {
+        const char *role = ac_json_peek_string(one, "role", "");
+        must(strcmp(role, "user") == 0 || strcmp(role, "assistant") == 0);
+        must_be_attachments(rq, json_object_get(one, "attachments"));
+    }
+}
+
 static void check_input(const ac_request_t *rq, const ac_v1_input_t *input)
 {
     const json_t *one;
@@ -27,12 +39,20 @@ static void check_input(const ac_request_t *rq, const ac_v1_input_t *input)
         must(strlen(ac_json_peek_string(one, "reason", "")) <= AC_MAX_REASON);
     }
     must(input->decisions || ac_utf8_valid(input->messages.content, strlen(input->messages.content)));
-    json_array_foreach(input->messages.history.list, i, one)
-    {
-        const char *role = ac_json_peek_string(one, "role", "");
-        must(strcmp(role, "user") == 0 || strcmp(role, "assistant") == 0);
-        must_be_attachments(rq, json_object_get(one, "attachments"));
+    check_history(rq, input);
+}
+
+static void check_items(ac_request_t *rq)
+{
+    ac_v1_input_t input = {0};
+    ac_err_init(&rq->err);
+    if (ac_v1_input_read_items(&input, rq) == APR_SUCCESS) {
+        check_history(rq, &input);
+    } else {
+        must((rq->err.kind == AC_INVALID_REQUEST || rq->err.kind == AC_NOT_FOUND) &&
+             strncmp(rq->err.pointer, "/items", 6) == 0);
     }
+    ac_v1_input_free(&input);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -57,6 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         ac_v1_input_free(&input);
         ac_client_tools_free(&tools);
+        check_items(&rq);
     }
     json_decref(answer);
     json_decref(rq.body);

@@ -243,6 +243,13 @@ def test_what_is_not_there(site, model, more, param):
     assert model.requests == []
 
 
+@pytest.mark.parametrize("path", ["input_tokens", "compact"])
+def test_paths_that_are_not_there(site, model, path):
+    refused = site.client.post(f"/v1/responses/{path}", ask())
+    assert refused.status == 405 and set(refused.json["error"]) == {"message", "type", "param", "code"}, refused
+    assert model.requests == []
+
+
 def test_an_answer_that_is_cut(site, model):
     def script(_request):
         yield head()
