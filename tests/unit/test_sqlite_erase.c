@@ -53,6 +53,25 @@ static void erase(const char *owner)
                                 json_pack("{s:s, s:o}", "id", id, "at", ac_time_json(apr_time_now()))));
 }
 
+/* Of the full-text index, as its record says; less than 128. */
+static int n_levels(const harness_t *harness)
+{
+    return (int)harness_number(harness,
+                               "SELECT 16 * (instr('0123456789ABCDEF', substr(hex(substr(block, 5, 1)), 1, 1)) "
+                               "- 1) + instr('0123456789ABCDEF', substr(hex(substr(block, 5, 1)), 2)) - 1 "
+                               "FROM search_data WHERE id = 10");
+}
+
+static size_t n_found(const char *owner, const char *word)
+{
+    ac_store_op_t *op = contract_op(AC_STORE_THREAD_LIST, owner, NULL, json_pack("{s:s}", "q", word));
+    op->page.limit = 1000;
+    json_t *out = contract_ok(contract_wait(op));
+    size_t n = json_array_size(json_object_get(out, "data"));
+    json_decref(out);
+    return n;
+}
+
 static ac_store_op_t *purge(void)
 {
     return contract_call(AC_STORE_PURGE, NULL, NULL, json_pack("{s:s}", "before", BEFORE));
@@ -86,12 +105,13 @@ static void text_make(char *text, size_t size, const char *word)
     }
 }
 
-/* Pages are split, joined and packed again while others' words stay. */
+/* Pages are split, joined and packed again while others' words stay. Each merge would add levels to the index. */
 static void test_no_word_is_left_in_a_page(void **state)
 {
     harness_t *harness = *state;
     contract_ids_t others = contract_ids();
     char word[40], text[200];
+    size_t n_others = 0;
     harness_start(harness, AC_OK);
     for (int life = 0; life < LIVES; life++) {
         contract_ids_t ids = contract_ids();
@@ -103,13 +123,17 @@ static void test_no_word_is_left_in_a_page(void **state)
             if (next_number(3) == 0) {
                 text_make(text, sizeof(text), "other");
                 say(&others, text);
+                n_others++;
             }
         }
         assert_true(is_left(harness, word + 5));
         erase(ids.owner);
         purge_and_end(ids.owner);
         assert_false(is_left(harness, word + 5));
+        assert_in_range(n_levels(harness), 1, 40);
+        assert_int_equal(n_found(others.owner, "hello"), n_others);
     }
+    harness_change(harness, "INSERT INTO search (search) VALUES ('integrity-check')");
     assert_int_equal(harness_number(harness, "SELECT count(*) FROM erasures"), 0);
     harness_stop(harness);
 }

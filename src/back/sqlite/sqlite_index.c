@@ -6,6 +6,11 @@
  * merges the index in steps, so that other writes come in between. */
 #include "sqlite_internal.h"
 
+#include <stdlib.h>
+#include <string.h>
+
+#define LEVELS_MOST 32 /* of the index's parts, more than which are made fewer */
+#define LEVELS_KEPT 16
 #define PAGES 64 /* that a step of a merge writes, approximately */
 #define MERGE_EVERY apr_time_from_sec(86400)
 #define REBUILD_PATIENCE apr_time_from_sec(1)
@@ -57,6 +62,98 @@ bool ac_sqlite_index_merge_due(const ac_sqlite_conn_t *conn, bool now)
     return store->indexed && (now || (store->unmerged && (!store->merged || ac_clock() - store->merged > MERGE_EVERY)));
 }
 
+/* FTS5's record of its parts (fts5_index.c of SQLite): a cookie of four bytes; then as numbers of SQLite's form the
+ * count of levels, the count of parts, a counter; and of each level, the newest first, two counts and three numbers
+ * for each of its parts. A merge of all parts adds a level and leaves the others empty. FTS5 takes a record with 2000
+ * levels for damaged. Empty levels mean nothing. */
+#define RECORD_COOKIE 4
+static const char sql_record[] = "SELECT block FROM search_data WHERE id = 10";
+static const char sql_record_set[] = "UPDATE search_data SET block = ?1 WHERE id = 10";
+
+/* Reads a number at *pat; a record that ends within it gives 0, and *pat behind the end. */
+static uint64_t record_number(const unsigned char *record, int n, int *pat)
+{
+    uint64_t number = 0;
+
+    for (int i = 0; i < 9 && *pat < n; i++) {
+        unsigned char byte = record[(*pat)++];
+        number = i == 8 ? number << 8 | byte : number << 7 | (byte & 0x7f);
+        if (i == 8 || !(byte & 0x80)) {
+            return number;
+        }
+    }
+    *pat = n + 1;
+    return 0;
+}
+
+/* Copies the record without the first empty levels that are too many. Returns the size of the copy; 0: the record has
+ * not so many, or another form. */
+static int record_trim(unsigned char *copy, const unsigned char *record, int n)
+{
+    int at = RECORD_COOKIE, to;
+    uint64_t n_levels = n > RECORD_COOKIE && record[at] != 0xff ? record_number(record, n, &at) : 0, n_left = n_levels;
+    int counts = at;
+
+    if (n_levels <= LEVELS_MOST) {
+        return 0;
+    }
+    record_number(record, n, &at);
+    record_number(record, n, &at);
+    if (at > n) {
+        return 0;
+    }
+    memcpy(copy, record, RECORD_COOKIE);
+    memcpy(copy + RECORD_COOKIE + 1, record + counts, (size_t)(at - counts));
+    to = RECORD_COOKIE + 1 + at - counts;
+    for (uint64_t i = 0; i < n_levels; i++) {
+        int begin = at;
+        record_number(record, n, &at);
+        uint64_t n_parts = record_number(record, n, &at);
+        for (uint64_t number = 0; number < 3 * n_parts && at <= n; number++) {
+            record_number(record, n, &at);
+        }
+        if (at > n) {
+            return 0;
+        }
+        if (n_parts == 0 && n_left > LEVELS_KEPT) {
+            n_left--;
+            continue;
+        }
+        memcpy(copy + to, record + begin, (size_t)(at - begin));
+        to += at - begin;
+    }
+    copy[RECORD_COOKIE] = (unsigned char)n_left;
+    return at == n && n_left < 128 ? to : 0;
+}
+
+/* FTS5 has read the record for the merge just now, and reads it again for the next change. */
+static apr_status_t levels_trim(ac_sqlite_conn_t *conn, ac_err_t *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    unsigned char *copy = NULL;
+    int n = 0, code = sqlite3_prepare_v2(conn->db, sql_record, -1, &stmt, NULL);
+
+    if (code == SQLITE_OK && (code = sqlite3_step(stmt)) == SQLITE_ROW) {
+        const void *record = sqlite3_column_blob(stmt, 0);
+        int size = sqlite3_column_bytes(stmt, 0);
+        copy = malloc((size_t)size + 1);
+        n = copy && record ? record_trim(copy, record, size) : 0;
+        code = SQLITE_OK;
+    }
+    sqlite3_finalize(stmt);
+    stmt = NULL;
+    if (code == SQLITE_OK && n) {
+        code = sqlite3_prepare_v2(conn->db, sql_record_set, -1, &stmt, NULL);
+    }
+    if (stmt) {
+        sqlite3_bind_blob(stmt, 1, copy, n, SQLITE_STATIC);
+        code = sqlite3_step(stmt);
+        sqlite3_finalize(stmt);
+    }
+    free(copy);
+    return code == SQLITE_OK || code == SQLITE_DONE ? APR_SUCCESS : ac_sqlite_conn_fail(conn, code, err);
+}
+
 apr_status_t ac_sqlite_index_merge(int64_t *pstep, ac_sqlite_conn_t *conn, ac_err_t *err)
 {
     bool begins = *pstep % 2 == 0, any;
@@ -66,6 +163,9 @@ apr_status_t ac_sqlite_index_merge(int64_t *pstep, ac_sqlite_conn_t *conn, ac_er
         *pstep += begins ? 2 : 1; /* begun without anything to merge, or at its end */
     } else if (status == APR_SUCCESS && begins) {
         (*pstep)++;
+    }
+    if (status == APR_SUCCESS && *pstep >= AC_SQLITE_INDEX_MERGED) {
+        status = levels_trim(conn, err);
     }
     if (status == APR_SUCCESS && *pstep >= AC_SQLITE_INDEX_MERGED) {
         conn->store->unmerged = false;
