@@ -119,6 +119,7 @@ const ac_quota_fields_t *ac_quota_fields(ac_quota_t *quota);
 typedef struct ac_run_facts_t {
     char run_id[AC_ID_SIZE], thread_id[AC_ID_SIZE]; /* "": not known, as the agent and the model */
     char agent[AC_MAX_AGENT_ID + 1], model[80];
+    ac_protocol_e protocol;
     const char *status; /* as the API shows it; constant; NULL: not known */
     ac_kind_e error;    /* AC_OK: none */
     ac_usage_t usage;
@@ -185,6 +186,7 @@ typedef struct ac_turn_t {
     char regenerate[AC_ID_SIZE]; /* an answer, or its question: the turn answers that question once more, and has no
                                     message of its own; "": it has one */
     char request_id[64];
+    ac_protocol_e protocol;          /* of the request */
     char *key;                       /* Idempotency-Key, or NULL; on the heap */
     char key_hash[AC_KEY_HASH_SIZE]; /* of the request that came with the key */
     apr_time_t key_since;            /* an earlier run counts that got the key since then; AC_KEY_IS_NEW: none does */

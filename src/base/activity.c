@@ -64,7 +64,9 @@ static bool read_row(ac_activity_t *to, const ac_metrics_t *metrics, ac_activity
     unsigned state = atomic_load_explicit(&row->state, memory_order_relaxed);
     to->began = atomic_load_explicit(&row->began, memory_order_acquire);
     to->delivery = ac_metrics_name(metrics, AC_DOMAIN_DELIVERY, row->delivery % metrics->capacity[AC_DOMAIN_DELIVERY]);
-    to->route = ac_metrics_name(metrics, AC_DOMAIN_ROUTE, row->route % metrics->capacity[AC_DOMAIN_ROUTE]);
+    const char *route = ac_metrics_name(metrics, AC_DOMAIN_ROUTE, row->route % metrics->capacity[AC_DOMAIN_ROUTE]);
+    const char *blank = strchr(route, ' ');
+    to->route = blank ? blank + 1 : route; /* without its protocol */
     to->agent = ac_metrics_name(metrics, AC_DOMAIN_AGENT, row->agent % metrics->capacity[AC_DOMAIN_AGENT]);
     to->state = states[state < AC_N_ACTIVITIES ? state : AC_ACTIVITY_WAITING];
     to->bytes = atomic_load_explicit(&row->bytes, memory_order_relaxed);

@@ -400,6 +400,7 @@ typedef enum ac_log_id_e {
 typedef struct ac_log_fields_t {        /* what a line is about; NULL and 0: not known */
     const char *run, *thread, *request; /* ids */
     const char *route;                  /* its pattern */
+    const char *protocol;               /* ac_metrics_protocol() */
     const char *agent, *model, *tool;   /* ids */
     const char *status;                 /* of the run */
     const char *error;                  /* the code of an error kind */

@@ -135,6 +135,7 @@ void ac_log_line_fields(ac_log_line_t *line, const ac_log_fields_t *fields)
     ac_log_line_text(line, "request", fields->request);
     ac_log_line_text(line, "trace_id", fields->trace ? fields->trace->trace_id : NULL);
     ac_log_line_text(line, "span_id", fields->trace ? fields->trace->span_id : NULL);
+    ac_log_line_text(line, "protocol", fields->protocol);
     ac_log_line_text(line, "route", fields->route);
     ac_log_line_text(line, "agent", fields->agent);
     ac_log_line_text(line, "model", fields->model);

@@ -92,6 +92,7 @@ static void put_fields(writer_t *w, const ac_log_fields_t *fields)
     record_put_text(w, "agentchat.run.id", fields->run);
     record_put_text(w, "gen_ai.conversation.id", fields->thread);
     record_put_text(w, "agentchat.request.id", fields->request);
+    record_put_text(w, "agentchat.protocol", fields->protocol);
     record_put_text(w, "http.route", fields->route);
     record_put_text(w, "gen_ai.agent.id", fields->agent);
     record_put_text(w, "agentchat.model.id", fields->model);

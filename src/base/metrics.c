@@ -60,7 +60,10 @@ const ac_metric_domain_t ac_metric_domains[AC_N_DOMAINS] = {
 /* ---- names ---- */
 
 static const char *const other[] = {"other"}, *const none[] = {""};
+static const char *const protocol[AC_N_PROTOCOLS] = {"other", "native", "chat_completions", "responses", "ui",
+                                                     "agui",  "mcp"};
 static const char *const run_status[] = {"completed", "failed", "cancelled"};
+#define N_RUN_STATUS ((int)(sizeof(run_status) / sizeof(run_status[0])))
 static const char *const tool_outcome[] = {"ok", "error", "timeout", "invalid", "refused", "abandoned"};
 static const char *const stream_outcome[] = {"sent", "problem", "disconnected", "slow", "stopped"};
 static const char *const delivery[] = {"parked", "blocking"};
@@ -92,16 +95,31 @@ static void set_names(ac_metric_names_t *names, ac_metric_domain_e domain, const
     names->n[domain] = (int)n;
 }
 
+const char *ac_metrics_protocol(ac_protocol_e which)
+{
+    return protocol[which];
+}
+
+unsigned ac_metrics_run_status(ac_protocol_e which, unsigned status)
+{
+    return (unsigned)which * N_RUN_STATUS + status;
+}
+
 /* Texts that are made from other tables. One thread calls this, before there are others. */
 static void make_names(ac_metric_names_t *names)
 {
-    static char texts[N_STATUSES][8];
+    static char texts[N_STATUSES][8], ends[AC_N_PROTOCOLS * N_RUN_STATUS][AC_METRIC_NAME_SIZE];
+    static const char *end[AC_N_PROTOCOLS * N_RUN_STATUS];
     static const char *status[N_STATUSES + 1], *outcome[AC_N_KINDS], *cause[AC_N_KINDS], *limit[AC_N_MEASURES],
         *by[AC_N_BYS];
     status[0] = other[0];
     for (int i = 0; i < N_STATUSES; i++) {
         apr_snprintf(texts[i], sizeof texts[i], "%d", statuses[i]);
         status[i + 1] = texts[i];
+    }
+    for (int i = 0; i < AC_N_PROTOCOLS * N_RUN_STATUS; i++) {
+        apr_snprintf(ends[i], sizeof ends[i], "%s %s", protocol[i / N_RUN_STATUS], run_status[i % N_RUN_STATUS]);
+        end[i] = ends[i];
     }
     for (int i = 0; i < AC_N_KINDS; i++) {
         outcome[i] = cause[i] = ac_err_row((ac_kind_e)i)->code;
@@ -113,6 +131,7 @@ static void make_names(ac_metric_names_t *names)
     for (int i = 0; i < AC_N_BYS; i++) {
         by[i] = ac_limit_by_name((ac_by_e)i);
     }
+    set_names(names, AC_DOMAIN_RUN_STATUS, end, AC_N_PROTOCOLS * N_RUN_STATUS);
     set_names(names, AC_DOMAIN_HTTP_STATUS, status, N_STATUSES + 1);
     set_names(names, AC_DOMAIN_OUTCOME, outcome, AC_N_KINDS);
     set_names(names, AC_DOMAIN_CAUSE, cause, AC_N_KINDS);
@@ -128,7 +147,7 @@ void ac_metrics_names_init(ac_metric_names_t *names)
         set_names(names, (ac_metric_domain_e)i, other, 1);
     }
     SET(NONE, none);
-    SET(RUN_STATUS, run_status);
+    SET(PROTOCOL, protocol);
     SET(TOOL_OUTCOME, tool_outcome);
     SET(STREAM_OUTCOME, stream_outcome);
     SET(DELIVERY, delivery);

@@ -64,6 +64,20 @@ enum { AC_TITLE_SET, AC_TITLE_KEPT, AC_TITLE_SKIPPED, AC_TITLE_FAILED };
 enum { AC_RATING_UP, AC_RATING_DOWN, AC_RATING_REMOVED };
 enum { AC_CACHE_HIT, AC_CACHE_MISS, AC_CACHE_STALE };
 
+typedef enum ac_protocol_e {                    /* the API that a request came by */
+                             AC_PROTOCOL_OTHER, /* not known */
+                             AC_PROTOCOL_NATIVE,
+                             AC_PROTOCOL_CHAT_COMPLETIONS,
+                             AC_PROTOCOL_RESPONSES,
+                             AC_PROTOCOL_UI,
+                             AC_PROTOCOL_AGUI,
+                             AC_PROTOCOL_MCP,
+                             AC_N_PROTOCOLS
+} ac_protocol_e;
+const char *ac_metrics_protocol(ac_protocol_e which); /* "native"; any thread */
+/* The index of a run's end in AC_DOMAIN_RUN_STATUS. status: 0 completed, 1 failed, 2 cancelled. */
+unsigned ac_metrics_run_status(ac_protocol_e which, unsigned status);
+
 #define AC_METRIC_NAME_SIZE 72 /* of a label's value, with its NUL */
 #define AC_METRIC_OTHER 0      /* index of "other" */
 
@@ -79,7 +93,7 @@ typedef struct ac_metric_row_t {
 } ac_metric_row_t;
 extern const ac_metric_row_t ac_metric_rows[AC_N_METRICS];
 typedef struct ac_metric_domain_t {
-    const char *label; /* "agent"; "method route": its names have a value of each, with a blank between them */
+    const char *label; /* "agent"; "protocol method route": its names have a value of each, with blanks between them */
     bool open;
 } ac_metric_domain_t;
 extern const ac_metric_domain_t ac_metric_domains[AC_N_DOMAINS];

@@ -14,11 +14,10 @@ void ac_metrics_names_labels(const ac_metrics_t *metrics, ac_metric_e metric, ac
         if (domain == AC_DOMAIN_NONE) {
             continue;
         }
-        const char *second = strchr(label, ' '), *rest = second ? strchr(value, ' ') : NULL;
-        if (second) {
-            fn(baton, label, (size_t)(second - label), value, rest ? (size_t)(rest - value) : strlen(value));
-            label = second + 1;
-            value = rest ? rest + 1 : value;
+        for (const char *next; (next = strchr(label, ' ')) != NULL; label = next + 1) {
+            size_t len = strcspn(value, " ");
+            fn(baton, label, (size_t)(next - label), value, len);
+            value += value[len] ? len + 1 : 0;
         }
         fn(baton, label, strlen(label), value, strlen(value));
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every metric of the module, and the values that its labels may have. docs/metrics.md is checked against this table.
  *
- * AC_METRIC_DOMAIN(ID, "label", kind): a set of values of one label, or of pairs of values of two. FIXED: the module
- * knows all of them. OPEN: the configuration names them, and all other values count as "other".
+ * AC_METRIC_DOMAIN(ID, "label", kind): a set of values of one label, or of combined values of several. FIXED: the
+ * module knows all of them. OPEN: the configuration names them, and all other values count as "other".
  *
  * AC_METRIC(ID, "name", TYPE, SCALE, BUCKETS, EXEMPLARS, D1, D2, D3, "since", "help")
  * TYPE      COUNTER, HISTOGRAM (of seconds), GAUGE (of a child; the value is the sum over the children that run)
@@ -19,7 +19,7 @@
 #endif
 /* clang-format off */
 AC_METRIC_DOMAIN(NONE,           "",          FIXED)
-AC_METRIC_DOMAIN(ROUTE,          "method route", FIXED)
+AC_METRIC_DOMAIN(ROUTE,          "protocol method route", FIXED)
 AC_METRIC_DOMAIN(HTTP_STATUS,    "status",    FIXED)
 AC_METRIC_DOMAIN(AGENT,          "agent",     OPEN)
 AC_METRIC_DOMAIN(MODEL,          "model",     OPEN)
@@ -27,7 +27,8 @@ AC_METRIC_DOMAIN(TOOL,           "tool",      OPEN)
 AC_METRIC_DOMAIN(CURRENCY,       "currency",  OPEN)
 AC_METRIC_DOMAIN(STORE,          "store",     OPEN)
 AC_METRIC_DOMAIN(OPERATION,      "operation", FIXED)
-AC_METRIC_DOMAIN(RUN_STATUS,     "status",    FIXED)
+AC_METRIC_DOMAIN(PROTOCOL,       "protocol",  FIXED)
+AC_METRIC_DOMAIN(RUN_STATUS,     "protocol status", FIXED)
 AC_METRIC_DOMAIN(CAUSE,          "cause",     FIXED)
 AC_METRIC_DOMAIN(OUTCOME,        "outcome",   FIXED)
 AC_METRIC_DOMAIN(TOOL_OUTCOME,   "outcome",   FIXED)
@@ -62,25 +63,25 @@ AC_METRIC(BLOB_REQUESTS, "agentchat_blob_requests_total", COUNTER, 1, NONE, 0, H
           "Requests to Azure Blob Storage, by the status of the answer; other: without an answer")
 
 /* streams */
-AC_METRIC(STREAMS, "agentchat_streams_total", COUNTER, 1, NONE, 0, DELIVERY, STREAM_OUTCOME, NONE, "0.1.0",
+AC_METRIC(STREAMS, "agentchat_streams_total", COUNTER, 1, NONE, 0, DELIVERY, PROTOCOL, STREAM_OUTCOME, "0.1.0",
           "Answers of runs that have ended, streams and documents, by outcome")
-AC_METRIC(STREAM_DURATION, "agentchat_stream_duration_seconds", HISTOGRAM, 1, RUN, 0, DELIVERY, NONE, NONE, "0.1.0",
+AC_METRIC(STREAM_DURATION, "agentchat_stream_duration_seconds", HISTOGRAM, 1, RUN, 0, DELIVERY, PROTOCOL, NONE, "0.1.0",
           "Time from the beginning of an answer of a run to its end")
-AC_METRIC(STREAMS_ACTIVE, "agentchat_streams_active", GAUGE, 1, NONE, 0, DELIVERY, NONE, NONE, "0.1.0",
+AC_METRIC(STREAMS_ACTIVE, "agentchat_streams_active", GAUGE, 1, NONE, 0, DELIVERY, PROTOCOL, NONE, "0.1.0",
           "Answers of runs that are being delivered")
 
 /* runs */
 AC_METRIC(RUNS, "agentchat_runs_total", COUNTER, 1, NONE, 0, AGENT, RUN_STATUS, CAUSE, "0.1.0",
           "Runs that have ended, by status and by the code of their error")
-AC_METRIC(RUNS_STARTED, "agentchat_runs_started_total", COUNTER, 1, NONE, 0, NONE, NONE, NONE, "0.1.0",
+AC_METRIC(RUNS_STARTED, "agentchat_runs_started_total", COUNTER, 1, NONE, 0, PROTOCOL, NONE, NONE, "0.1.0",
           "Runs that were started, including those that limits or a full queue refused")
-AC_METRIC(RUNS_ACTIVE, "agentchat_runs_active", GAUGE, 1, NONE, 0, NONE, NONE, NONE, "0.1.0",
+AC_METRIC(RUNS_ACTIVE, "agentchat_runs_active", GAUGE, 1, NONE, 0, PROTOCOL, NONE, NONE, "0.1.0",
           "Runs that have not ended, including queued ones")
 AC_METRIC(RUNS_QUEUED, "agentchat_runs_queued", GAUGE, 1, NONE, 0, NONE, NONE, NONE, "0.1.0",
           "Runs that wait for a slot of their child")
-AC_METRIC(RUNS_SUSPENDED, "agentchat_runs_suspended_total", COUNTER, 1, NONE, 0, AGENT, NONE, NONE, "0.1.0",
+AC_METRIC(RUNS_SUSPENDED, "agentchat_runs_suspended_total", COUNTER, 1, NONE, 0, AGENT, PROTOCOL, NONE, "0.1.0",
           "Runs that were suspended to await approval")
-AC_METRIC(RUNS_RESUMED, "agentchat_runs_resumed_total", COUNTER, 1, NONE, 0, AGENT, NONE, NONE, "0.1.0",
+AC_METRIC(RUNS_RESUMED, "agentchat_runs_resumed_total", COUNTER, 1, NONE, 0, AGENT, PROTOCOL, NONE, "0.1.0",
           "Suspended runs that were resumed after the last decision")
 AC_METRIC(NESTED_RUNS, "agentchat_nested_runs_total", COUNTER, 1, NONE, 0, AGENT, DEPTH, NONE, "0.1.0",
           "Runs of agents that other agents called as tools, by how deep they are below the turn")
@@ -88,7 +89,7 @@ AC_METRIC(FIRST_TOKEN, "agentchat_run_first_token_seconds", HISTOGRAM, 1, MODEL,
           "Time from the start of a run to the first token of its answer")
 AC_METRIC(RUN_DURATION, "agentchat_run_duration_seconds", HISTOGRAM, 1, RUN, 1, AGENT, CAUSE, NONE, "0.1.0",
           "Time from the start of a run to its end, without the time of a suspension")
-AC_METRIC(RUN_OVERHEAD, "agentchat_run_overhead_seconds", HISTOGRAM, 1, REQUEST, 1, AGENT, NONE, NONE, "0.1.0",
+AC_METRIC(RUN_OVERHEAD, "agentchat_run_overhead_seconds", HISTOGRAM, 1, REQUEST, 1, AGENT, PROTOCOL, NONE, "0.1.0",
           "The part of a run's duration in which no model and no tool worked: queues, limits, the store, this module")
 
 AC_METRIC(FEEDBACK, "agentchat_feedback_total", COUNTER, 1, NONE, 0, AGENT, MODEL, RATING, "0.1.0",

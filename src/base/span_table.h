@@ -51,6 +51,8 @@ AC_ATTRIBUTE(SERVER_ADDRESS, "server.address", TEXT, "", "REQUEST CHAT HTTP STOR
 AC_ATTRIBUTE(SERVER_PORT, "server.port", INTEGER, "", "REQUEST CHAT HTTP STORE", "0.1.0", "Its port")
 AC_ATTRIBUTE(AGENTCHAT_REQUEST_ID, "agentchat.request.id", TEXT, "", "REQUEST AGENT", "0.1.0",
              "The id that the response has as X-Request-Id")
+AC_ATTRIBUTE(AGENTCHAT_PROTOCOL, "agentchat.protocol", TEXT, "", "REQUEST AGENT", "0.1.0",
+             "The API: native, chat_completions, responses, ui, agui or mcp")
 AC_ATTRIBUTE(AGENTCHAT_STREAM_OUTCOME, "agentchat.stream.outcome", TEXT, "", "REQUEST", "0.1.0",
              "Of a stream of events: sent, or disconnected if the client has left before its end")
 AC_ATTRIBUTE(AGENTCHAT_RUN_ID, "agentchat.run.id", TEXT, "", "REQUEST AGENT CHAT TOOL", "0.1.0", "The run")

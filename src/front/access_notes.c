@@ -23,6 +23,7 @@ const char *const ac_access_notes[] = {
     [AC_NOTE_FIRST_TOKEN] = "agentchat-first-token-ms",
     [AC_NOTE_STORE] = "agentchat-store-ms",
     [AC_NOTE_TRACE] = "agentchat-trace",
+    [AC_NOTE_PROTOCOL] = "agentchat-protocol",
     [AC_N_NOTES] = NULL,
 };
 
@@ -88,5 +89,6 @@ int ac_access_notes_set(request_rec *r)
     note_run(r, &facts);
     access_notes_ms(r, AC_NOTE_STORE, rq->store_time + facts.store);
     access_notes_text(r, AC_NOTE_TRACE, rq->trace.trace_id);
+    access_notes_text(r, AC_NOTE_PROTOCOL, rq->route ? ac_metrics_protocol(ac_protocol_id(rq->route)) : NULL);
     return DECLINED;
 }

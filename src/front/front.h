@@ -128,6 +128,7 @@ int ac_route_map_to_storage(request_rec *r);
 /* ---- protocol.c: the table of protocols ---- */
 typedef struct ac_protocol_t {                   /* how the clients of one API talk with this server */
     const char *title;                           /* "OpenAI's API" */
+    ac_protocol_e (*id)(const char *pattern);    /* of a route, for metrics, logs and traces */
     const char *const *prefixes;                 /* of its paths below the mount, "/v1"; ends with NULL */
     bool (*is_on)(const ac_mount_conf_t *mount); /* false: its routes answer 404 */
     bool any_accept;                             /* Accept is not read: the body alone asks for a stream */
@@ -142,6 +143,7 @@ typedef struct ac_protocol_t {                   /* how the clients of one API t
 } ac_protocol_t;
 /* The protocol of the request's path, also where no route has the path. Never NULL. Any thread that may read r. */
 const ac_protocol_t *ac_protocol_of(const request_rec *r);
+ac_protocol_e ac_protocol_id(const ac_route_t *route); /* NULL: AC_PROTOCOL_OTHER. Any thread */
 
 /* ---- reload.c: a configuration that cannot be served ---- */
 /* The result of a directive's function: problem at the first start; at a reload it is logged and noted, and NULL
@@ -166,6 +168,7 @@ typedef enum ac_access_note_e {
     AC_NOTE_FIRST_TOKEN,
     AC_NOTE_STORE,
     AC_NOTE_TRACE,
+    AC_NOTE_PROTOCOL,
     AC_N_NOTES
 } ac_access_note_e;
 extern const char *const ac_access_notes[]; /* their names; ends with NULL */

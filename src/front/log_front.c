@@ -186,7 +186,8 @@ static void fill_fields(ac_log_fields_t *fields, ac_run_facts_t *facts, const ac
 {
     *fields = (ac_log_fields_t){.request = rq->request_id,
                                 .trace = &rq->trace,
-                                .route = rq->route ? rq->route->pattern : NULL};
+                                .route = rq->route ? rq->route->pattern : NULL,
+                                .protocol = rq->route ? ac_metrics_protocol(ac_protocol_id(rq->route)) : NULL};
     if (rq->summary) {
         ac_run_summary_get(rq->summary, facts);
         fields->run = facts->run_id;

@@ -50,12 +50,13 @@ static apr_array_header_t *new_list(apr_pool_t *p, const char *first)
 
 static void name_fixed(ac_metric_names_t *names, apr_pool_t *p)
 {
-    apr_array_header_t *routes = new_list(p, "other other"),
+    apr_array_header_t *routes = new_list(p, "other other other"),
                        *operations = apr_array_make(p, AC_STORE_N_VERBS, sizeof(const char *));
     for (const ac_route_t *route = ac_routes; route->pattern; route++) {
         /* httpd has two names for M_GET, and answers with either. */
         APR_ARRAY_PUSH(routes, const char *) =
-            apr_pstrcat(p, route->method == M_GET ? "GET" : ap_method_name_of(p, route->method), " ", route->pattern,
+            apr_pstrcat(p, ac_metrics_protocol(ac_protocol_id(route)), " ",
+                        route->method == M_GET ? "GET" : ap_method_name_of(p, route->method), " ", route->pattern,
                         NULL);
     }
     for (int verb = 0; verb < AC_STORE_N_VERBS; verb++) {

@@ -22,7 +22,14 @@ static bool native_is_on(const ac_mount_conf_t *mount)
     return true;
 }
 
+static ac_protocol_e native_id(const char *pattern)
+{
+    (void)pattern;
+    return AC_PROTOCOL_NATIVE;
+}
+
 static const ac_protocol_t native = {.title = "this API",
+                                     .id = native_id,
                                      .is_on = native_is_on,
                                      .problem_type = "application/problem+json",
                                      .problem = ac_problem_json};
@@ -57,16 +64,25 @@ const char *ac_protocol_path(const request_rec *r, const char *path)
     return apr_pstrcat(r->pool, CHAT, path + len, NULL);
 }
 
-const ac_protocol_t *ac_protocol_of(const request_rec *r)
+static const ac_protocol_t *protocol_of_path(const char *path)
 {
-    const char *mount = ac_config_mount_prefix(r), *path = r->uri ? r->uri : "";
-    size_t len = mount ? strlen(mount) : 0;
-    path += strncmp(path, mount ? mount : "", len) == 0 ? len : 0;
-    path = ac_protocol_path(r, path);
     for (size_t i = 0; i < sizeof(protocols) / sizeof(*protocols); i++) {
         if (has_prefix(protocols[i], path)) {
             return protocols[i];
         }
     }
     return &native;
+}
+
+const ac_protocol_t *ac_protocol_of(const request_rec *r)
+{
+    const char *mount = ac_config_mount_prefix(r), *path = r->uri ? r->uri : "";
+    size_t len = mount ? strlen(mount) : 0;
+    path += strncmp(path, mount ? mount : "", len) == 0 ? len : 0;
+    return protocol_of_path(ac_protocol_path(r, path));
+}
+
+ac_protocol_e ac_protocol_id(const ac_route_t *route)
+{
+    return route ? protocol_of_path(route->pattern)->id(route->pattern) : AC_PROTOCOL_OTHER;
 }

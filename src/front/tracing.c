@@ -57,6 +57,9 @@ static void describe_run(ac_span_t *span, const ac_request_t *rq)
     }
     ac_span_text(span, AC_ATTRIBUTE_AGENTCHAT_RUN_ID, facts.run_id[0] ? facts.run_id : rq->followed);
     ac_span_text(span, AC_ATTRIBUTE_AGENTCHAT_REQUEST_ID, rq->request_id);
+    if (rq->route) {
+        ac_span_text(span, AC_ATTRIBUTE_AGENTCHAT_PROTOCOL, ac_metrics_protocol(ac_protocol_id(rq->route)));
+    }
     if (rq->streams) {
         ac_span_text(span, AC_ATTRIBUTE_AGENTCHAT_STREAM_OUTCOME, rq->r->connection->aborted ? "disconnected" : "sent");
     }

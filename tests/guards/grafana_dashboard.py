@@ -99,6 +99,10 @@ PARTS = [
         lines("Ratings of answers", "ops", (rate("agentchat_feedback_total", "rating"), "{{rating}}"),
               text="Feedback that owners gave, changed or removed", stack=True),
         lines("Requests by status", "reqps", (rate("agentchat_requests_total", "status"), "{{status}}"), stack=True),
+        lines("Runs by protocol", "ops", (rate("agentchat_runs_started_total", "protocol"), "{{protocol}}"), stack=True,
+              text="The API that clients use"),
+        lines("Runs that failed, by protocol", "ops",
+              (rate("agentchat_runs_total", "protocol", "cause", status='="failed"'), "{{protocol}} {{cause}}"), stack=True),
     ]),
     ("Models", [
         lines("Calls by outcome", "ops", (rate("agentchat_model_calls_total", "model", "outcome"), "{{model}} {{outcome}}"), stack=True),

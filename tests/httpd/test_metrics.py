@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the server counts: it is what clients have seen, it outlives reloads and children, and it says nothing of people."""
+import json
 import re
 import shutil
 import subprocess
 
 import pytest
 
+import agui_client
+import mcp
 from client import Client
 from metrics import PLACE, Metrics, read, wait_metrics
 from model_server import Cut, Gate, Reply, answer, calls
@@ -63,6 +66,40 @@ def test_what_clients_see_is_counted(counting, model):
     assert found.sum("agentchat_build_info") == 1 and found.sum("agentchat_start_time_seconds") > 1e9
     wait_metrics(server, lambda m: m.sum("agentchat_resident_memory_bytes") > 1e6 and m.sum("agentchat_open_descriptors") > 3,
                  "the process is not measured")
+
+
+ASKED = {"model": "assistant", "messages": [{"role": "user", "content": "x"}]}
+EACH = {        # protocol: how a client of it sends a message, and the pattern of its route
+    "native": (chat, "/agents/{id}/chat"),
+    "chat_completions": (lambda server: server.client.post("/v1/chat/completions", ASKED), "/v1/chat/completions"),
+    "responses": (lambda server: server.client.post("/v1/responses", {"model": "assistant", "input": "x"}), "/v1/responses"),
+    "ui": (lambda server: server.client.post("/ui/chat", {"id": "c1", "trigger": "submit-message", "messages": [
+        {"id": "u1", "role": "user", "parts": [{"type": "text", "text": "x"}]}]}), "/ui/chat"),
+    "agui": (lambda server: server.client.post("/agui/assistant", agui_client.body(agui_client.question("x"))), "/agui/{agent}"),
+    "mcp": (lambda server: mcp.call(server, "modern", "x"), "/mcp"),
+}
+
+
+def test_each_protocol_has_its_name(counting, model):
+    server = counting("<Location /api>\nAgentChatOpenAI on\nAgentChatUI on\nAgentChatAGUI on\nAgentChatMCPServer on\n</Location>\n"
+                      "AgentChatLogFormat json\nAgentChatLog logs/agentchat.log\nLogLevel agentchat:info\n"
+                      'CustomLog logs/notes.log "%{agentchat-protocol}n"\n')
+    for protocol, (send, _) in EACH.items():
+        assert send(server).status == 200, protocol
+    assert server.client.get("/v1/no-such-route").status == 404
+    found = wait_metrics(server, lambda m: m.sum("agentchat_requests_total") >= 7 and m.sum("agentchat_runs_active") == 0 and
+                         m.sum("agentchat_streams_total") >= 6, "the requests are not counted")
+    for protocol, (_, route) in EACH.items():
+        mine = {"protocol": protocol}
+        assert found.sum("agentchat_requests_total", **mine, method="POST", route=route, status="200") == 1, protocol
+        assert found.sum("agentchat_runs_total", **mine, agent="assistant", status="completed", cause="none") == 1, protocol
+        assert found.sum("agentchat_runs_started_total", **mine) == found.sum("agentchat_streams_total", **mine) == 1, protocol
+        assert found.sum("agentchat_stream_duration_seconds_count", **mine) == 1, protocol
+        assert found.sum("agentchat_run_overhead_seconds_count", **mine) == 1, protocol
+    assert found.sum("agentchat_requests_total", protocol="other", status="404") == 1
+    lines = [json.loads(line) for line in (server.root / "logs/agentchat.log").read_text().splitlines()]
+    assert [line["protocol"] for line in lines if line.get("number") == "AC0504"] == list(EACH)
+    assert [line for line in (server.root / "logs/notes.log").read_text().split() if line != "-"][:len(EACH)] == list(EACH)
 
 
 def test_tokens_and_cost_are_those_of_the_runs(counting, model):

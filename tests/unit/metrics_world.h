@@ -23,7 +23,7 @@ static bool lives(int64_t pid, int64_t started)
     return pid != dead;
 }
 
-static const char *const routes[] = {"other other", "GET /threads", "POST /threads"};
+static const char *const routes[] = {"other other other", "native GET /threads", "native POST /threads"};
 
 /* Names of one configuration: agents and models, each ended by NULL. */
 static ac_metric_names_t names_of(const char *const *agents, const char *const *models)

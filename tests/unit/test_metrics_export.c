@@ -329,11 +329,12 @@ static void test_names_and_attributes_are_those_of_the_conventions(void **state)
            "gen_ai.operation.name=chat gen_ai.token.modality=text gen_ai.agent.id=beta gen_ai.agent.name=beta "
            "gen_ai.request.model=other ");
     ac_metrics_add(AC_METRIC_REQUESTS, AC_LABELS(1, ac_metrics_http_status(200)), 1);
-    expect(metrics, AC_METRIC_REQUESTS, "agentchat.requests", "", "method=GET route=/threads status=200 ");
+    expect(metrics, AC_METRIC_REQUESTS, "agentchat.requests", "",
+           "protocol=native method=GET route=/threads status=200 ");
     ac_metrics_add(AC_METRIC_EVENT_LOG_WRITTEN, AC_NO_LABELS, 1);
     expect(metrics, AC_METRIC_EVENT_LOG_WRITTEN, "agentchat.event_log_written", "By", "");
     ac_metrics_observe(AC_METRIC_RUN_OVERHEAD, AC_LABELS(1), 1, NULL);
-    expect(metrics, AC_METRIC_RUN_OVERHEAD, "agentchat.run_overhead", "s", "agent=alpha ");
+    expect(metrics, AC_METRIC_RUN_OVERHEAD, "agentchat.run_overhead", "s", "agent=alpha protocol=other ");
     ac_metrics_destroy(metrics);
 }
 

@@ -31,15 +31,17 @@ static void test_the_text_format(void **state)
     ac_metrics_gauge_set(AC_METRIC_RUNS_QUEUED, AC_NO_LABELS, -2);
     char *text = text_of(metrics, AC_METRICS_TEXT);
     expect_line(text, "# TYPE agentchat_requests_total counter");
-    expect_line(text, "agentchat_requests_total{method=\"GET\",route=\"/threads\",status=\"200\"} 12");
-    expect_line(text, "agentchat_requests_total{method=\"other\",route=\"other\",status=\"other\"} 1");
+    expect_line(text,
+                "agentchat_requests_total{protocol=\"native\",method=\"GET\",route=\"/threads\",status=\"200\"} 12");
+    expect_line(text,
+                "agentchat_requests_total{protocol=\"other\",method=\"other\",route=\"other\",status=\"other\"} 1");
     expect_line(text, "agentchat_cost_total{agent=\"alpha\",model=\"m1\",currency=\"other\"} 1.500000001");
     expect_line(text, "agentchat_runs_queued -2");
     expect_line(text, "agentchat_children 1");
     expect_line(text, "agentchat_event_log_bytes 42");
     expect_line(text, "# TYPE agentchat_build_info gauge");
     expect_line(text, "agentchat_build_info{version=\"1\"} 1");
-    expect_line(text, "agentchat_streams_active{delivery=\"parked\"} 0");
+    expect_line(text, "agentchat_streams_active{delivery=\"parked\",protocol=\"agui\"} 0");
     assert_null(strstr(text, "# EOF"));
     assert_null(strstr(text, "# UNIT"));
     assert_null(strstr(text, "agent=\"other\""));
@@ -52,11 +54,11 @@ static void test_openmetrics(void **state)
     (void)state;
     ac_metrics_t *metrics = make(1);
     ac_metrics_join(metrics, 1, 1, lives);
-    ac_metrics_add(AC_METRIC_RUNS_STARTED, AC_NO_LABELS, 1);
+    ac_metrics_add(AC_METRIC_RUNS_STARTED, AC_LABELS(AC_PROTOCOL_NATIVE), 1);
     char *text = text_of(metrics, AC_METRICS_OPENMETRICS);
     size_t len = strlen(text);
     expect_line(text, "# TYPE agentchat_runs_started counter");
-    expect_line(text, "agentchat_runs_started_total 1");
+    expect_line(text, "agentchat_runs_started_total{protocol=\"native\"} 1");
     expect_line(text, "# UNIT agentchat_run_duration_seconds seconds");
     expect_line(text, "# TYPE agentchat_build info");
     expect_line(text, "agentchat_build_info{version=\"1\"} 1");
@@ -96,9 +98,9 @@ static void test_labels_are_escaped(void **state)
     ac_metric_names_t names = names_of(odd, models);
     ac_metrics_t *metrics = ac_metrics_create(&names, 1, NULL);
     ac_metrics_join(metrics, 1, 1, lives);
-    ac_metrics_add(AC_METRIC_RUNS_SUSPENDED, AC_LABELS(1), 1);
+    ac_metrics_add(AC_METRIC_RUNS_SUSPENDED, AC_LABELS(1, AC_PROTOCOL_MCP), 1);
     char *text = text_of(metrics, AC_METRICS_TEXT);
-    expect_line(text, "agentchat_runs_suspended_total{agent=\"a\\\"b\\\\c\\nd\"} 1");
+    expect_line(text, "agentchat_runs_suspended_total{agent=\"a\\\"b\\\\c\\nd\",protocol=\"mcp\"} 1");
     free(text);
     ac_metrics_destroy(metrics);
 }

@@ -111,7 +111,9 @@ static void recover_count(const json_t *run)
     if (!strcmp(status, "interrupted")) {
         cause = AC_INTERRUPTED;
     }
-    ac_metrics_add(AC_METRIC_RUNS, AC_LABELS(agent, (unsigned)index, cause), 1);
+    /* Its log does not say its protocol. */
+    ac_metrics_add(AC_METRIC_RUNS, AC_LABELS(agent, ac_metrics_run_status(AC_PROTOCOL_OTHER, (unsigned)index), cause),
+                   1);
 }
 
 /* The process that ran it has not logged its end either. The stored run says the rest; what it cost is not known. */

@@ -157,7 +157,7 @@ static void resume_with_tools(ac_run_t *run)
 
 void ac_run_resume(ac_run_t *run)
 {
-    ac_metrics_add(AC_METRIC_RUNS_RESUMED, AC_LABELS(run->agent->metric), 1);
+    ac_metrics_add(AC_METRIC_RUNS_RESUMED, AC_LABELS(run->agent->metric, run->turn->protocol), 1);
     ac_timer_set(run->engine->loop, &run->run_timer, ac_loop_now(run->engine->loop) + run->engine->conf.run_timeout,
                  on_run_timeout, run);
     ac_run_tools_load(run, resume_with_tools);
@@ -289,7 +289,7 @@ static void stop_clocks(ac_run_t *run)
 void ac_run_detach(ac_run_t *run)
 {
     ac_debug("run[%s] is suspended in the store", run->turn->run_id);
-    ac_metrics_add(AC_METRIC_RUNS_SUSPENDED, AC_LABELS(run->agent->metric), 1);
+    ac_metrics_add(AC_METRIC_RUNS_SUSPENDED, AC_LABELS(run->agent->metric, run->turn->protocol), 1);
     stop_clocks(run);
     ac_run_limit_release(run);
     ac_run_trace_suspend(run);

@@ -129,12 +129,13 @@ void ac_run_metrics_end(const ac_run_t *run)
     ac_kind_e cause = run->outcome == AC_RUN_FAILED || run->err.kind == AC_STOPPING ? run->err.kind : AC_OK;
     apr_interval_time_t took = ac_run_metrics_took(run);
     ac_metrics_observe(AC_METRIC_RUN_DURATION, AC_LABELS(agent, cause), took, &run->turn->trace);
-    ac_metrics_observe(AC_METRIC_RUN_OVERHEAD, AC_LABELS(agent), took - run->times.working, &run->turn->trace);
+    ac_metrics_observe(AC_METRIC_RUN_OVERHEAD, AC_LABELS(agent, run->turn->protocol), took - run->times.working,
+                       &run->turn->trace);
     if (run->times.first_token) {
         ac_metrics_observe(AC_METRIC_FIRST_TOKEN, AC_LABELS(agent, model_of(run)), run->times.first_token,
                            &run->turn->trace);
     }
-    ac_metrics_add(AC_METRIC_RUNS, AC_LABELS(agent, status, cause), 1);
+    ac_metrics_add(AC_METRIC_RUNS, AC_LABELS(agent, ac_metrics_run_status(run->turn->protocol, status), cause), 1);
 }
 
 void ac_run_metrics_queue(const ac_engine_t *engine)

@@ -35,6 +35,7 @@ static ac_turn_t *nested_turn(const ac_call_t *call)
     apr_cpystrn(turn->run_id, outer->turn->run_id, sizeof turn->run_id);
     apr_cpystrn(turn->thread_id, outer->turn->thread_id, sizeof turn->thread_id);
     apr_cpystrn(turn->request_id, outer->turn->request_id, sizeof turn->request_id);
+    turn->protocol = outer->turn->protocol;
     turn->stateless = outer->turn->stateless;
     turn->no_approvals = outer->turn->no_approvals;
     turn->quota = outer->turn->quota;

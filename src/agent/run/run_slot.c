@@ -50,7 +50,7 @@ static void serve_queue(ac_engine_t *engine)
 void ac_run_slot_acquire(ac_run_t *run)
 {
     apr_atomic_inc32(&run->engine->n_active);
-    ac_metrics_gauge_add(AC_METRIC_RUNS_ACTIVE, AC_NO_LABELS, 1);
+    ac_metrics_gauge_add(AC_METRIC_RUNS_ACTIVE, AC_LABELS(run->turn->protocol), 1);
     ac_run_queue_acquire(&run->engine->queue, &run->slot);
 }
 
@@ -91,7 +91,7 @@ void ac_run_slot_release(ac_run_t *run)
     ac_run_queue_leave(&engine->queue, &run->slot);
     apr_hash_set(engine->runs, run->turn->run_id, APR_HASH_KEY_STRING, NULL);
     apr_atomic_dec32(&engine->n_active);
-    ac_metrics_gauge_add(AC_METRIC_RUNS_ACTIVE, AC_NO_LABELS, -1);
+    ac_metrics_gauge_add(AC_METRIC_RUNS_ACTIVE, AC_LABELS(run->turn->protocol), -1);
     serve_queue(engine);
     ac_run_slot_report_stop(engine);
 }
@@ -109,8 +109,8 @@ void ac_run_slot_request(ac_run_t *run)
     ac_engine_t *engine = run->engine;
     apr_hash_set(engine->runs, run->turn->run_id, APR_HASH_KEY_STRING, run);
     apr_atomic_inc32(&engine->n_active);
-    ac_metrics_gauge_add(AC_METRIC_RUNS_ACTIVE, AC_NO_LABELS, 1);
-    ac_metrics_add(AC_METRIC_RUNS_STARTED, AC_NO_LABELS, 1);
+    ac_metrics_gauge_add(AC_METRIC_RUNS_ACTIVE, AC_LABELS(run->turn->protocol), 1);
+    ac_metrics_add(AC_METRIC_RUNS_STARTED, AC_LABELS(run->turn->protocol), 1);
     if (engine->stop.stopping) {
         ac_err_set(&run->err, AC_STOPPING, "the server is stopping");
         run->err.retry_after = apr_time_from_sec(2);

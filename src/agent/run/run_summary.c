@@ -43,7 +43,8 @@ void ac_run_summary_get(ac_run_summary_t *summary, ac_run_facts_t *facts)
 
 void ac_run_summary_collect(ac_run_facts_t *facts, const ac_run_t *run)
 {
-    *facts = (ac_run_facts_t){.status = ac_run_document_status(run),
+    *facts = (ac_run_facts_t){.protocol = run->turn->protocol,
+                              .status = ac_run_document_status(run),
                               .error = run->err.kind,
                               .usage = run->cost.usage,
                               .took = ac_run_metrics_took(run),
@@ -97,6 +98,7 @@ void ac_run_summary_fields(ac_log_fields_t *fields, ac_run_facts_t *facts, const
     *fields = (ac_log_fields_t){.run = facts->run_id,
                                 .thread = facts->thread_id,
                                 .request = run->turn->request_id,
+                                .protocol = ac_metrics_protocol(facts->protocol),
                                 .agent = facts->agent,
                                 .model = facts->model,
                                 .status = facts->status,

@@ -67,6 +67,7 @@ json_t *ac_run_suspended_make(ac_run_t *run, json_t *events)
     ac_json_put(state, "parent_seq", json_integer(run->open.place.parent_seq));
     ac_json_put(state, "after", json_integer(run->open.place.after));
     ac_json_put(state, "request_id", ac_json_text(turn->request_id));
+    ac_json_put(state, "protocol", json_string(ac_metrics_protocol(turn->protocol)));
     ac_json_put(state, "created_at", json_integer(run->times.created_at));
     ac_json_put(state, "started_at", json_integer(run->times.started_at));
     ac_json_put(state, "ttft", json_integer(run->times.first_token));
@@ -185,6 +186,16 @@ static bool run_state_is_whole(const json_t *state)
         of_objects(json_object_get(state, "calls")) && json_is_string(json_object_get(state, "answer"));
 }
 
+static ac_protocol_e protocol_of(const json_t *state)
+{
+    const char *name = ac_json_peek_string(state, "protocol", "");
+    int i = AC_N_PROTOCOLS - 1;
+    while (i > AC_PROTOCOL_OTHER && strcmp(ac_metrics_protocol((ac_protocol_e)i), name) != 0) {
+        i--;
+    }
+    return (ac_protocol_e)i;
+}
+
 /* Reads what even a damaged run needs for its closing write: the store counts it as this child's run. */
 static void read_identity(ac_run_t *run, const json_t *state)
 {
@@ -192,6 +203,7 @@ static void read_identity(ac_run_t *run, const json_t *state)
     apr_time_t created_at = number(state, "created_at"), started_at = number(state, "started_at");
     apr_cpystrn(turn->message_id, ac_json_peek_string(state, "message_id", ""), sizeof turn->message_id);
     apr_cpystrn(turn->request_id, ac_json_peek_string(state, "request_id", ""), sizeof turn->request_id);
+    turn->protocol = protocol_of(state);
     apr_cpystrn(run->suspended.agent_id, ac_json_peek_string(state, "agent_id", ""), sizeof run->suspended.agent_id);
     apr_cpystrn(run->ask.model, ac_json_peek_string(state, "model", ""), sizeof run->ask.model);
     if (created_at) {

@@ -135,6 +135,7 @@ static void run_trace_finish(ac_run_t *run, const char *status)
                        (double)facts.first_token / APR_USEC_PER_SEC);
     }
     ac_span_text(span, AC_ATTRIBUTE_AGENTCHAT_REQUEST_ID, run->turn->request_id);
+    ac_span_text(span, AC_ATTRIBUTE_AGENTCHAT_PROTOCOL, ac_metrics_protocol(run->turn->protocol));
     ac_span_text(span, AC_ATTRIBUTE_AGENTCHAT_RUN_STATUS, status);
     if (!run->trace.attached && (run->outcome == AC_RUN_FAILED || run->err.kind == AC_STOPPING)) {
         ac_span_fail(span, run->err.kind);

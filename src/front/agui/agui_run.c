@@ -252,8 +252,15 @@ static bool agui_is_on(const ac_mount_conf_t *mount)
     return mount->agui.on;
 }
 
+static ac_protocol_e agui_id(const char *pattern)
+{
+    (void)pattern;
+    return AC_PROTOCOL_AGUI;
+}
+
 static const char *const agui_prefixes[] = {"/agui", NULL};
-const ac_protocol_t ac_agui_protocol = {.title = "AG-UI",
+const ac_protocol_t ac_agui_protocol = {.id = agui_id,
+                                        .title = "AG-UI",
                                         .prefixes = agui_prefixes,
                                         .is_on = agui_is_on,
                                         .problem_type = "application/problem+json",

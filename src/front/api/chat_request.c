@@ -372,6 +372,7 @@ ac_turn_t *ac_chat_request_turn(ac_request_t *rq, const ac_agent_t *agent, const
     turn->agents = ac_agents_ref(rq->agents);
     turn->files = rq->files ? ac_files_memory_ref(rq->files) : NULL;
     apr_cpystrn(turn->request_id, rq->request_id, sizeof(turn->request_id));
+    turn->protocol = ac_protocol_id(rq->route);
     turn->leave = rq->mount->on_disconnect;
     turn->quota = ac_limits_quota(rq);
     ac_quota_ref(turn->quota);

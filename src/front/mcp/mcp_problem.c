@@ -112,8 +112,15 @@ static bool mcp_is_on(const ac_mount_conf_t *mount)
     return mount->mcp.on;
 }
 
+static ac_protocol_e mcp_id(const char *pattern)
+{
+    (void)pattern;
+    return AC_PROTOCOL_MCP;
+}
+
 static const char *const mcp_prefixes[] = {"/mcp", NULL};
-const ac_protocol_t ac_mcp_protocol = {.title = "the Model Context Protocol",
+const ac_protocol_t ac_mcp_protocol = {.id = mcp_id,
+                                       .title = "the Model Context Protocol",
                                        .prefixes = mcp_prefixes,
                                        .is_on = mcp_is_on,
                                        .any_accept = true,

@@ -55,8 +55,9 @@ apr_status_t ac_stream_init(ac_stream_t *stream, ac_request_t *rq, const ac_even
     stream->quota = rq->quota;
     ac_quota_ref(stream->quota);
     stream->began = ac_clock();
+    stream->protocol_id = ac_protocol_id(rq->route);
     stream->activity = ac_activity_begin(stream->metric, (unsigned)(rq->route - ac_routes) + 1);
-    ac_metrics_gauge_add(AC_METRIC_STREAMS_ACTIVE, AC_LABELS(stream->metric), 1);
+    ac_metrics_gauge_add(AC_METRIC_STREAMS_ACTIVE, AC_LABELS(stream->metric, stream->protocol_id), 1);
     return APR_SUCCESS;
 }
 
@@ -73,9 +74,10 @@ static void stream_count(ac_stream_t *stream)
         : stream->response == AC_RESPONSE_PROBLEM ? AC_STREAM_OUTCOME_PROBLEM
                                                   : AC_STREAM_OUTCOME_SENT;
     ac_activity_end(stream->activity);
-    ac_metrics_gauge_add(AC_METRIC_STREAMS_ACTIVE, AC_LABELS(stream->metric), -1);
-    ac_metrics_observe(AC_METRIC_STREAM_DURATION, AC_LABELS(stream->metric), ac_clock() - stream->began, NULL);
-    ac_metrics_add(AC_METRIC_STREAMS, AC_LABELS(stream->metric, outcome), 1);
+    ac_metrics_gauge_add(AC_METRIC_STREAMS_ACTIVE, AC_LABELS(stream->metric, stream->protocol_id), -1);
+    ac_metrics_observe(AC_METRIC_STREAM_DURATION, AC_LABELS(stream->metric, stream->protocol_id),
+                       ac_clock() - stream->began, NULL);
+    ac_metrics_add(AC_METRIC_STREAMS, AC_LABELS(stream->metric, stream->protocol_id, outcome), 1);
 }
 
 void ac_stream_cleanup(ac_stream_t *stream)

@@ -46,9 +46,10 @@ struct ac_stream_t {
     ac_reservation_t *reservation; /* of limits; NULL: none */
     ac_quota_t *quota;             /* its run's; NULL: none */
     unsigned metric;               /* AC_DELIVERY_…: how it is delivered */
-    apr_time_t began;              /* ac_clock() */
-    ac_activity_row_t *activity;   /* for an operator; NULL: none */
-    ac_stream_t *next, *prev;      /* all streams of the child; stream.c's lock */
+    ac_protocol_e protocol_id;
+    apr_time_t began;            /* ac_clock() */
+    ac_activity_row_t *activity; /* for an operator; NULL: none */
+    ac_stream_t *next, *prev;    /* all streams of the child; stream.c's lock */
     ac_child_t *child;
     ac_event_source_t source;
     ac_follower_t follower; /* loop thread */

@@ -15,8 +15,15 @@ static bool ui_is_on(const ac_mount_conf_t *mount)
     return mount->ui.on;
 }
 
+static ac_protocol_e ui_id(const char *pattern)
+{
+    (void)pattern;
+    return AC_PROTOCOL_UI;
+}
+
 static const char *const ui_prefixes[] = {"/ui", NULL};
-const ac_protocol_t ac_ui_protocol = {.title = "the protocol of the AI SDK",
+const ac_protocol_t ac_ui_protocol = {.id = ui_id,
+                                      .title = "the protocol of the AI SDK",
                                       .prefixes = ui_prefixes,
                                       .is_on = ui_is_on,
                                       .any_accept = true,

@@ -86,9 +86,16 @@ static bool v1_is_on(const ac_mount_conf_t *mount)
     return mount->openai.on;
 }
 
+static ac_protocol_e v1_id(const char *pattern)
+{
+    bool chat = strstr(pattern, "/chat/completions") || strncmp(pattern, "/v1/models", sizeof("/v1/models") - 1) == 0;
+    return chat ? AC_PROTOCOL_CHAT_COMPLETIONS : AC_PROTOCOL_RESPONSES;
+}
+
 static const char *const v1_prefixes[] = {"/v1", "/openai", NULL};
 /* Clients send Accept: application/json with a request for a stream. */
-const ac_protocol_t ac_v1_protocol = {.title = "OpenAI's API",
+const ac_protocol_t ac_v1_protocol = {.id = v1_id,
+                                      .title = "OpenAI's API",
                                       .prefixes = v1_prefixes,
                                       .is_on = v1_is_on,
                                       .any_accept = true,
