@@ -92,6 +92,7 @@ static ac_turn_t *orphan_turn(const orphan_t *orphan, ac_agents_t *agents)
     }
     turn->agents = agents;
     turn->on_busy = AC_BUSY_ENQUEUE;
+    turn->protocol = AC_PROTOCOL_NATIVE; /* no other one has a queue */
     turn->has_parent = parent != NULL;
     apr_cpystrn(turn->run_id, orphan->run_id, sizeof turn->run_id);
     apr_cpystrn(turn->thread_id, ac_json_peek_string(orphan->run, "thread_id", ""), sizeof turn->thread_id);

@@ -109,7 +109,8 @@ static bool write_room(ac_paced_t *paced)
 static ac_conn_t *conn_that_waits(const request_rec *r, bool body_read)
 {
     conn_rec *c = r->connection;
-    bool waits = ac_child()->can_park && ac_park_wait_for_room_possible() && r->proto_num >= HTTP_VERSION(1, 1) &&
+    const ac_child_t *child = ac_child(); /* NULL: out of service */
+    bool waits = child && child->can_park && ac_park_wait_for_room_possible() && r->proto_num >= HTTP_VERSION(1, 1) &&
         !r->main && !r->prev && !c->master && c->cs && !c->clogging_input_filters && !r->header_only &&
         (body_read || !ap_request_has_body((request_rec *)r));
     return waits ? ac_park_conn_get(c) : NULL;
