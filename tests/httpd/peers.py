@@ -44,8 +44,9 @@ def install(source=SOURCE):
     home = kept_folder() / f"{source.name}-{platform.machine()}-{hashlib.sha256(lock).hexdigest()[:16]}"
     with one_at_a_time(home):
         if not (home / "installed").exists():
-            for name in ("package.json", "package-lock.json"):
-                shutil.copy(source / name, home / name)
+            for name in ("package.json", "package-lock.json", ".npmrc"):
+                if (source / name).exists():
+                    shutil.copy(source / name, home / name)
             done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=home, capture_output=True, text=True,
                                   timeout=INSTALL_WAIT)
             assert done.returncode == 0, done.stdout + done.stderr
