@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The input of a response, and the items of a conversation: any JSON gives a conversation that, of a response, ends with
- * the user's words or with decisions, or one error that says where. */
+/* The input of a response, and the items of a conversation: any JSON gives a conversation that, of a response, ends
+ * with the user's words or with decisions, or one error that says where. */
 #include <stdlib.h>
 #include <string.h>
 
