@@ -267,9 +267,6 @@ bool ac_request_prefers_stream(const ac_request_t *rq, bool fallback)
 const ac_dialect_t *ac_request_dialect(const ac_request_t *rq, bool stream)
 {
     weight_t weight;
-    if (rq->background) {
-        return &ac_dialect_accepted;
-    }
     const ac_dialect_t *dialect = preferred_dialect(&weight, rq, accept_header(rq), stream);
     return dialect ? dialect : rq->route->dialect;
 }

@@ -9,7 +9,7 @@ static const ac_delivery_t *const deliveries[] = {&ac_park_delivery, &ac_block_d
 
 int ac_delivery_start(ac_request_t *rq, const ac_event_source_t *source, bool stream)
 {
-    const ac_dialect_t *dialect = ac_request_dialect(rq, stream);
+    const ac_dialect_t *dialect = rq->background ? &ac_dialect_accepted : ac_request_dialect(rq, stream);
     const ac_delivery_t *const *delivery = deliveries;
     rq->streams = dialect->stream;
     if (dialect->stream) {
