@@ -6,7 +6,7 @@ import pytest
 from cosmos_server import KEY
 from model_server import ModelServer, Reply
 
-TOOLS = """
+MAIL_TOOL = """
 <AgentChatTool send_mail>
     AgentChatToolURL {url}/mail method=POST
     AgentChatToolBody "{{\\"to\\":\\"{{to}}\\"}}"
@@ -15,6 +15,8 @@ TOOLS = """
     AgentChatToolAllowPrivate on
     AgentChatToolApproval required
 </AgentChatTool>
+"""
+TOOLS = MAIL_TOOL + """
 <AgentChatAgent secretary>
     AgentChatModel scripted
     AgentChatTools send_mail calculate
@@ -32,10 +34,19 @@ def mail():
 
 
 @pytest.fixture(params=["sqlite", "cosmos"])
-def make(request, make_server, cosmos, mail):
+def make_on_store(request, make_server, cosmos, mail):
+    """A server with each store; {url} in the directives is that of the mail."""
     text = f"AgentChatStore cosmos:{cosmos.url} database=chat create=on credential=env:K\n" if request.param == "cosmos" else ""
 
-    def start(directives="", **options):
-        return make_server(text + TOOLS.format(url=mail.url) + directives, env={"K": KEY}, **options)
+    def start(tools, directives="", **options):
+        return make_server(text + tools.format(url=mail.url) + directives, env={"K": KEY}, **options)
     start.on_cosmos = request.param == "cosmos"
+    return start
+
+
+@pytest.fixture
+def make(make_on_store):
+    def start(directives="", **options):
+        return make_on_store(TOOLS, directives, **options)
+    start.on_cosmos = make_on_store.on_cosmos
     return start

@@ -7,7 +7,8 @@ import pytest
 from cosmos_server import KEY
 from model_server import Gate, answer, calls
 from runs import wait_until
-from test_agent_tools import MAIL, Cast, ask, ended, mail, said, steps_of, tools_of  # noqa: F401, `mail` is a fixture
+from approvals import MAIL_TOOL, mail      # noqa: F401 (a fixture)
+from test_agent_tools import Cast, ask, ended, said, steps_of, tools_of
 
 AGENTS = "".join(f"""
 <AgentChatAgent {name}>
@@ -30,7 +31,7 @@ def deep():
 @pytest.fixture(params=["sqlite", "cosmos"])
 def server(request, make_server, cosmos, mail):  # noqa: F811
     text = f"AgentChatStore cosmos:{cosmos.url} database=chat create=on credential=env:K\n" if request.param == "cosmos" else ""
-    return make_server(text + MAIL.format(url=mail.url) + AGENTS, env={"K": KEY})
+    return make_server(text + MAIL_TOOL.format(url=mail.url) + AGENTS, env={"K": KEY})
 
 
 def begin(server):

@@ -5,7 +5,8 @@ import pytest
 import agui_client
 import mcp
 from model_server import answer, calls
-from test_agent_tools import AGENTS, MAIL, TWO, Cast, ask, mail, said  # noqa: F401, `mail` is a fixture
+from approvals import MAIL_TOOL, mail      # noqa: F401 (a fixture)
+from test_agent_tools import AGENTS, TWO, Cast, ask, said
 from test_ui import ALL as UI, ON as UI_ON, run as run_ui
 from test_v1_clients import run as run_chat
 from test_v1_response_clients import run as run_responses
@@ -16,7 +17,7 @@ WHOLE = "It is two."
 @pytest.fixture
 def make(make_server, mail):  # noqa: F811
     def start(directives):
-        return make_server(MAIL.format(url=mail.url) + AGENTS.format(triage="", writer="") + directives)
+        return make_server(MAIL_TOOL.format(url=mail.url) + AGENTS.format(triage="", writer="") + directives)
     return start
 
 

@@ -5,20 +5,9 @@ import threading
 
 import pytest
 
-from cosmos_server import KEY
-from model_server import Gate, ModelServer, Reply, answer, calls
+from approvals import MAIL_TOOL, mail, make_on_store      # noqa: F401 (fixtures)
+from model_server import Gate, Reply, answer, calls
 from runs import wait_until
-
-MAIL = """
-<AgentChatTool send_mail>
-    AgentChatToolURL {url}/mail method=POST
-    AgentChatToolBody "{{\\"to\\":\\"{{to}}\\"}}"
-    AgentChatToolDescription "Sends a mail"
-    AgentChatToolParameters {{"type":"object","properties":{{"to":{{"type":"string"}}}},"required":["to"]}}
-    AgentChatToolAllowPrivate on
-    AgentChatToolApproval required
-</AgentChatTool>
-"""
 
 AGENTS = """
 <AgentChatAgent triage>
@@ -44,20 +33,9 @@ AGENTS = """
 
 
 @pytest.fixture
-def mail():
-    server = ModelServer()
-    server.default = lambda _request: iter([Reply(200, {"sent": True})])
-    yield server
-    server.stop()
-
-
-@pytest.fixture(params=["sqlite", "cosmos"])
-def make(request, make_server, cosmos, mail):
-    text = f"AgentChatStore cosmos:{cosmos.url} database=chat create=on credential=env:K\n" if request.param == "cosmos" else ""
-
+def make(make_on_store):
     def start(directives="", triage="", writer="", **options):
-        return make_server(text + MAIL.format(url=mail.url) + AGENTS.format(triage=triage, writer=writer) + directives,
-                           env={"K": KEY}, **options)
+        return make_on_store(MAIL_TOOL, AGENTS.format(triage=triage, writer=writer) + directives, **options)
     return start
 
 

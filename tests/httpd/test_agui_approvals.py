@@ -8,7 +8,7 @@ import pytest
 import peers
 from agui_client import (ALL, NEW, ON, body, calls_of, end, events_of, finish_of, ids_of, question, results_of, run, said, start, stored,
                          types)
-from approvals import MAIL, TOOLS, make, mail      # noqa: F401 (fixtures)
+from approvals import MAIL, TOOLS, mail, make, make_on_store      # noqa: F401 (fixtures)
 from key_file import MODULES, MOUNT_WITH_KEYS, KeyFile
 from model_server import Gate, Reply, answer, calls
 from runs import kill_child, wait_until

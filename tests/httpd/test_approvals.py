@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from approvals import MAIL, TOOLS, make, mail      # noqa: F401 (fixtures)
+from approvals import MAIL, TOOLS, mail, make, make_on_store      # noqa: F401 (fixtures)
 from model_server import WAIT, Gate, answer, calls
 from runs import CHILDREN, holding, wait_asleep, wait_until
 
@@ -283,7 +283,7 @@ def test_approved_and_cancelled_at_once(make, model, mail, children):
         assert approved.status == 202 or not [m for m in server.client.messages(thread) if "Sent." in m["content"]]
 
 
-@pytest.mark.parametrize("make", ["cosmos"], indirect=True)
+@pytest.mark.parametrize("make_on_store", ["cosmos"], indirect=True)
 def test_cancelled_where_it_waited_while_it_continues_elsewhere(make, model, mail):
     """The log that is left here does not have the run's holder: the store has."""
     one, other = make(), make()

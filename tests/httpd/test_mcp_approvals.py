@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from approvals import MAIL, TOOLS, make, mail      # noqa: F401 (fixtures)
+from approvals import MAIL, TOOLS, mail, make, make_on_store      # noqa: F401 (fixtures)
 from mcp import ACCEPT, BOTH, CLIENTS, META, OF, ON, ask, call, headers, message, rpc, run, session, stream, text_of
 from model_server import Gate, answer, calls
 from runs import holding, run_of, wait_until

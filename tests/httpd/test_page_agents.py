@@ -4,7 +4,8 @@ import pytest
 
 from model_server import ModelServer, Reply, answer, calls
 from page import Page, PageServer
-from test_agent_tools import AGENTS, MAIL, Cast, ask
+from approvals import MAIL_TOOL
+from test_agent_tools import AGENTS, Cast, ask
 
 
 @pytest.fixture
@@ -17,7 +18,8 @@ def mail(services):
 
 @pytest.fixture
 def server(model, mail):
-    server = PageServer(model, more=MAIL.format(url=mail.url) + AGENTS.replace("writer", "scribe").format(triage="", scribe="")).start()
+    agents = AGENTS.replace("writer", "scribe").format(triage="", scribe="")
+    server = PageServer(model, more=MAIL_TOOL.format(url=mail.url) + agents).start()
     yield server
     server.stop()
     problems = server.check_log()

@@ -2,7 +2,7 @@
 """Calls that await approval, decided in the AI SDK's chat: its versions 6 and 7; version 5 by the native API."""
 import pytest
 
-from approvals import MAIL, TOOLS, make, mail      # noqa: F401 (fixtures)
+from approvals import MAIL, TOOLS, mail, make, make_on_store      # noqa: F401 (fixtures)
 from model_server import answer, calls
 from runs import kill_child, wait_until
 from test_ui import ALL, NEW, ON, run, said, start, end, stored, texts, thread_of

@@ -150,8 +150,8 @@ void ac_run_store_call(ac_run_t *run, ac_store_op_t *op, void (*done)(ac_store_o
 
 /* ---- run_open.c ---- */
 void ac_run_open_write(ac_run_t *run);
-bool ac_run_open_is_done(const ac_run_t *run);  /* or there is none */
-bool ac_run_open_is_first(const ac_run_t *run); /* it comes before the model call */
+bool ac_run_open_is_done(const ac_run_t *run);  /* the opening write is durable, or the turn has none */
+bool ac_run_open_is_first(const ac_run_t *run); /* the opening write comes before the model call */
 json_t *ac_run_open_key(const ac_run_t *run);   /* `idempotency` of TURN_OPEN, of a turn with a key. New reference */
 
 /* ---- run_ask.c ---- */

@@ -89,7 +89,10 @@ void ac_run_slot_release(ac_run_t *run)
     engine->n_waiting -= run->busy.counted;
     ac_run_limit_uncount(run);
     ac_run_queue_leave(&engine->queue, &run->slot);
-    apr_hash_set(engine->runs, run->turn->run_id, APR_HASH_KEY_STRING, NULL);
+    /* A queued turn that another process has begun may be here once more, as another run with the same id. */
+    if (apr_hash_get(engine->runs, run->turn->run_id, APR_HASH_KEY_STRING) == run) {
+        apr_hash_set(engine->runs, run->turn->run_id, APR_HASH_KEY_STRING, NULL);
+    }
     apr_atomic_dec32(&engine->n_active);
     ac_metrics_gauge_add(AC_METRIC_RUNS_ACTIVE, AC_LABELS(run->turn->protocol), -1);
     serve_queue(engine);

@@ -357,8 +357,8 @@ ac_cosmos_step_fn ac_cosmos_message_list, ac_cosmos_message_load, ac_cosmos_mess
 ac_cosmos_step_fn ac_cosmos_open_turn, ac_cosmos_close_turn;
 ac_cosmos_step_fn ac_cosmos_lease_check;
 ac_cosmos_step_fn ac_cosmos_suspend_run, ac_cosmos_suspend_list, ac_cosmos_approval_decide;
-/* Ends with the rows of entries in the partition of suspended runs, as run_id and owner. */
-ac_cosmos_step_fn ac_cosmos_suspend_end_list;
+/* Ends with the entries in the partition of suspended runs that this query finds before op->in's `before`. */
+void ac_cosmos_suspend_query(ac_cosmos_task_t *task, const char *sql);
 ac_cosmos_step_fn ac_cosmos_queue_add, ac_cosmos_queue_remove, ac_cosmos_queue_list;
 ac_cosmos_step_fn ac_cosmos_run_get, ac_cosmos_run_list, ac_cosmos_run_steps, ac_cosmos_run_cancel;
 ac_cosmos_step_fn ac_cosmos_remove_thread, ac_cosmos_remove_deleted;

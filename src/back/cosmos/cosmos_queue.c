@@ -268,13 +268,5 @@ static void queue_delete_entry(ac_cosmos_task_t *task)
 
 void ac_cosmos_queue_list(ac_cosmos_task_t *task)
 {
-    const char *before = ac_json_peek_string(task->op->in, "before", "");
-    ac_cosmos_query_t query = {
-        .container = AC_COSMOS_THREADS,
-        .key = AC_COSMOS_SUSPENDED_KEY,
-        .sql = sql_late,
-        .want = task->op->page.limit,
-        .parameters = json_pack("{s:s, s:s}", "@owner", AC_COSMOS_SUSPENDED_KEY, "@before", before),
-    };
-    ac_cosmos_query_run(task, &query, ac_cosmos_suspend_end_list);
+    ac_cosmos_suspend_query(task, sql_late);
 }

@@ -143,7 +143,7 @@ static void suspend_on_committed(void *baton, const ac_cosmos_reply_t *reply)
 
 /* ---- SUSPENDED_LIST: runs whose approval is overdue ---- */
 
-void ac_cosmos_suspend_end_list(ac_cosmos_task_t *task)
+static void end_late(ac_cosmos_task_t *task)
 {
     json_t *data = json_array();
     const json_t *row;
@@ -159,13 +159,18 @@ void ac_cosmos_suspend_end_list(ac_cosmos_task_t *task)
 
 void ac_cosmos_suspend_list(ac_cosmos_task_t *task)
 {
+    ac_cosmos_suspend_query(task, sql_late);
+}
+
+void ac_cosmos_suspend_query(ac_cosmos_task_t *task, const char *sql)
+{
     const char *before = ac_json_peek_string(task->op->in, "before", "");
     ac_cosmos_query_t query = {
         .container = AC_COSMOS_THREADS,
         .key = AC_COSMOS_SUSPENDED_KEY,
-        .sql = sql_late,
+        .sql = sql,
         .want = task->op->page.limit,
         .parameters = json_pack("{s:s, s:s}", "@owner", AC_COSMOS_SUSPENDED_KEY, "@before", before),
     };
-    ac_cosmos_query_run(task, &query, ac_cosmos_suspend_end_list);
+    ac_cosmos_query_run(task, &query, end_late);
 }
