@@ -29,7 +29,8 @@ def table():
 class Container:
     """A folder with what the image has, and one process with its entrypoint, which is never root."""
 
-    def __init__(self, loaded=""):
+    def __init__(self, loaded=None):
+        """loaded: name -> file of modules that are loaded besides those of the image."""
         self.root = Path(tempfile.mkdtemp(prefix="agentchat-container-"))
         self.root.chmod(0o755)
         for name in ("state", "tmp"):
@@ -48,7 +49,10 @@ class Container:
                            "STATE": self.root / "state"}.items():
             paths, n = re.subn(rf"(?m)^(Define {name} +).*$", rf"\g<1>{path}", paths)
             assert n == 1, name
-        (self.root / "container/paths.conf").write_text(paths + loaded)
+        for name, path in (loaded or {}).items():
+            # The folder of the build may be closed to the container's user.
+            paths += f'LoadModule {name} "{shutil.copy(path, self.root)}"\n'
+        (self.root / "container/paths.conf").write_text(paths)
         self.held = HeldPort()
         self.port = self.held.number
         self.client = Client(self.port)

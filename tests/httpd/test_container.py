@@ -226,7 +226,7 @@ def test_keys_sign_in_from_a_variable_and_from_a_file(container, keys):
 
 def test_tokens_of_an_openid_provider_sign_in(tmp_path, keys):
     issuer = Issuer(tmp_path)
-    container = Container(f'LoadModule auth_openidc_module "{openid_module()}"\n')
+    container = Container({"auth_openidc_module": openid_module()})
     try:
         conf = Path(without_threads(container))
         certificate = readable(container.root / "issuer.crt", issuer.certificate.read_text())

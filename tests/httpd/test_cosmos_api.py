@@ -128,7 +128,7 @@ def test_a_point_read_is_one_exchange(make_server, model, cosmos):
     asked = [(method, status) for method, path, status, _ in cosmos.requests[n_requests:] if thread in path]
     assert asked == [("GET", 200)] * 20
     own = [f"{method} {path}" for method, path, _, _ in cosmos.requests[n_requests:] if thread not in path]
-    known = r"GET .*/threads/docs/(\S*stamp|usage_\S+)$|POST .*/(messages|threads)/docs$"
+    known = r"GET .*/threads/docs/(\S*stamp|run_\S+|usage_\S+)$|POST .*/(messages|threads)/docs$"
     assert all(re.match(known, at) for at in own) and len(own) < 20, own
     assert cosmos.n_connections - n_connections <= len(own)
 
