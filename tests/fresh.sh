@@ -33,7 +33,7 @@ try_run() {
     echo "fresh: make run answered and stopped"
 }
 
-# Units and start scripts that are switched on, but for those that come with libraries and the system itself.
+# Units and start scripts that are switched on, but for those that come with libraries (pdftotext brings gpg-agent) and the system itself.
 nothing_is_enabled() {
     local link package bad=0
     for link in /etc/apache2/*-enabled/* /etc/systemd/system/*.wants/* /etc/systemd/user/*.wants/* /etc/rc?.d/S*; do
@@ -42,7 +42,7 @@ nothing_is_enabled() {
         package=$(readlink -f "$link")
         package=$(dpkg -S "$package" "${package#/usr}" 2>/dev/null | head -n 1 | cut -d: -f1 || true)
         case $package in
-        systemd* | libpam-systemd | dbus* | udev | util-linux* | e2fsprogs | man-db | x11-common | dpkg | apt | procps | kmod | libc-bin | p11-kit* | dconf* | at-spi2*) ;;
+        systemd* | libpam-systemd | dbus* | udev | util-linux* | e2fsprogs | man-db | x11-common | dpkg | apt | procps | kmod | libc-bin | p11-kit* | dconf* | at-spi2* | gpg | gpg-agent | dirmngr) ;;
         *) echo "fresh: $link is switched on, of ${package:-no package}"; bad=1 ;;
         esac
     done
