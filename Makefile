@@ -38,7 +38,7 @@ WARN     = -std=gnu11 -Wall -Wextra $(WERROR) -fvisibility=hidden
 HARDEN   = $(if $(SAN)$(filter -O0,$(OPT)),,-fstack-protector-strong $(if $(findstring _FORTIFY_SOURCE,$(APXS_FLAGS)),,-D_FORTIFY_SOURCE=2))
 HARDEN_LINK = $(if $(SAN),,-Wl,-z,relro,-z,now)
 CFLAGS_ALL = -Isrc $(APXS_FLAGS) $(OPT) $(WARN) $(HARDEN) -fPIC -pthread $(SAN) $(CFLAGS)
-LIBS     = -lcurl -ljansson -lsqlite3 -lhiredis -lz -lssl -lcrypto -lapr-1 -laprutil-1 -lm -lpthread
+LIBS     = -lcurl -ljansson -lsqlite3 -lhiredis -lyaml -lz -lssl -lcrypto -lapr-1 -laprutil-1 -lm -lpthread
 
 LOWER_SRC := $(sort $(shell find src/base src/wire src/io src/back src/agent -name '*.c'))
 FRONT_SRC := mod_agentchat.c $(sort $(shell find src/front -name '*.c'))
@@ -58,7 +58,7 @@ lower: $(BUILD)/libagentchat.a
 
 $(BUILD)/mod_agentchat.so: $(FRONT_OBJ) $(BUILD)/libagentchat.a
 	$(SAY) LINK $@
-	$(Q)$(CC) -shared $(SAN) $(HARDEN_LINK) $(LDFLAGS) -o $@ $(FRONT_OBJ) $(BUILD)/libagentchat.a -lcurl -ljansson -lsqlite3 -lhiredis -lz -lssl -lcrypto -lm -lpthread
+	$(Q)$(CC) -shared $(SAN) $(HARDEN_LINK) $(LDFLAGS) -o $@ $(FRONT_OBJ) $(BUILD)/libagentchat.a -lcurl -ljansson -lsqlite3 -lhiredis -lyaml -lz -lssl -lcrypto -lm -lpthread
 
 $(BUILD)/libagentchat.a: $(LOWER_OBJ)
 	$(SAY) AR $@

@@ -9,13 +9,13 @@ usage() { echo "usage: $0 run|check|long" >&2; exit 2; }
 
 # No package starts or enables anything: on Debian apache2-bin is the server without its system service, and nothing in /etc is used.
 # Of packages that would, only the libraries are installed; tests unpack the rest below the build folder (tests/httpd/peers.py).
-debian_run=(apache2-bin apache2-dev libcurl4-openssl-dev libjansson-dev libssl-dev libsqlite3-dev libhiredis-dev zlib1g-dev gcc libc6-dev make
+debian_run=(apache2-bin apache2-dev libcurl4-openssl-dev libjansson-dev libssl-dev libsqlite3-dev libhiredis-dev libyaml-dev zlib1g-dev gcc libc6-dev make
             ca-certificates curl)
 debian_check=(libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-requests python3-yaml python3-jsonschema chromium
               valgrind sqlite3 openssl rpm rpmlint libcjose0 redis-tools libtool
               apache2-utils protobuf-compiler poppler-utils)
 debian_long=(dpkg-dev debhelper elfutils clang libclang-rt-dev strace debootstrap buildah bubblewrap)
-fedora_run=(httpd httpd-devel libcurl-devel jansson-devel openssl-devel sqlite-devel hiredis-devel zlib-devel gcc make
+fedora_run=(httpd httpd-devel libcurl-devel jansson-devel openssl-devel sqlite-devel hiredis-devel libyaml-devel zlib-devel gcc make
             redhat-rpm-config ca-certificates curl)
 fedora_check=(libcmocka-devel python3 python3-pytest python3-pytest-xdist python3-requests python3-pyyaml python3-jsonschema
               chromium valgrind sqlite openssl mod_ssl mod_http2 rpm-build rpmlint systemd-rpm-macros mod_auth_openidc redis libtool

@@ -13,7 +13,7 @@ build=build/$arch
 export DEBIAN_FRONTEND=noninteractive
 dpkg --add-architecture "$arch"
 apt-get -q update >/dev/null
-libraries=(libapr1-dev libaprutil1-dev libcurl4-openssl-dev libjansson-dev libssl-dev libsqlite3-dev libhiredis-dev zlib1g-dev libcmocka-dev)
+libraries=(libapr1-dev libaprutil1-dev libcurl4-openssl-dev libjansson-dev libssl-dev libsqlite3-dev libhiredis-dev libyaml-dev zlib1g-dev libcmocka-dev)
 apt-get -qy install --no-install-recommends make python3 "gcc-$triplet" qemu-user-static "${libraries[@]/%/:$arch}" >/dev/null
 
 # apache2-dev wants the libraries of this machine's own architecture, too; its headers are enough.

@@ -16,6 +16,7 @@ TOP = Path(__file__).resolve().parents[1]
 
 # What -lNAME is: the project, and its licence.
 LIBRARIES = {"curl": ("curl", "curl"), "jansson": ("jansson", "MIT"), "sqlite3": ("sqlite", "blessing"), "hiredis": ("hiredis", "BSD-3-Clause"),
+             "yaml": ("libyaml", "MIT"),
              "z": ("zlib", "Zlib"), "ssl": ("openssl", "Apache-2.0"), "crypto": ("openssl", "Apache-2.0")}
 OF_THE_SYSTEM = {"m", "pthread"}
 

@@ -100,12 +100,21 @@
 #define AC_MAX_MCP_PAGES 64                     /* of a list of tools */
 #define AC_MAX_MCP_LIST_BYTES (2 * 1024 * 1024) /* of all pages of such a list */
 #define AC_MAX_MCP_STREAM \
-    (8 * 1024 * 1024)                 /* of the answer to one call, with progress and all that the model gets not */
-#define AC_MAX_MCP_DEPTH 64           /* of a message */
-#define AC_MAX_MCP_DESCRIPTION 4096   /* bytes of a tool's description that the model is shown */
-#define AC_MAX_MCP_SCHEMA (32 * 1024) /* bytes of a tool's schema as the model gets it */
-#define AC_MAX_MCP_PROGRESS 1000      /* events of one call's progress */
-#define AC_MAX_MCP_QUESTIONS 4        /* of a server, during one call */
+    (8 * 1024 * 1024)                  /* of the answer to one call, with progress and all that the model gets not */
+#define AC_MAX_MCP_DEPTH 64            /* of a message */
+#define AC_MAX_TOOL_DESCRIPTION 4096   /* bytes of the description of another service's tool that the model is shown */
+#define AC_MAX_TOOL_SCHEMA (32 * 1024) /* bytes of its schema as the model gets it */
+#define AC_MAX_MCP_PROGRESS 1000       /* events of one call's progress */
+#define AC_MAX_MCP_QUESTIONS 4         /* of a server, during one call */
+
+/* OpenAPI documents */
+#define AC_MAX_OPENAPI_DOCUMENT (32 * 1024 * 1024) /* bytes */
+#define AC_MAX_OPENAPI_TOOLS 128                   /* of a document */
+#define AC_MAX_OPENAPI_PARAMETERS 64               /* of an operation */
+#define AC_MAX_OPENAPI_KEYS 4                      /* credentials of a request */
+#define AC_MAX_OPENAPI_SCHEMA (16 * 1024)          /* bytes of a tool's schema as the model gets it */
+#define AC_MAX_YAML_DEPTH 100
+#define AC_MAX_YAML_NODES 2000000 /* values of a document; the largest known ones have half a million */
 
 /* sources of an answer */
 #define AC_MAX_SOURCES 50

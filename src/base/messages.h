@@ -189,6 +189,31 @@ AC_MESSAGE(411, AC_INFO,
 AC_MESSAGE(412, AC_WARNING,
            "Tools of an MCP server are left out: models would refuse them, or there are too many.",
            "LogLevel agentchat:debug names each with the reason. AgentChatMCPTools chooses among too many tools.")
+AC_MESSAGE(421, AC_INFO,
+           "An operation of an OpenAPI document is a tool.",
+           "Nothing to do. apachectl configtest says the same of documents that are files.")
+AC_MESSAGE(422, AC_WARNING,
+           "An operation of an OpenAPI document is named, but there is no tool of it.",
+           "The line contains the reason. Change the configuration, or take the operation out of "
+           "AgentChatOpenAPIOperations.")
+AC_MESSAGE(423, AC_INFO,
+           "An OpenAPI document was read.",
+           "Nothing to do.")
+AC_MESSAGE(424, AC_WARNING,
+           "An OpenAPI document cannot be fetched or read. Runs go without its tools, or use those from before; logged "
+           "once until it works again.",
+           "The line contains the cause. Check the URL in AgentChatToolsFrom. Runs try again, at most every four "
+           "minutes.")
+AC_MESSAGE(425, AC_WARNING,
+           "A fetched OpenAPI document has no operation of a name in AgentChatOpenAPIOperations.",
+           "Correct the name, or take it out.")
+AC_MESSAGE(426, AC_WARNING,
+           "The copy of an OpenAPI document could not be written to the state directory.",
+           "The line contains the cause. Without a copy, a child that begins while the document cannot be fetched has "
+           "none of its tools.")
+AC_MESSAGE(427, AC_INFO,
+           "An OpenAPI document is fetched when a run wants its tools. Only apachectl configtest says this.",
+           "Nothing to do.")
 AC_MESSAGE(501, AC_ERROR,
            "A run took a step that its table of states does not allow.",
            "This is a fault of the module. Please report the line; the child ends and httpd starts another.")

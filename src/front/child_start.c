@@ -116,6 +116,9 @@ static apr_status_t start_providers(ac_child_life_t *self, const char **ppart, a
             status = tool->vt->child_init(tool->self, &child->host, err);
         }
     }
+    if (status == APR_SUCCESS) {
+        status = ac_openapi_front_start(child, self->pool, ppart, err);
+    }
     return status == APR_SUCCESS ? ac_mcp_front_start(child, self->pool, ppart, err) : status;
 }
 

@@ -153,6 +153,7 @@ static void stop_streams(void *baton)
     wait_t *wait = baton;
     ac_stream_stop_all();
     ac_mcp_front_stop(&wait->life->child);
+    ac_openapi_front_stop(&wait->life->child);
     open_latch(wait->latch);
     free(wait);
 }

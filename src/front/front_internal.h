@@ -133,4 +133,11 @@ void ac_child_stop_end(ac_child_life_t *life);
 apr_status_t ac_mcp_front_start(ac_child_t *child, apr_pool_t *p, const char **ppart, ac_err_t *err);
 void ac_mcp_front_stop(ac_child_t *child); /* loop thread, when all runs have ended */
 
+/* ---- openapi_front.c ---- */
+/* Logs the tools of each document that is a file. */
+void ac_openapi_front_report(const ac_conf_t *conf);
+/* As those of mcp_front.c. */
+apr_status_t ac_openapi_front_start(ac_child_t *child, apr_pool_t *p, const char **ppart, ac_err_t *err);
+void ac_openapi_front_stop(ac_child_t *child);
+
 #endif

@@ -122,6 +122,12 @@ static void set_indexes(ac_conf_t *conf, apr_pool_t *p)
         ac_tool_t *tool = apr_hash_this_val(hi);
         tool->metric = ac_metrics_find(memory, AC_DOMAIN_TOOL, tool->source);
     }
+    for (int i = 0; i < conf->openapi->nelts; i++) {
+        ac_openapi_service_t *service = APR_ARRAY_IDX(conf->openapi, i, ac_openapi_service_t *);
+        ac_openapi_service_set_metric(service,
+                                      ac_metrics_find(memory, AC_DOMAIN_TOOL,
+                                                      ac_openapi_service_source(service)->name));
+    }
     for (int i = 0; i < conf->mcp->nelts; i++) {
         ac_mcp_upstream_t *server = APR_ARRAY_IDX(conf->mcp, i, ac_mcp_upstream_t *);
         ac_mcp_upstream_set_metric(server,

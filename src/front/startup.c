@@ -42,6 +42,7 @@ int ac_startup_post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptem
     }
     if (conf->active) {
         ac_park_wait_report(conf);
+        ac_openapi_front_report(conf);
     }
     return result;
 }

@@ -4,7 +4,7 @@
 #ifndef AC_MCP_H
 #define AC_MCP_H
 
-#include "base/base.h"
+#include "wire/tool.h"
 
 #define AC_MCP_MODERN "2026-07-28" /* the first version without a session: each request describes itself */
 #define AC_MCP_LEGACY "2025-11-25" /* the newest version that begins with `initialize` */
@@ -47,13 +47,12 @@ json_t *ac_mcp_message_initialize(void);
 bool ac_mcp_message_is_legacy(const char *version);
 
 /* ---- mcp_tool.c: a tool of tools/list ---- */
-#define AC_MCP_NAME_SIZE 65 /* of a name that models accept: letters, digits, '_' and '-' */
 typedef struct ac_mcp_tool_t {
-    char id[AC_MCP_NAME_SIZE]; /* the name for the model; ac_mcp_name_make() */
-    char *name;                /* the server's */
-    char *description;         /* without characters that a person would not see */
-    json_t *parameters;        /* the schema of the arguments, as models accept it */
-    json_t *headers;           /* parameters that are sent as headers, too: [{name, path: [member, …]}]; NULL: none */
+    char id[AC_TOOL_NAME_SIZE]; /* the name for the model */
+    char *name;                 /* the server's */
+    char *description;          /* without characters that a person would not see */
+    json_t *parameters;         /* the schema of the arguments, as models accept it */
+    json_t *headers; /* parameters that are sent as headers, too: [{name, path: [member, …]}]; NULL: none */
     /* What the server says about it, and what holds if it says nothing. */
     bool read_only, destructive, idempotent;
 } ac_mcp_tool_t;
@@ -61,25 +60,6 @@ typedef struct ac_mcp_tool_t {
  * a constant; the tool is then empty. */
 const char *ac_mcp_tool_read(ac_mcp_tool_t *tool, const json_t *entry, bool modern);
 void ac_mcp_tool_free(ac_mcp_tool_t *tool);
-/* Appends text of a server for people or models: without control characters but line ends and tabs, without characters
- * that have no width or change the direction, at most max bytes, "…" at a cut. */
-void ac_mcp_tool_add_text(ac_buf_t *buf, const char *text, size_t max);
-
-/* ---- mcp_name.c: names that models accept ---- */
-/* Sets the id of each of n tools: prefix and name, other characters become '_'. A name that is then too long, or that
- * another tool has, ends with digits of a hash of the server's name for it, so that it does not depend on the order or
- * on other tools being there. prefix: at most 32 of these characters. A tool whose id cannot be unique gets "". */
-void ac_mcp_name_make(ac_mcp_tool_t *tools, int n, const char *prefix);
-/* The id with the digits; salt: what tells it from the same name of another server, or "". */
-void ac_mcp_name_hash(char id[AC_MCP_NAME_SIZE], const char *prefix, const char *name, const char *salt);
-
-/* ---- mcp_schema.c: schemas as models accept them ---- */
-/* Makes a tool's parameters from its inputSchema: an object with `properties`, without references (those within the
- * document are replaced by what they name, others and endless ones by any value; nothing is fetched), without
- * combinations at the top (their members become members of the object, those of alternatives optional), without
- * keywords in forms that services of models refuse. NULL: it is no schema of an object, or longer than
- * AC_MAX_MCP_SCHEMA. New reference. */
-json_t *ac_mcp_schema_make(const json_t *given);
 
 /* ---- mcp_header.c: x-mcp-header, and values of headers ---- */
 /* Finds the annotations of an inputSchema. *pheaders: a new reference, or NULL for none. Returns false if one of them

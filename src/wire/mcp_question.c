@@ -47,7 +47,7 @@ static bool mcp_question_take(json_t *answers, ac_buf_t *message, const char *ke
         return false;
     }
     ac_buf_str(message, message->len ? "\n" : "");
-    ac_mcp_tool_add_text(message, text, MAX_MESSAGE);
+    ac_tool_text_add(message, text, MAX_MESSAGE);
     ac_json_put(answers, key, json_pack("{s:s, s:o}", "action", "accept", "content", content));
     return true;
 }

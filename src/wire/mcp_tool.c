@@ -6,67 +6,16 @@
 
 #define MAX_NAME 256
 
-/* ---- text of a server ---- */
-
-typedef struct range_t {
-    uint32_t first, last;
-} range_t;
-
-/* Characters that a person does not see, but a model reads. Source: Unicode 16, Default_Ignorable_Code_Point and
- * Bidi_Control; control characters. */
-static const range_t hidden[] = {
-    {0x00, 0x08},     {0x0b, 0x1f},     {0x7f, 0x9f},       {0xad, 0xad},       {0x34f, 0x34f},
-    {0x61c, 0x61c},   {0x115f, 0x1160}, {0x17b4, 0x17b5},   {0x180b, 0x180f},   {0x200b, 0x200f},
-    {0x2028, 0x202e}, {0x2060, 0x206f}, {0x3164, 0x3164},   {0xfe00, 0xfe0f},   {0xfeff, 0xfeff},
-    {0xffa0, 0xffa0}, {0xfff0, 0xfff8}, {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff},
-};
-
-static uint32_t mcp_tool_code_point(const char *at, size_t len)
-{
-    static const unsigned char first[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
-    uint32_t code = (unsigned char)*at & first[len];
-    for (size_t i = 1; i < len; i++) {
-        code = code << 6 | ((unsigned char)at[i] & 0x3f);
-    }
-    return code;
-}
-
-static bool mcp_tool_is_hidden(uint32_t code)
-{
-    for (size_t i = 0; i < sizeof hidden / sizeof hidden[0]; i++) {
-        if (code >= hidden[i].first && code <= hidden[i].last) {
-            return true;
-        }
-    }
-    return false;
-}
-
-void ac_mcp_tool_add_text(ac_buf_t *buf, const char *text, size_t max)
-{
-    static const char cut[] = "…";
-    size_t len = strlen(text), start = buf->len;
-    for (size_t i = 0, n; i < len; i += n) {
-        bool valid;
-        n = ac_utf8_next(text + i, len - i, &valid);
-        if (!valid || mcp_tool_is_hidden(mcp_tool_code_point(text + i, n))) {
-            continue;
-        }
-        if (buf->len - start + n > max) {
-            ac_buf_str(buf, cut);
-            return;
-        }
-        ac_buf_add(buf, text + i, n);
-    }
-}
+/* ---- texts ---- */
 
 static char *mcp_tool_description(const json_t *entry)
 {
     const char *text = ac_json_peek_string(entry, "description", "");
     const char *title = ac_json_peek_string(entry, "title", NULL);
     ac_buf_t buf;
-    ac_buf_init(&buf, AC_MAX_MCP_DESCRIPTION + 16);
+    ac_buf_init(&buf, AC_MAX_TOOL_DESCRIPTION + 16);
     title = title ? title : ac_json_peek_string(json_object_get(entry, "annotations"), "title", "");
-    ac_mcp_tool_add_text(&buf, *text ? text : title, AC_MAX_MCP_DESCRIPTION);
+    ac_tool_text_add(&buf, *text ? text : title, AC_MAX_TOOL_DESCRIPTION);
     return buf.data ? buf.data : strdup("");
 }
 
@@ -91,7 +40,8 @@ static const char *mcp_tool_read_schema(ac_mcp_tool_t *tool, const json_t *schem
     if (modern && !ac_mcp_header_find(&tool->headers, schema)) {
         return "an x-mcp-header of its inputSchema is not valid";
     }
-    tool->parameters = ac_mcp_schema_make(schema);
+    const ac_tool_schema_t as = {schema, AC_TOOL_SCHEMA_DEPTH, AC_MAX_TOOL_DESCRIPTION};
+    tool->parameters = ac_tool_schema_make(schema, &as);
     return tool->parameters ? NULL : "its inputSchema is not that of an object, or too long";
 }
 

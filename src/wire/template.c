@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Templates of the HTTP tool: URL, JSON body and header values with {name} in them. A value from a model can fill a
  * placeholder, but never change the structure around it. */
-#include "wire.h"
+#include "wire_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,7 +74,7 @@ static bool is_unreserved(unsigned char c)
         c == '_' || c == '~';
 }
 
-static apr_status_t template_add_encoded(ac_buf_t *out, const char *text, size_t len)
+apr_status_t ac_template_encode(ac_buf_t *out, const char *text, size_t len)
 {
     static const char hex[] = "0123456789ABCDEF";
     apr_status_t status = APR_SUCCESS;
@@ -119,9 +119,8 @@ static bool template_has_control(const char *text, size_t len)
 
 /* ---- URL ---- */
 
-/* Whether a server could read a piece of the decoded segment as "." or "..": also after a decoded slash or backslash,
- * and before a ';'. */
-static bool has_dots(const char *text, size_t len)
+/* Also after a decoded slash or backslash, and before a ';'. */
+bool ac_template_has_dots(const char *text, size_t len)
 {
     for (size_t i = 0; i <= len;) {
         size_t n = 0;
@@ -143,7 +142,7 @@ static apr_status_t end_segment(fill_t *fill)
     apr_status_t status = APR_SUCCESS;
     if (fill->segment_filled && !fill->segment.len) {
         status = template_refuse(fill, "must not be empty, as it is part of a path");
-    } else if (fill->segment_filled && has_dots(fill->segment.data, fill->segment.len)) {
+    } else if (fill->segment_filled && ac_template_has_dots(fill->segment.data, fill->segment.len)) {
         status = template_refuse(fill, "must not hold '.' or '..' as part of a path");
     }
     ac_buf_clear(&fill->segment);
@@ -186,7 +185,7 @@ static apr_status_t fill_url(fill_t *fill, const char *text, size_t len)
             return template_too_long(fill);
         }
     }
-    return template_add_encoded(fill->out, text, len) == APR_SUCCESS ? APR_SUCCESS : template_too_long(fill);
+    return ac_template_encode(fill->out, text, len) == APR_SUCCESS ? APR_SUCCESS : template_too_long(fill);
 }
 
 /* The start of the path or query of an absolute URL; NULL if it is not one. */

@@ -254,15 +254,16 @@ apr_status_t ac_template_fill(ac_buf_t *out, const char *text, ac_template_e kin
  * between two of them are filled separately. secret: NULL if the text does not contain it. errors: as above; internal
  * if the text contains ${secret} and secret is NULL. out then stays unchanged. */
 apr_status_t ac_template_header(ac_buf_t *out, const char *text, const char *secret, const json_t *args, ac_err_t *err);
-
 /* ---- otlp_json.c, otlp_protobuf.c, otlp_answer.c: telemetry ---- */
 #include "wire/blob.h"
 #include "wire/mcp.h"
+#include "wire/openapi.h"
 #include "wire/otlp.h"
 #include "wire/otlp_metrics.h"
 /* ---- appinsights.c and others: Application Insights ---- */
 #include "wire/appinsights.h"
 /* ---- mcp_….c: the Model Context Protocol ---- */
 #include "wire/mcp.h"
+#include "wire/openapi.h"
 
 #endif

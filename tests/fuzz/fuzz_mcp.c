@@ -30,14 +30,18 @@ static void check_headers(const ac_mcp_tool_t *tool, const json_t *arguments)
     }
 }
 
-static void check_names(ac_mcp_tool_t *tools, int n)
+static void check_names(const ac_mcp_tool_t *tools, int n)
 {
+    ac_tool_name_t names[MAX_TOOLS];
     static const char legal[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";
-    ac_mcp_name_make(tools, n, "server_");
     for (int i = 0; i < n; i++) {
-        check(strspn(tools[i].id, legal) == strlen(tools[i].id) && strlen(tools[i].id) <= 64);
+        names[i].name = tools[i].name;
+    }
+    ac_tool_name_make(names, n, "server_");
+    for (int i = 0; i < n; i++) {
+        check(strspn(names[i].id, legal) == strlen(names[i].id) && strlen(names[i].id) <= 64);
         for (int j = 0; j < i; j++) {
-            check(!tools[i].id[0] || strcmp(tools[i].id, tools[j].id) != 0);
+            check(!names[i].id[0] || strcmp(names[i].id, names[j].id) != 0);
         }
     }
 }

@@ -51,21 +51,22 @@ static bool holds(const json_t *value, const char *secret)
     return json_is_string(value) && memmem(json_string_value(value), json_string_length(value), secret, strlen(secret));
 }
 
-static void check_answer(const ac_tool_http_t *tool, const char *type, const char *body, size_t len, const char *secret)
+static void check_answer(const ac_tool_answer_rules_t *rules, const char *type, const char *body, size_t len,
+                         const char *secret)
 {
-    ac_tool_http_answer_t answer;
+    ac_tool_answer_t answer;
     json_t *result = NULL;
     ac_err_t err;
     ac_err_init(&err);
-    ac_tool_http_answer_init(&answer, tool);
-    ac_tool_http_answer_head(&answer, 200, type);
+    ac_tool_answer_init(&answer, rules);
+    ac_tool_answer_head(&answer, 200, type);
     for (size_t i = 0, n; i < len; i += n) {
         n = len - i < 100 ? len - i : 100;
-        if (!ac_tool_http_answer_body(&answer, body + i, n)) {
+        if (!ac_tool_answer_body(&answer, body + i, n)) {
             break;
         }
     }
-    apr_status_t status = ac_tool_http_answer_result(&result, &answer, &err);
+    apr_status_t status = ac_tool_answer_result(&result, &answer, &err);
     must((status == APR_SUCCESS) == (result != NULL) && (status == APR_SUCCESS) == (err.kind == AC_OK));
     if (result) {
         char *text = ac_json_dump(result, NULL);
@@ -73,7 +74,7 @@ static void check_answer(const ac_tool_http_t *tool, const char *type, const cha
         free(text);
     }
     json_decref(result);
-    ac_tool_http_answer_free(&answer);
+    ac_tool_answer_free(&answer);
     ac_err_init(&err);
     must(ac_tool_support_answer_refused(&err, "the service", 400, type, body, len) != APR_SUCCESS &&
          ac_utf8_valid(err.detail, strlen(err.detail)));
@@ -103,7 +104,7 @@ static void check(const char *text, const char *end, apr_pool_t *p)
             must(!strpbrk(line.data, "\r\n"));
         }
         ac_buf_free(&line);
-        check_answer(&tool, type, text, (size_t)(end - text), header->secret.value);
+        check_answer(&tool.rules, type, text, (size_t)(end - text), header->secret.value);
     }
     json_decref(values);
     json_decref(conf.parameters);

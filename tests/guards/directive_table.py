@@ -6,7 +6,7 @@ import re
 STRING = r'(?:NULL|"((?:[^"\\]|\\.)*)")'
 VALUES = r'(\w+), (\w+), [\w.]+, ' + ", ".join([STRING] * 3)
 CONTEXT = {"MOUNT": "server config, virtual host, `<Location>`", "SERVER": "server config", "MODEL": "`<AgentChatModel>`",
-           "TOOL": "`<AgentChatTool>`", "MCP": "`<AgentChatMCP>`", "AGENT": "`<AgentChatAgent>`"}
+           "TOOL": "`<AgentChatTool>`", "MCP": "`<AgentChatMCP>`", "OPENAPI": "`<AgentChatOpenAPI>`", "AGENT": "`<AgentChatAgent>`"}
 RANGES = ("INT", "NUMBER", "SIZE", "DURATION", "PERCENT")
 
 

@@ -51,7 +51,7 @@ BAD_MCP = [
      in_mcp('AgentChatMCPURL https://x.example/mcp\nAgentChatMCPCAFile /nowhere/ca.pem'), 'AgentChatMCPCAFile'),
     ('an MCP server without a definition', 6,
      MODEL + '<AgentChatAgent a>\nAgentChatModel gpt\nAgentChatTools mcp:x\n</AgentChatAgent>\n',
-     "AgentChatTools: agent 'a' names 'mcp:x', but no <AgentChatMCP> defines it"),
+     "AgentChatTools: agent 'a' names 'mcp:x', but no <AgentChatMCP> or <AgentChatOpenAPI> defines it"),
     ('an MCP server twice', 6,
      MODEL + '<AgentChatAgent a>\nAgentChatModel gpt\nAgentChatTools mcp:m mcp:m\n</AgentChatAgent>\n'
      + '<AgentChatMCP m>\nAgentChatMCPURL https://x.example\n</AgentChatMCP>\n',

@@ -123,12 +123,15 @@ CASES = [(page, line, text) for page in PAGES for line, text in blocks(page, "ap
 WRAP = {"`<AgentChatModel>`": "<AgentChatModel m>\n{text}{needs}</AgentChatModel>\n",
         "`<AgentChatTool>`": "<AgentChatTool t>\n{text}{needs}</AgentChatTool>\n",
         "`<AgentChatMCP>`": "<AgentChatMCP m>\n{text}{needs}</AgentChatMCP>\n",
+        "`<AgentChatOpenAPI>`": "<AgentChatOpenAPI m>\n{text}{needs}</AgentChatOpenAPI>\n",
         "`<AgentChatAgent>`": "<AgentChatAgent a>\n{text}{needs}</AgentChatAgent>\n"}
 NEEDS = {"`<AgentChatModel>`": {"AgentChatProvider": "openai", "AgentChatCredential": "env:A_KEY",
                                 "AgentChatEndpoint": "https://api.openai.com/v1 model=m"},
          "`<AgentChatTool>`": {"AgentChatToolURL": "https://search.example.com/?q={query} method=POST",
                                "AgentChatToolDescription": "d",
                                "AgentChatToolParameters": '{"type": "object", "properties": {"query": {"type": "string"}}}'},
+         "`<AgentChatOpenAPI>`": {"AgentChatToolsFrom": "openapi:https://tools.example.com/openapi.json",
+                                  "AgentChatOpenAPIOperations": "get"},
          "`<AgentChatMCP>`": {"AgentChatMCPURL": "https://tools.example.com/mcp"},
         "`<AgentChatAgent>`": {"AgentChatModel": "gpt"}}
 DEFINED = {"model": "<AgentChatModel {id}>\nAgentChatProvider demo\n"
@@ -136,6 +139,23 @@ DEFINED = {"model": "<AgentChatModel {id}>\nAgentChatProvider demo\n"
            "agent": "<AgentChatAgent {id}>\nAgentChatModel {model}\n</AgentChatAgent>\n",
            "tool": "<AgentChatTool {id}>\nAgentChatToolProvider calculator\n</AgentChatTool>\n",
           "server": "<AgentChatMCP {id}>\nAgentChatMCPURL https://tools.example.com/mcp\n</AgentChatMCP>\n"}
+
+# The document of the examples.
+PETS = """
+openapi: 3.0.3
+info: {title: Pets, version: "1"}
+servers: [{url: https://pets.example.com/v1}]
+security: [{api_key: []}, {}]
+components: {securitySchemes: {api_key: {type: apiKey, in: header, name: X-API-Key}}}
+paths:
+  /pets:
+    get: {operationId: listPets, parameters: [{name: limit, in: query, schema: {type: integer}}], responses: {"200": {description: fine}}}
+    post: {operationId: addPet, requestBody: {content: {application/json: {schema: {type: object}}}}, responses: {"201": {description: fine}}}
+  /pets/{petId}:
+    parameters: [{name: petId, in: path, required: true, schema: {type: string}}]
+    get: {operationId: getPet, responses: {"200": {description: fine}}}
+    delete: {operationId: removePet, responses: {"204": {description: gone}}}
+"""
 
 # As it is in the environment of httpd where the manual says so.
 CONNECTION = "InstrumentationKey=00000000-0000-0000-0000-000000000001"
@@ -156,6 +176,7 @@ def whole(text, context):
     models, tools, servers, agents = (set(re.findall(rf"^ *<AgentChat{kind} ([\w.-]+)", text, re.M))
                                       for kind in ("Model", "Tool", "MCP", "Agent"))
     tools |= {f"mcp:{server}" for server in servers} | {f"agent:{agent}" for agent in agents}
+    tools |= {f"openapi:{name}" for name in re.findall(r"^ *<AgentChatOpenAPI ([\w.-]+)", text, re.M)}
     wanted = re.findall(r"^ *AgentChat(?:Model|Fallback) +([\w.-]+)", text, re.M)
     more = "".join(DEFINED["model"].format(id=name) for name in sorted({*wanted, "any"} - models))
     for list_of in re.findall(r"^ *AgentChatTools +(.*)$", text, re.M):
@@ -186,10 +207,12 @@ def test_manual_configuration_is_valid(page, line, text):
         for name in re.findall(r"^ *SSLCertificate(?:Key)?File +/([\w./-]+)", text, re.M):
             (server.root / name).parent.mkdir(parents=True, exist_ok=True)
             (server.root / name).write_text("not looked at by configtest\n")
-        for name in re.findall(r"^ *AgentChat(?:Tool|MCP)?CAFile +/([\w./-]+)|\bca=/([\w./-]+)", text, re.M):
+        for name in re.findall(r"^ *AgentChat(?:Tool|MCP|OpenAPI)?CAFile +/([\w./-]+)|\bca=/([\w./-]+)", text, re.M):
             path = server.root / "".join(name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
+        if "openapi:/etc/agentchat/pets.yaml" in text:
+            (server.root / "etc/agentchat/pets.yaml").write_text(PETS)
         for name in re.findall(r"\bfile:([\w./-]+)", text):
             path = server.root / name.lstrip("/")
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -186,33 +186,33 @@ static void test_tools_that_cannot_be_used(void **state)
 static void test_a_long_description_is_cut(void **state)
 {
     (void)state;
-    char text[AC_MAX_MCP_DESCRIPTION + 100];
+    char text[AC_MAX_TOOL_DESCRIPTION + 100];
     memset(text, 'x', sizeof text - 1);
     text[sizeof text - 1] = '\0';
     json_t *entry = json_pack("{s:s, s:s, s:{}}", "name", "x", "description", text, "inputSchema");
     ac_mcp_tool_t tool;
     assert_null(ac_mcp_tool_read(&tool, entry, true));
-    assert_int_equal(strlen(tool.description), AC_MAX_MCP_DESCRIPTION + strlen("…"));
+    assert_int_equal(strlen(tool.description), AC_MAX_TOOL_DESCRIPTION + strlen("…"));
     ac_mcp_tool_free(&tool);
     json_decref(entry);
 }
 
 /* ---- names ---- */
 
-static void name_all(ac_mcp_tool_t *tools, const char *const *names, int n, const char *prefix)
+static void name_all(ac_tool_name_t *tools, const char *const *names, int n, const char *prefix)
 {
     memset(tools, 0, (size_t)n * sizeof *tools);
     for (int i = 0; i < n; i++) {
-        tools[i].name = (char *)names[i];
+        tools[i].name = names[i];
     }
-    ac_mcp_name_make(tools, n, prefix);
+    ac_tool_name_make(tools, n, prefix);
 }
 
 static void test_names_are_legal_and_unique(void **state)
 {
     (void)state;
     static const char *const names[] = {"search", "get_it", "get.it", "get it", "gr\xc3\xbc\xc3\x9f", "search"};
-    ac_mcp_tool_t tools[6], other[2];
+    ac_tool_name_t tools[6], other[2];
     name_all(tools, names, 6, "s_");
     assert_string_equal(tools[0].id, "s_search");
     assert_string_equal(tools[1].id, "s_get_it");
@@ -235,7 +235,7 @@ static void test_long_names_stay_different(void **state)
     first[200] = '\0';
     memcpy(second, first, sizeof first);
     second[199] = 'b';
-    ac_mcp_tool_t tools[2];
+    ac_tool_name_t tools[2];
     name_all(tools, (const char *const[]){first, second}, 2, "");
     assert_int_equal(strlen(tools[0].id), 64);
     assert_int_equal(strlen(tools[1].id), 64);
@@ -243,9 +243,9 @@ static void test_long_names_stay_different(void **state)
     first[64] = '\0';
     name_all(tools, (const char *const[]){first}, 1, "");
     assert_string_equal(tools[0].id, first);
-    char salted[AC_MCP_NAME_SIZE];
-    ac_mcp_name_hash(salted, "", "x", "one");
-    ac_mcp_name_hash(tools[0].id, "", "x", "two");
+    char salted[AC_TOOL_NAME_SIZE];
+    ac_tool_name_hash(salted, "", "x", "one");
+    ac_tool_name_hash(tools[0].id, "", "x", "two");
     assert_string_not_equal(salted, tools[0].id);
 }
 

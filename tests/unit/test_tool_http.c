@@ -202,19 +202,19 @@ static void test_tool_http_binary(void **state)
 static void test_tool_http_binary_as_text(void **state)
 {
     (void)state;
-    ac_tool_http_answer_t read;
-    ac_tool_http_t configured = {.conf = &tool.conf, .mask = ac_tool_mask_create(NULL, tool.pool)};
+    ac_tool_answer_t read;
+    const ac_tool_answer_rules_t configured = {ac_tool_mask_create(NULL, tool.pool), NULL, tool.conf.result_max};
     ac_err_t err;
     json_t *result;
     ac_err_init(&err);
-    ac_tool_http_answer_init(&read, &configured);
-    ac_tool_http_answer_head(&read, 200, "text/plain");
-    assert_true(ac_tool_http_answer_body(&read, "abc", 3));
-    assert_false(ac_tool_http_answer_body(&read, "de\0f", 4));
-    assert_int_not_equal(ac_tool_http_answer_result(&result, &read, &err), APR_SUCCESS);
+    ac_tool_answer_init(&read, &configured);
+    ac_tool_answer_head(&read, 200, "text/plain");
+    assert_true(ac_tool_answer_body(&read, "abc", 3));
+    assert_false(ac_tool_answer_body(&read, "de\0f", 4));
+    assert_int_not_equal(ac_tool_answer_result(&result, &read, &err), APR_SUCCESS);
     assert_null(result);
     assert_string_equal(err.detail, "the service answered with text/plain, which is not text");
-    ac_tool_http_answer_free(&read);
+    ac_tool_answer_free(&read);
 }
 
 /* ---- failures ---- */

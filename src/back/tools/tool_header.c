@@ -27,12 +27,16 @@ static bool is_localhost(const char *host)
         (len == name_len || host[len - name_len - 1] == '.');
 }
 
-bool ac_tool_header_is_private(const char *url, apr_pool_t *p)
+bool ac_tool_header_host_is_private(const char *host)
 {
-    const char *host = ac_tool_header_host(url, p);
     unsigned char address[16];
     bool numeric = inet_pton(AF_INET, host, address) == 1 || inet_pton(AF_INET6, host, address) == 1;
     return numeric ? ac_http_address_private(host) : is_localhost(host);
+}
+
+bool ac_tool_header_is_private(const char *url, apr_pool_t *p)
+{
+    return ac_tool_header_host_is_private(ac_tool_header_host(url, p));
 }
 
 /* ---- headers ---- */

@@ -162,3 +162,25 @@ bool ac_tool_support_json(json_t **pvalue, const char *text, size_t len)
     }
     return *pvalue != NULL;
 }
+
+/* ---- patterns ---- */
+
+bool ac_tool_support_matches(const char *pattern, const char *name)
+{
+    const char *star = NULL, *again = NULL;
+    while (*name) {
+        if (*pattern == '*') {
+            star = pattern++;
+            again = name;
+        } else if (*pattern == *name) {
+            pattern++;
+            name++;
+        } else if (star) {
+            pattern = star + 1;
+            name = ++again;
+        } else {
+            return false;
+        }
+    }
+    return !pattern[strspn(pattern, "*")];
+}

@@ -25,6 +25,8 @@ bool ac_tool_support_is_text(const char *type);
 /* Parses JSON of a service; duplicate members are allowed. *pvalue: a new reference. Returns false if it is not JSON,
  * or nested too deeply. */
 bool ac_tool_support_json(json_t **pvalue, const char *text, size_t len);
+/* Whether a name has this form; '*' stands for any text. */
+bool ac_tool_support_matches(const char *pattern, const char *name);
 
 /* ---- tool_mask.c: secrets that a service repeats in its response ---- */
 typedef struct ac_tool_mask_t ac_tool_mask_t;
@@ -40,6 +42,31 @@ bool ac_tool_mask_text(const ac_tool_mask_t *mask, char *text, size_t len, bool 
 /* The same for a document's strings, names and numbers. Consumes value; returns it or a replacement. */
 json_t *ac_tool_mask_json(const ac_tool_mask_t *mask, json_t *value);
 
+/* ---- tool_answer.c: responses as results ---- */
+typedef struct ac_tool_answer_rules_t {
+    const ac_tool_mask_t *mask; /* of secrets */
+    const char *result;         /* a JSON Pointer to the part that is wanted; NULL: all */
+    apr_size_t result_max;
+} ac_tool_answer_rules_t;
+/* A response while it is read. */
+typedef struct ac_tool_answer_t {
+    const ac_tool_answer_rules_t *rules;
+    int status;
+    char type[128];
+    bool json, refused, cut; /* refused: the status is an error; cut: the body is longer than the kept part */
+    ac_buf_t body;
+} ac_tool_answer_t;
+
+void ac_tool_answer_init(ac_tool_answer_t *answer, const ac_tool_answer_rules_t *rules);
+void ac_tool_answer_free(ac_tool_answer_t *answer);
+void ac_tool_answer_head(ac_tool_answer_t *answer, int status, const char *type);
+/* Returns false when enough has been read. */
+bool ac_tool_answer_body(ac_tool_answer_t *answer, const char *bytes, size_t len);
+/* Makes the tool's result from a 2xx response: JSON unchanged, text as a string, {"status": 204} for an empty body. A
+ * result longer than result_max becomes a string that says at its end that it was cut; for JSON {"truncated": true,
+ * "text": …}. The tool's secrets are masked. errors: tool_error (a binary body; the pointer finds nothing). */
+apr_status_t ac_tool_answer_result(json_t **presult, ac_tool_answer_t *answer, ac_err_t *err);
+
 /* ---- tool_header.c: headers of requests as they are configured ---- */
 typedef struct ac_tool_header_check_t {
     const char *directive, *url_directive; /* for error messages */
@@ -54,5 +81,6 @@ const char *ac_tool_header_problem(const ac_tool_header_t *header, const ac_tool
 const char *ac_tool_header_host(const char *url, apr_pool_t *p);
 /* Whether the URL itself says that its host is not public: a private address, or localhost. */
 bool ac_tool_header_is_private(const char *url, apr_pool_t *p);
+bool ac_tool_header_host_is_private(const char *host); /* the same of a host without brackets */
 
 #endif

@@ -16,12 +16,14 @@ static const char *set_directive(cmd_parms *cmd, void *dir, const char *args);
 #define STRUCT_MODEL ac_model_def_t
 #define STRUCT_TOOL ac_tool_def_t
 #define STRUCT_MCP ac_mcp_def_t
+#define STRUCT_OPENAPI ac_openapi_def_t
 #define STRUCT_AGENT ac_agent_def_t
 #define ALLOW_MOUNT (RSRC_CONF | ACCESS_CONF)
 #define ALLOW_SERVER RSRC_CONF
 #define ALLOW_MODEL RSRC_CONF
 #define ALLOW_TOOL RSRC_CONF
 #define ALLOW_MCP RSRC_CONF
+#define ALLOW_OPENAPI RSRC_CONF
 #define ALLOW_AGENT RSRC_CONF
 
 #define VALUE(where, type, field, fallback, min, max) \
@@ -362,6 +364,47 @@ const command_rec ac_directives[] = {
     ROW("AgentChatMCPCAFile", MCP, PATH, conf.ca_file, NULL, NULL, NULL, "PATH",
         "CA certificates (PEM) for the server's certificate, instead of the system's"),
 
+    CONTAINER("<AgentChatOpenAPI", OPENAPI, "ID",
+              "Defines a service by its OpenAPI document, whose operations are tools"),
+    ROW("AgentChatToolsFrom", OPENAPI, WORD, conf.from, NULL, NULL, NULL, "openapi:FILE|openapi:URL",
+        "OpenAPI document of the service"),
+    ROW("AgentChatOpenAPIOperations", OPENAPI, WORDS, conf.operations, NULL, NULL, NULL, "[!]OPERATION ...",
+        "Which operations are tools, by operationId or \"METHOD /path\"; '*' stands for any text, '!' excludes"),
+    ROW_OF_KEYS("AgentChatOpenAPIServer", OPENAPI, "URL|document [insecure=on] [VARIABLE=VALUE ...]",
+                "Base URL of the requests, instead of the document's, or the values of its variables",
+                KEY("", OPENAPI, WORD, conf.server, "document", NULL, NULL),
+                KEY("insecure", OPENAPI, FLAG, conf.insecure, "off", NULL, NULL),
+                KEY("*", OPENAPI, PAIR, conf.variables, NULL, NULL, NULL)),
+    ROW("AgentChatOpenAPICredential", OPENAPI, SCHEME, conf.credentials, NULL, NULL, NULL,
+        "SCHEME|* env:NAME|file:PATH|keyvault:URL|identity[:WAY]|oauth:URL [key=value ...]",
+        "Credential for a security scheme of the document; '*' stands for all others"),
+    ROW("AgentChatOpenAPIHeader", OPENAPI, HEADER, conf.headers, NULL, NULL, NULL,
+        "NAME VALUE [secret=env:NAME|file:PATH]",
+        "Header of all requests to the service; %{secret} in VALUE is replaced by the secret"),
+    ROW("AgentChatOpenAPIParameter", OPENAPI, PAIR, conf.fixed, NULL, NULL, NULL, "NAME VALUE",
+        "Value of a parameter that models neither see nor give"),
+    ROW("AgentChatOpenAPIPrefix", OPENAPI, WORD, conf.prefix, NULL, NULL, NULL, "PREFIX",
+        "Beginning of the tools' names, as models know them"),
+    ROW_OF_KEYS("AgentChatOpenAPIApproval", OPENAPI, "write|required|none [OPERATION=POLICY ...]",
+                "Which calls await approval by the owner of the run",
+                KEY("", OPENAPI, RANK, conf.approval, "write", "write|required|none", NULL),
+                KEY("*", OPENAPI, PAIR, conf.approvals, NULL, NULL, NULL)),
+    ROW_OF_KEYS("AgentChatOpenAPITimeouts", OPENAPI, "[connect=D] [load=D] [call=D]",
+                "Time limits of requests to the service, and for its document",
+                KEY("connect", OPENAPI, DURATION, conf.connect_timeout, "5s", "100ms", "1min"),
+                KEY("load", OPENAPI, DURATION, conf.load_timeout, "20s", "100ms", "5min"),
+                KEY("call", OPENAPI, DURATION, conf.call_timeout, "30s", "100ms", "10min")),
+    ROW("AgentChatOpenAPIRefresh", OPENAPI, DURATION, conf.refresh, "1h", "1s", "30d", "DURATION",
+        "How long a document that was fetched holds"),
+    ROW("AgentChatOpenAPIResultMax", OPENAPI, SIZE, conf.result_max, "64K", "1K", "1M", "SIZE",
+        "Maximum size of a result"),
+    ROW("AgentChatOpenAPIAllowHost", OPENAPI, WORDS, conf.allow_hosts, NULL, NULL, NULL, "HOST ...",
+        "Additional hosts that redirects, and the servers of a fetched document, may lead to"),
+    ROW("AgentChatOpenAPIAllowPrivate", OPENAPI, FLAG, conf.allow_private, "off", NULL, NULL, "on|off",
+        "Whether the service may have a loopback, link-local or private address"),
+    ROW("AgentChatOpenAPICAFile", OPENAPI, PATH, conf.ca_file, NULL, NULL, NULL, "PATH",
+        "CA certificates (PEM) for the service's certificate, instead of the system's"),
+
     CONTAINER("<AgentChatAgent", AGENT, "ID [ALIAS ...]", "Defines an agent"),
     ROW("AgentChatModel", AGENT, WORD, model, NULL, NULL, NULL, "MODEL", "Model of the agent"),
     ROW("AgentChatAlias", AGENT, WORDS, aliases, NULL, NULL, NULL, "ID ...", "Additional ids of the agent"),
@@ -411,7 +454,8 @@ static const char *find_target(void **ptarget, const ap_directive_t ***pgiven, c
     *ptarget = definition;
     *pgiven = &definition->given[ac_config_row_index(setting)];
     bool adds = setting->value.type == AC_VALUE_WORDS || setting->value.type == AC_VALUE_PAIR ||
-        setting->value.type == AC_VALUE_MEMBER || setting->value.type == AC_VALUE_HEADER;
+        setting->value.type == AC_VALUE_MEMBER || setting->value.type == AC_VALUE_HEADER ||
+        setting->value.type == AC_VALUE_SCHEME;
     if (**pgiven && !adds) {
         return apr_psprintf(cmd->pool, "is given twice; first at %s", ac_config_define_where(**pgiven, cmd->pool));
     }

@@ -7,6 +7,7 @@
 #include "back/apikey/apikey.h"
 #include "back/files/files.h"
 #include "back/tools/mcp/mcp.h"
+#include "back/tools/openapi/openapi.h"
 #include "back/telemetry/telemetry.h"
 #include "front/front.h"
 
@@ -51,7 +52,8 @@ struct ac_conf_t {          /* one per configuration; the directives of all virt
         ac_files_t store;                /* of their bytes, set by the check; vt NULL: files are off */
     } files;
     ac_registry_t registry;
-    apr_array_header_t *mcp; /* of ac_mcp_upstream_t *, set by the check */
+    apr_array_header_t *mcp;     /* of ac_mcp_upstream_t *, set by the check */
+    apr_array_header_t *openapi; /* of ac_openapi_service_t *, set by the check */
     ac_engine_conf_t engine;
     int work_threads, max_streams, max_blocking_streams, max_http2_streams; /* per child */
     int http2_threads;             /* threads of mod_http2 in each child; 0: it is not loaded */

@@ -181,6 +181,23 @@ static const char *set_credential(ac_credential_t **pcredential, const char *arg
     return ac_credential_spec_create(pcredential, spec, options, p);
 }
 
+static const char *set_scheme(apr_array_header_t **plist, const char *args, apr_pool_t *p)
+{
+    ac_openapi_credential_t one = {ap_getword_conf(p, &args), NULL};
+    if (!*args) {
+        return "takes a security scheme of the document, or '*', and a credential";
+    }
+    const char *problem = set_credential(&one.auth, args, p);
+    if (problem) {
+        return problem;
+    }
+    if (!*plist) {
+        *plist = apr_array_make(p, 2, sizeof(ac_openapi_credential_t));
+    }
+    APR_ARRAY_PUSH(*plist, ac_openapi_credential_t) = one;
+    return NULL;
+}
+
 /* ---- key=value ---- */
 /* The row of a key; of an unknown key the row "*", or NULL. */
 static const ac_key_t *config_args_find_key(const ac_key_t *keys, const char *name)
@@ -277,6 +294,7 @@ const char *ac_config_args_set(const ac_setting_t *setting, void *target, const 
     case AC_VALUE_KEYS: return set_keys(setting, target, args, p);
     case AC_VALUE_TELEMETRY: return ac_config_telemetry_set(field, args, p);
     case AC_VALUE_CREDENTIAL: return set_credential(field, args, p);
+    case AC_VALUE_SCHEME: return set_scheme(field, args, p);
     case AC_VALUE_DOCUMENT:
         if (*args == '{') {
             return ac_config_value_set(&setting->value, target, args, p);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The containers <AgentChatModel>, <AgentChatTool>, <AgentChatMCP> and <AgentChatAgent>: each makes a definition that
- * the directives inside of it fill. Definitions belong to the whole server, whatever virtual host they stand in. */
+/* The containers <AgentChatModel>, <AgentChatTool>, <AgentChatMCP>, <AgentChatOpenAPI> and <AgentChatAgent>: each makes
+ * a definition that the directives inside of it fill. Definitions belong to the whole server, whatever virtual host they
+ * stand in. */
 #include "config_internal.h"
 
 const char *ac_config_define_where(const ap_directive_t *at, apr_pool_t *p)
@@ -28,6 +29,11 @@ static ac_definition_t *create_definition(ac_config_where_e where, const char *i
         def->conf.id = id;
         definition = &def->common;
         APR_ARRAY_PUSH(ac_conf_mutable()->defs.mcp, ac_mcp_def_t *) = def;
+    } else if (where == AC_CONFIG_IN_OPENAPI) {
+        ac_openapi_def_t *def = apr_pcalloc(p, sizeof *def);
+        def->conf.id = id;
+        definition = &def->common;
+        APR_ARRAY_PUSH(ac_conf_mutable()->defs.openapi, ac_openapi_def_t *) = def;
     } else {
         ac_agent_def_t *def = apr_pcalloc(p, sizeof *def);
         def->agent.id = id;
@@ -53,6 +59,7 @@ static const ac_definition_t *find_same(ac_config_where_e where, const char *id)
     const apr_array_header_t *list = where == AC_CONFIG_IN_MODEL ? ac_conf_mutable()->defs.models
         : where == AC_CONFIG_IN_TOOL                             ? ac_conf_mutable()->defs.tools
         : where == AC_CONFIG_IN_MCP                              ? ac_conf_mutable()->defs.mcp
+        : where == AC_CONFIG_IN_OPENAPI                          ? ac_conf_mutable()->defs.openapi
                                                                  : ac_conf_mutable()->defs.agents;
     for (int i = 0; i < list->nelts; i++) {
         const ac_definition_t *definition = APR_ARRAY_IDX(list, i, const ac_definition_t *);
@@ -66,7 +73,7 @@ static const ac_definition_t *find_same(ac_config_where_e where, const char *id)
 /* Models know tools by their names, so a tool's id has the form that all models accept. */
 static const char *check_id(ac_config_where_e where, const char *id, apr_pool_t *p)
 {
-    bool tool = where == AC_CONFIG_IN_TOOL || where == AC_CONFIG_IN_MCP;
+    bool tool = where == AC_CONFIG_IN_TOOL || where == AC_CONFIG_IN_MCP || where == AC_CONFIG_IN_OPENAPI;
     if (ac_agent_document_id_valid(id) && !(tool && strchr(id, '.'))) {
         return NULL;
     }
@@ -133,10 +140,11 @@ const char *ac_config_define_container(cmd_parms *cmd, void *dir, const char *ar
 
 static const char *container_of(ac_config_where_e where)
 {
-    return where == AC_CONFIG_IN_MODEL ? "<AgentChatModel"
-        : where == AC_CONFIG_IN_TOOL   ? "<AgentChatTool"
-        : where == AC_CONFIG_IN_MCP    ? "<AgentChatMCP"
-                                       : "<AgentChatAgent";
+    return where == AC_CONFIG_IN_MODEL  ? "<AgentChatModel"
+        : where == AC_CONFIG_IN_TOOL    ? "<AgentChatTool"
+        : where == AC_CONFIG_IN_MCP     ? "<AgentChatMCP"
+        : where == AC_CONFIG_IN_OPENAPI ? "<AgentChatOpenAPI"
+                                        : "<AgentChatAgent";
 }
 
 ac_definition_t *ac_config_define_current(const char **pproblem, const cmd_parms *cmd, const ac_setting_t *setting)

@@ -41,6 +41,11 @@ static void check_ca_files(ac_config_check_t *check)
         ac_config_access_check_file(check, ac_config_check_at(&def->common, "AgentChatMCPCAFile"), "AgentChatMCPCAFile",
                                     def->conf.ca_file);
     }
+    for (int i = 0; i < defs->openapi->nelts; i++) {
+        const ac_openapi_def_t *def = APR_ARRAY_IDX(defs->openapi, i, const ac_openapi_def_t *);
+        ac_config_access_check_file(check, ac_config_check_at(&def->common, "AgentChatOpenAPICAFile"),
+                                    "AgentChatOpenAPICAFile", def->conf.ca_file);
+    }
     ac_config_access_check_file(check, ac_config_check_server_at(check, "AgentChatShared"), "AgentChatShared: ca",
                                 check->conf->shared.ca_file);
 }
@@ -69,6 +74,9 @@ static void check_all(ac_config_check_t *check, int n_mounts)
     ac_audit_check(check);
     ac_config_trace_check(check);
     check_ca_files(check);
+    if (ap_state_query(AP_SQ_RUN_MODE) == AP_SQ_RM_CONFIG_TEST) {
+        ac_config_openapi_tell(check);
+    }
 }
 
 int ac_config_hook_check(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, server_rec *s)

@@ -16,6 +16,7 @@ typedef enum ac_config_where_e {
     AC_CONFIG_IN_MODEL,
     AC_CONFIG_IN_TOOL,
     AC_CONFIG_IN_MCP,
+    AC_CONFIG_IN_OPENAPI,
     AC_CONFIG_IN_AGENT
 } ac_config_where_e;
 
@@ -36,6 +37,7 @@ typedef enum ac_value_type_e {
     AC_VALUE_DOCUMENT,   /* file:PATH or a JSON object itself → json_t * */
     AC_VALUE_SECRET,     /* env:NAME or file:PATH → ac_secret_t */
     AC_VALUE_CREDENTIAL, /* FORM [key=value …] → ac_credential_t * */
+    AC_VALUE_SCHEME,     /* SCHEME FORM [key=value …], added → apr_array_header_t * of ac_openapi_credential_t */
     AC_VALUE_WORDS,      /* words, added to those given before → apr_array_header_t * */
     AC_VALUE_PAIR,       /* NAME VALUE, added → apr_table_t * */
     AC_VALUE_MEMBER,     /* NAME JSON, added → json_t *, an object */
@@ -70,7 +72,7 @@ typedef struct ac_setting_t {
     const ac_key_t *keys; /* AC_VALUE_KEYS; ends with name NULL */
 } ac_setting_t;
 
-#define AC_CONFIG_ROWS 128 /* at most */
+#define AC_CONFIG_ROWS 160 /* at most */
 /* ---- config_row.c ---- */
 /* The row of a command_rec of the table; NULL for a container and for the table's end. */
 const ac_setting_t *ac_config_row(const command_rec *command);
@@ -126,6 +128,12 @@ typedef struct ac_mcp_def_t {
     ac_mcp_upstream_t *server;
 } ac_mcp_def_t;
 
+typedef struct ac_openapi_def_t {
+    ac_definition_t common;
+    ac_openapi_conf_t conf;
+    ac_openapi_service_t *service;
+} ac_openapi_def_t;
+
 typedef struct ac_agent_def_t {
     ac_definition_t common;
     ac_agent_t agent;
@@ -134,7 +142,7 @@ typedef struct ac_agent_def_t {
 } ac_agent_def_t;
 
 typedef struct ac_definitions_t { /* each of pointers, in order of configuration */
-    apr_array_header_t *models, *tools, *mcp, *agents;
+    apr_array_header_t *models, *tools, *mcp, *openapi, *agents;
     apr_array_header_t *default_agents; /* of const ap_directive_t *: AgentChatDefaultAgent, to be checked */
 } ac_definitions_t;
 
@@ -184,6 +192,11 @@ void ac_config_agents_check(ac_config_check_t *check);
 void ac_config_mcp_build(ac_config_check_t *check, apr_hash_t *sources);
 /* Sets the sources of an agent's tools; conf.registry has all of them. */
 void ac_config_mcp_set_sources(ac_config_check_t *check, ac_agent_def_t *def);
+
+/* ---- config_openapi.c: services with an OpenAPI document. Problems are reported. ---- */
+void ac_config_openapi_build(ac_config_check_t *check, apr_hash_t *sources);
+/* Says what became of the operations of each document that is a file. */
+void ac_config_openapi_tell(const ac_config_check_t *check);
 
 /* ---- config_access.c: permissions of the children, which have another user if httpd is started as root ---- */
 /* Reports a file that the children cannot read; path NULL: no file. name: of the directive. */

@@ -4,13 +4,17 @@
 
 #include <string.h>
 
-static const char *list_servers(const ac_config_check_t *check)
+static const char *list_sources(const ac_config_check_t *check)
 {
     const apr_array_header_t *defs = check->config->defs.mcp;
     apr_array_header_t *names = apr_array_make(check->ptemp, 4, sizeof(const char *));
     for (int i = 0; i < defs->nelts; i++) {
         const ac_mcp_def_t *def = APR_ARRAY_IDX(defs, i, const ac_mcp_def_t *);
         APR_ARRAY_PUSH(names, const char *) = ac_mcp_upstream_source(def->server)->name;
+    }
+    for (int i = 0; i < check->conf->openapi->nelts; i++) {
+        APR_ARRAY_PUSH(names, const char *) =
+            ac_openapi_service_source(APR_ARRAY_IDX(check->conf->openapi, i, const ac_openapi_service_t *))->name;
     }
     return ac_config_value_list(names, check->ptemp);
 }
@@ -45,8 +49,10 @@ void ac_config_mcp_set_sources(ac_config_check_t *check, ac_agent_def_t *def)
         }
         if (!source) {
             ac_config_check_problem(
-                check, at, "AgentChatTools: agent '%s' names '%s', but no <AgentChatMCP> defines it; known are %s",
-                def->agent.id, word, list_servers(check));
+                check, at,
+                "AgentChatTools: agent '%s' names '%s', but no <AgentChatMCP> or <AgentChatOpenAPI> defines it; "
+                "known are %s",
+                def->agent.id, word, list_sources(check));
             continue;
         }
         for (int j = 0; j < def->agent.n_sources; j++) {

@@ -194,6 +194,16 @@ static json_t *leave_json(apr_interval_time_t time, apr_pool_t *p)
                                     : apr_pstrcat(p, "cancel-after=", duration(time, p), NULL));
 }
 
+static json_t *schemes_json(const apr_array_header_t *schemes)
+{
+    json_t *out = json_object();
+    for (int i = 0; schemes && i < schemes->nelts; i++) {
+        const ac_openapi_credential_t *one = &APR_ARRAY_IDX(schemes, i, ac_openapi_credential_t);
+        ac_json_put(out, one->scheme, credential_json(one->auth));
+    }
+    return out;
+}
+
 static json_t *value_json(const char *name, const ac_value_t *value, const void *target, apr_pool_t *p)
 {
     const void *field = (const char *)target + value->offset;
@@ -212,6 +222,7 @@ static json_t *value_json(const char *name, const ac_value_t *value, const void 
     case AC_VALUE_MEMBER: return *(json_t *const *)field ? mask_members(*(json_t *const *)field) : json_null();
     case AC_VALUE_SECRET: return ac_json_text(((const ac_secret_t *)field)->spec);
     case AC_VALUE_CREDENTIAL: return credential_json(*(const ac_credential_t *const *)field);
+    case AC_VALUE_SCHEME: return schemes_json(*(const apr_array_header_t *const *)field);
     case AC_VALUE_WORDS: return words_json(*(const apr_array_header_t *const *)field);
     case AC_VALUE_PAIR: return pairs_json(*(const apr_table_t *const *)field, p);
     case AC_VALUE_HEADER: return headers_json(*(const apr_array_header_t *const *)field);
@@ -280,6 +291,7 @@ json_t *ac_config_show(const ac_mount_conf_t *mount, apr_pool_t *p)
     ac_json_put(answer, "models", definitions_json(config->defs.models, AC_CONFIG_IN_MODEL, p));
     ac_json_put(answer, "tools", definitions_json(config->defs.tools, AC_CONFIG_IN_TOOL, p));
     ac_json_put(answer, "mcp", definitions_json(config->defs.mcp, AC_CONFIG_IN_MCP, p));
+    ac_json_put(answer, "openapi", definitions_json(config->defs.openapi, AC_CONFIG_IN_OPENAPI, p));
     ac_json_put(answer, "agents", definitions_json(config->defs.agents, AC_CONFIG_IN_AGENT, p));
     return answer;
 }

@@ -136,6 +136,10 @@ bool ac_config_store_needs_dir(const ac_config_check_t *check)
         const ac_tool_def_t *def = APR_ARRAY_IDX(config->defs.tools, i, const ac_tool_def_t *);
         needed = needed || (def->conf.provider && strcmp(def->conf.provider, ac_tool_knowledge.name) == 0);
     }
+    for (int i = 0; i < config->defs.openapi->nelts; i++) {
+        needed = needed ||
+            ac_openapi_config_fetches(&APR_ARRAY_IDX(config->defs.openapi, i, const ac_openapi_def_t *)->conf);
+    }
     return needed;
 }
 

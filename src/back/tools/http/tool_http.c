@@ -20,7 +20,8 @@ typedef struct parts_t {
 } parts_t;
 
 typedef struct call_t {
-    ac_tool_http_answer_t answer;
+    const ac_tool_http_t *tool;
+    ac_tool_answer_t answer;
     parts_t parts;
     apr_time_t deadline;
     bool waits, renewed;        /* for the credential; after a 401, only once */
@@ -85,13 +86,13 @@ static void tool_http_forget_token(call_t *call)
 
 static void tool_http_call_free(call_t *call)
 {
-    const ac_tool_http_t *tool = call->answer.tool;
+    const ac_tool_http_t *tool = call->tool;
     if (call->waits) {
         ac_credential_forget(tool->conf->auth, tool_http_on_credential, call);
     }
     parts_free(&call->parts);
     tool_http_forget_token(call);
-    ac_tool_http_answer_free(&call->answer);
+    ac_tool_answer_free(&call->answer);
     ac_trace_clear(&call->trace);
     free(call);
 }
@@ -99,7 +100,7 @@ static void tool_http_call_free(call_t *call)
 /* Consumes result. */
 static void tool_http_call_end(call_t *call, apr_status_t status, json_t *result, ac_err_t *err)
 {
-    ac_tool_mask_text(call->answer.tool->mask, err->detail, strlen(err->detail), false);
+    ac_tool_mask_text(call->tool->rules.mask, err->detail, strlen(err->detail), false);
     if (call->mask) {
         ac_tool_mask_text(call->mask, err->detail, strlen(err->detail), false);
         result = result ? ac_tool_mask_json(call->mask, result) : NULL;
@@ -113,20 +114,20 @@ static void tool_http_call_end(call_t *call, apr_status_t status, json_t *result
 static void tool_http_on_head(void *baton, const ac_http_head_t *head)
 {
     call_t *call = baton;
-    ac_tool_http_answer_head(&call->answer, head->status, head->content_type);
+    ac_tool_answer_head(&call->answer, head->status, head->content_type);
 }
 
 static bool tool_http_on_body(void *baton, const char *bytes, size_t len)
 {
     call_t *call = baton;
-    return ac_tool_http_answer_body(&call->answer, bytes, len);
+    return ac_tool_answer_body(&call->answer, bytes, len);
 }
 
 /* Some services repeat what was sent, as in "the key … is not valid". */
 static apr_status_t tool_http_refused(ac_err_t *err, const call_t *call, const char *body, size_t len)
 {
     char *text = body ? memcpy(ac_alloc(len + 1), body, len) : NULL;
-    ac_tool_mask_text(call->answer.tool->mask, text, len, false);
+    ac_tool_mask_text(call->tool->rules.mask, text, len, false);
     if (call->mask) {
         ac_tool_mask_text(call->mask, text, len, false);
     }
@@ -138,15 +139,15 @@ static apr_status_t tool_http_refused(ac_err_t *err, const call_t *call, const c
 /* The service does not accept the token any more: asks once more with another one. */
 static bool tool_http_renew(call_t *call)
 {
-    const ac_tool_http_t *tool = call->answer.tool;
+    const ac_tool_http_t *tool = call->tool;
     if (!call->token || call->renewed || call->answer.status != 401) {
         return false;
     }
     call->renewed = true;
     ac_credential_reject(tool->conf->auth, tool->scope, call->token);
     tool_http_forget_token(call);
-    ac_tool_http_answer_free(&call->answer);
-    ac_tool_http_answer_init(&call->answer, tool);
+    ac_tool_answer_free(&call->answer);
+    ac_tool_answer_init(&call->answer, &tool->rules);
     call->waits = true;
     ac_credential_get(tool->conf->auth, tool->scope, tool_http_on_credential, call);
     return true;
@@ -168,7 +169,7 @@ static void tool_http_on_end(void *baton, apr_status_t status, const ac_err_t *c
     } else if (call->answer.status < 200 || call->answer.status > 299) {
         status = tool_http_refused(&err, call, error_body, len);
     } else {
-        status = ac_tool_http_answer_result(&result, &call->answer, &err);
+        status = ac_tool_answer_result(&result, &call->answer, &err);
     }
     tool_http_call_end(call, status, result, &err);
 }
@@ -251,7 +252,7 @@ static apr_status_t tool_http_send(call_t *call, ac_err_t *err)
     static const ac_http_cb_t callbacks = {.on_head = tool_http_on_head,
                                            .on_body = tool_http_on_body,
                                            .on_end = tool_http_on_end};
-    const ac_tool_http_t *tool = call->answer.tool;
+    const ac_tool_http_t *tool = call->tool;
     const parts_t *parts = &call->parts;
     ac_http_request_t request = {
         .method = tool->method,
@@ -292,7 +293,7 @@ static void tool_http_set_token(call_t *call, const char *text)
     parts->lines[parts->n_lines++] = line;
     parts->headers[n] = line.data;
     call->token = strdup(text);
-    if (!ac_credential_first(call->answer.tool->conf->auth) &&
+    if (!ac_credential_first(call->tool->conf->auth) &&
         apr_pool_create_unmanaged_ex(&call->pool, NULL, NULL) == APR_SUCCESS) {
         call->mask = ac_tool_mask_secret(text, call->pool);
     }
@@ -325,7 +326,8 @@ static apr_status_t http_start(void **pcall, void *self, const json_t *arguments
 {
     ac_tool_http_t *tool = self;
     call_t *call = ac_alloc(sizeof(*call));
-    ac_tool_http_answer_init(&call->answer, tool);
+    ac_tool_answer_init(&call->answer, &tool->rules);
+    call->tool = tool;
     ac_err_init(&call->err);
     call->done = done;
     call->baton = baton;

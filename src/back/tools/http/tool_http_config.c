@@ -90,7 +90,7 @@ static const char *tool_http_config_set_credential(ac_tool_http_t *tool, apr_poo
         apr_array_cat(secrets, conf->headers);
     }
     if (!conf->auth) {
-        tool->mask = ac_tool_mask_create(secrets, p);
+        tool->rules.mask = ac_tool_mask_create(secrets, p);
         return NULL;
     }
     const char *key = ac_credential_first(conf->auth);
@@ -99,7 +99,7 @@ static const char *tool_http_config_set_credential(ac_tool_http_t *tool, apr_poo
         APR_ARRAY_PUSH(secrets, ac_tool_header_t) =
             (ac_tool_header_t){.name = "Authorization", .secret = {.value = key}};
     }
-    tool->mask = ac_tool_mask_create(secrets, p);
+    tool->rules.mask = ac_tool_mask_create(secrets, p);
     tool->scope = ac_credential_scope(conf->auth, known_scope(host));
     if (strncmp(ac_credential_spec(conf->auth), "identity", 8) == 0 && !tool->scope) {
         return "AgentChatToolCredential: an identity needs the scope of the service, such as scope=api://ID/.default";
@@ -202,7 +202,8 @@ static const char *set_options(ac_tool_http_t *tool, apr_pool_t *p)
             problem = "AgentChatToolOption result: in a JSON Pointer '~' is written ~0, and '/' inside a name ~1";
         }
     }
-    tool->result = pointer && *pointer ? pointer : NULL;
+    tool->rules.result_max = tool->conf->result_max;
+    tool->rules.result = pointer && *pointer ? pointer : NULL;
     return problem;
 }
 

@@ -5,37 +5,16 @@
 #include <apr_tables.h>
 #include <string.h>
 
-/* '*' stands for any text. */
-static bool mcp_filter_matches(const char *pattern, const char *name)
-{
-    const char *star = NULL, *again = NULL;
-    while (*name) {
-        if (*pattern == '*') {
-            star = pattern++;
-            again = name;
-        } else if (*pattern == *name) {
-            pattern++;
-            name++;
-        } else if (star) {
-            pattern = star + 1;
-            name = ++again;
-        } else {
-            return false;
-        }
-    }
-    return !pattern[strspn(pattern, "*")];
-}
-
 bool ac_mcp_filter_allows(const ac_mcp_conf_t *conf, const char *name)
 {
     bool listed = false, any = false;
     for (int i = 0; conf->tools && i < conf->tools->nelts; i++) {
         const char *pattern = APR_ARRAY_IDX(conf->tools, i, const char *);
-        if (*pattern == '!' && mcp_filter_matches(pattern + 1, name)) {
+        if (*pattern == '!' && ac_tool_support_matches(pattern + 1, name)) {
             return false;
         }
         any = any || *pattern != '!';
-        listed = listed || (*pattern != '!' && mcp_filter_matches(pattern, name));
+        listed = listed || (*pattern != '!' && ac_tool_support_matches(pattern, name));
     }
     return listed || !any;
 }
@@ -57,7 +36,7 @@ bool ac_mcp_filter_approval(const ac_mcp_conf_t *conf, const ac_mcp_tool_t *tool
     int policy = conf->approval;
     for (int i = 0; rows && i < rows->nelts; i++) {
         const apr_table_entry_t *row = &APR_ARRAY_IDX(rows, i, apr_table_entry_t);
-        if (mcp_filter_matches(row->key, tool->name)) {
+        if (ac_tool_support_matches(row->key, tool->name)) {
             policy = ac_mcp_filter_policy(row->val);
             break;
         }

@@ -134,7 +134,7 @@ typedef struct ac_mcp_bound_t { /* a tool of a run: the `self` of its ac_tool_t 
     ac_tool_t tool;
     ac_mcp_use_t *use;
     const ac_mcp_entry_t *entry;
-    char id[AC_MCP_NAME_SIZE];
+    char id[AC_TOOL_NAME_SIZE];
 } ac_mcp_bound_t;
 struct ac_mcp_use_t { /* what one run uses of a server */
     ac_mcp_upstream_t *server;

@@ -51,6 +51,20 @@ static char *mcp_list_source(const ac_mcp_upstream_t *server, const char *name)
     return text.data;
 }
 
+static void list_set_names(const ac_mcp_upstream_t *server)
+{
+    const ac_mcp_listing_t *listing = &server->listing;
+    ac_tool_name_t *names = ac_alloc(((size_t)listing->n + 1) * sizeof *names);
+    for (int i = 0; i < listing->n; i++) {
+        names[i].name = listing->tools[i].name;
+    }
+    ac_tool_name_make(names, listing->n, server->prefix);
+    for (int i = 0; i < listing->n; i++) {
+        memcpy(listing->tools[i].id, names[i].id, sizeof names[i].id);
+    }
+    free(names);
+}
+
 /* Takes the tools that were read over. */
 static ac_mcp_tools_t *list_create(ac_mcp_upstream_t *server)
 {
@@ -58,7 +72,7 @@ static ac_mcp_tools_t *list_create(ac_mcp_upstream_t *server)
     ac_mcp_listing_t *listing = &server->listing;
     ac_mcp_tools_t *tools = ac_alloc(sizeof *tools + (size_t)listing->n * sizeof tools->list[0]);
     tools->refs = 1;
-    ac_mcp_name_make(listing->tools, listing->n, server->prefix);
+    list_set_names(server);
     for (int i = 0; i < listing->n; i++) {
         if (!listing->tools[i].id[0]) {
             ac_mcp_tool_free(&listing->tools[i]);

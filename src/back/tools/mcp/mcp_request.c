@@ -410,7 +410,7 @@ apr_status_t ac_mcp_request_failed(const ac_mcp_upstream_t *server, const ac_mcp
     }
     ac_buf_t text;
     ac_buf_init(&text, SHOWN + 16);
-    ac_mcp_tool_add_text(&text, message->text ? message->text : "", SHOWN);
+    ac_tool_text_add(&text, message->text ? message->text : "", SHOWN);
     for (size_t i = 0; i < text.len; i++) {
         text.data[i] = text.data[i] == '\n' || text.data[i] == '\t' ? ' ' : text.data[i];
     }

@@ -244,7 +244,7 @@ static void mcp_call_on_progress(void *baton, const json_t *params)
     if (message) {
         ac_buf_t text;
         ac_buf_init(&text, MAX_MESSAGE + 16);
-        ac_mcp_tool_add_text(&text, message, MAX_MESSAGE);
+        ac_tool_text_add(&text, message, MAX_MESSAGE);
         ac_json_put(shown, "message", ac_tool_mask_json(call->server->mask, ac_json_text(text.data ? text.data : "")));
         ac_buf_free(&text);
     }

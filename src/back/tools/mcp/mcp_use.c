@@ -68,7 +68,7 @@ static void use_rename(void *self, int i)
 {
     ac_mcp_use_t *use = self;
     ac_mcp_bound_t *bound = &use->list[i];
-    ac_mcp_name_hash(bound->id, use->server->prefix, bound->entry->tool.name, use->server->conf->id);
+    ac_tool_name_hash(bound->id, use->server->prefix, bound->entry->tool.name, use->server->conf->id);
 }
 
 const ac_tool_source_vt ac_mcp_use_source = {use_want, use_open, use_close, use_count, use_tool, use_rename};

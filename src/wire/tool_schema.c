@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* JSON Schema of tools as models accept it. Services of models refuse whole requests because of one tool whose schema
  * has a reference, a combination at its top, an array without `items`, or a keyword in the form of an older draft. */
-#include "wire/mcp.h"
+#include "wire/tool.h"
 
 #include <string.h>
 
-#define MAX_DEPTH 12     /* levels of schemas; AC_MAX_JSON_DEPTH has room for them */
 #define MAX_REFERENCES 8 /* within one another */
 #define MAX_NAMES 256    /* of a list of names */
 #define NODE_COST 8      /* bytes that a value counts as, beside its text */
 
 typedef struct schema_t { /* what is being made */
-    const json_t *root;
+    const ac_tool_schema_t *as;
+    const json_t *level; /* whose members are being made */
+    int n_levels;        /* that are being made */
     const json_t *followed[MAX_REFERENCES];
     int n_followed;
     /* Bytes of the result that are left. References repeat what they name, so a short schema may be endless work:
@@ -27,7 +28,7 @@ static bool take(schema_t *schema, size_t n)
 }
 
 /* Takes room for a value as it is. */
-static bool mcp_schema_take(schema_t *schema, const json_t *value)
+static bool tool_schema_take(schema_t *schema, const json_t *value)
 {
     json_t *item;
     const char *name;
@@ -35,13 +36,13 @@ static bool mcp_schema_take(schema_t *schema, const json_t *value)
     bool room = take(schema, NODE_COST + json_string_length(value));
     json_array_foreach((json_t *)value, i, item)
     {
-        if (!room || !mcp_schema_take(schema, item)) {
+        if (!room || !tool_schema_take(schema, item)) {
             return false;
         }
     }
     json_object_foreach((json_t *)value, name, item)
     {
-        if (!room || !take(schema, strlen(name)) || !mcp_schema_take(schema, item)) {
+        if (!room || !take(schema, strlen(name)) || !tool_schema_take(schema, item)) {
             return false;
         }
     }
@@ -52,31 +53,10 @@ static json_t *make_level(schema_t *schema, const json_t *given, int depth);
 
 /* ---- references ---- */
 
-/* What "#/$defs/name" names; NULL: nothing, or it is no pointer into the document. Source: RFC 6901. */
-static const json_t *mcp_schema_find(const json_t *root, const char *reference)
-{
-    const json_t *at = root;
-    if (*reference++ != '#') {
-        return NULL;
-    }
-    while (at && *reference == '/') {
-        char name[256];
-        size_t len = 0;
-        for (reference++; *reference && *reference != '/' && len < sizeof name - 1; reference++) {
-            bool escaped = *reference == '~' && (reference[1] == '0' || reference[1] == '1');
-            reference += escaped;
-            name[len++] = escaped ? *reference == '1' ? '/' : '~' : *reference;
-        }
-        name[len] = '\0';
-        at = json_is_array(at) ? json_array_get(at, (size_t)strtoul(name, NULL, 10)) : json_object_get(at, name);
-    }
-    return *reference ? NULL : at;
-}
-
 /* An endless schema, and one that is elsewhere, accept any value. */
-static json_t *mcp_schema_reference(schema_t *schema, const char *reference, int depth)
+static json_t *tool_schema_reference(schema_t *schema, const char *reference, int depth)
 {
-    const json_t *target = mcp_schema_find(schema->root, reference);
+    const json_t *target = ac_tool_reference_find(schema->as->root, reference);
     bool endless = schema->n_followed >= MAX_REFERENCES;
     for (int i = 0; i < schema->n_followed; i++) {
         endless = endless || schema->followed[i] == target;
@@ -159,20 +139,24 @@ static const struct {
     {"$defs", KEYWORD_DROPPED},
     {"definitions", KEYWORD_DROPPED},
     {"dependencies", KEYWORD_DROPPED},
-    {"x-mcp-header", KEYWORD_DROPPED},
+    {"nullable", KEYWORD_DROPPED}, /* of OpenAPI */
+    {"discriminator", KEYWORD_DROPPED},
+    {"xml", KEYWORD_DROPPED},
+    {"externalDocs", KEYWORD_DROPPED},
+    {"example", KEYWORD_DROPPED},
 };
 
-static keyword_e mcp_schema_keyword(const char *name)
+static keyword_e tool_schema_keyword(const char *name)
 {
     for (size_t i = 0; i < sizeof keywords / sizeof keywords[0]; i++) {
         if (strcmp(keywords[i].name, name) == 0) {
             return keywords[i].type;
         }
     }
-    return KEYWORD_DATA;
+    return strncmp(name, "x-", 2) == 0 ? KEYWORD_DROPPED : KEYWORD_DATA;
 }
 
-static bool mcp_schema_is_type(const json_t *value)
+static bool tool_schema_is_type(const json_t *value)
 {
     static const char *const names[] = {"string", "number", "integer", "boolean", "object", "array", "null"};
     const char *name = json_string_value(value);
@@ -194,7 +178,7 @@ static json_t *make_strings(const json_t *given, bool types)
         for (size_t j = 0; j < json_array_size(list); j++) {
             known = known || json_equal(json_array_get(list, j), value);
         }
-        if (!known && json_is_string(value) && (!types || mcp_schema_is_type(value))) {
+        if (!known && json_is_string(value) && (!types || tool_schema_is_type(value))) {
             json_array_append(list, value);
         }
     }
@@ -205,8 +189,42 @@ static json_t *make_strings(const json_t *given, bool types)
     return list;
 }
 
+static bool tool_schema_has_text(const json_t *list, const char *text)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *one = json_string_value(json_array_get(list, i));
+        if (one && strcmp(one, text) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A schema with its type alone, where there is no place for more. */
+static json_t *make_stub(const schema_t *schema, const json_t *given)
+{
+    const char *reference = ac_json_peek_string(given, "$ref", NULL);
+    const json_t *target = reference ? ac_tool_reference_find(schema->as->root, reference) : given;
+    const char *type = ac_json_peek_string(target, "type", NULL);
+    if (!type || json_is_true(json_object_get(target, "nullable"))) {
+        return json_object();
+    }
+    return strcmp(type, "array") == 0 ? json_pack("{s:s, s:{}}", "type", type, "items")
+                                      : json_pack("{s:s}", "type", type);
+}
+
+/* Below the depth that is wanted only members that must be there are whole. */
+static json_t *make_member(schema_t *schema, const json_t *given, bool required, int depth)
+{
+    int most = schema->as->depth;
+    return depth <= most ? make_level(schema, given, depth)
+        : required       ? make_level(schema, given, most)
+                         : make_stub(schema, given);
+}
+
 static json_t *make_members(schema_t *schema, const json_t *given, int depth)
 {
+    const json_t *required = json_object_get(schema->level, "required");
     json_t *members = json_object(), *value;
     const char *name;
     json_object_foreach((json_t *)given, name, value)
@@ -214,7 +232,12 @@ static json_t *make_members(schema_t *schema, const json_t *given, int depth)
         if (!take(schema, strlen(name))) {
             break;
         }
-        ac_json_put(members, name, make_level(schema, value, depth + 1));
+        json_t *made = make_member(schema, value, tool_schema_has_text(required, name), depth + 1);
+        if (json_is_true(json_object_get(made, "readOnly"))) {
+            json_decref(made);
+        } else {
+            ac_json_put(members, name, made);
+        }
     }
     return members;
 }
@@ -249,31 +272,31 @@ static json_t *make_items(schema_t *schema, const json_t *given, int depth)
 static json_t *make_text(schema_t *schema, const json_t *given)
 {
     ac_buf_t buf;
-    if (!json_is_string(given) || !mcp_schema_take(schema, given)) {
+    if (!json_is_string(given) || !schema->as->text || !tool_schema_take(schema, given)) {
         return NULL;
     }
-    ac_buf_init(&buf, AC_MAX_MCP_DESCRIPTION + 16);
-    ac_mcp_tool_add_text(&buf, json_string_value(given), AC_MAX_MCP_DESCRIPTION);
+    ac_buf_init(&buf, schema->as->text + 16);
+    ac_tool_text_add(&buf, json_string_value(given), schema->as->text);
     json_t *text = ac_json_text(buf.data ? buf.data : "");
     ac_buf_free(&buf);
     return text;
 }
 
-static bool mcp_schema_is_count(const json_t *given)
+static bool tool_schema_is_count(const json_t *given)
 {
     return json_is_integer(given) && json_integer_value(given) >= 0;
 }
 
 /* The given value; NULL: it may not be there, or there is no room for it. New reference. */
-static json_t *mcp_schema_keep(schema_t *schema, const json_t *given, bool allowed)
+static json_t *tool_schema_keep(schema_t *schema, const json_t *given, bool allowed)
 {
-    return allowed && mcp_schema_take(schema, given) ? json_incref((json_t *)given) : NULL;
+    return allowed && tool_schema_take(schema, given) ? json_incref((json_t *)given) : NULL;
 }
 
 /* NULL: the keyword is left out. */
 static json_t *make_value(schema_t *schema, const char *name, const json_t *given, int depth)
 {
-    switch (mcp_schema_keyword(name)) {
+    switch (tool_schema_keyword(name)) {
     case KEYWORD_DROPPED: return NULL;
     case KEYWORD_OTHERS:
         return json_is_boolean(given) ? json_incref((json_t *)given) : make_level(schema, given, depth + 1);
@@ -282,14 +305,14 @@ static json_t *make_value(schema_t *schema, const char *name, const json_t *give
     case KEYWORD_MEMBERS: return make_members(schema, given, depth);
     case KEYWORD_TYPE:
         return json_is_array(given) ? make_strings(given, true)
-                                    : mcp_schema_keep(schema, given, mcp_schema_is_type(given));
-    case KEYWORD_CHOICE: return mcp_schema_keep(schema, given, json_array_size(given) > 0);
+                                    : tool_schema_keep(schema, given, tool_schema_is_type(given));
+    case KEYWORD_CHOICE: return tool_schema_keep(schema, given, json_array_size(given) > 0);
     case KEYWORD_NAMES: return make_strings(given, false);
-    case KEYWORD_NUMBER: return mcp_schema_keep(schema, given, json_is_number(given));
-    case KEYWORD_COUNT: return mcp_schema_keep(schema, given, mcp_schema_is_count(given));
+    case KEYWORD_NUMBER: return tool_schema_keep(schema, given, json_is_number(given));
+    case KEYWORD_COUNT: return tool_schema_keep(schema, given, tool_schema_is_count(given));
     case KEYWORD_TEXT: return make_text(schema, given);
     case KEYWORD_ITEMS: return make_items(schema, given, depth);
-    default: return mcp_schema_keep(schema, given, !ac_json_is_deeper(given, AC_MAX_JSON_DEPTH / 4));
+    default: return tool_schema_keep(schema, given, !ac_json_is_deeper(given, AC_MAX_JSON_DEPTH / 4));
     }
 }
 
@@ -304,25 +327,37 @@ static void update_bound(json_t *made, const json_t *given, const char *bound, c
     }
 }
 
-static bool mcp_schema_names(const json_t *type, const char *name)
+static bool tool_schema_names(const json_t *type, const char *name)
 {
     const char *own = json_string_value(type);
-    bool found = own && strcmp(own, name) == 0;
-    for (size_t i = 0; i < json_array_size(type); i++) {
-        const char *one = json_string_value(json_array_get(type, i));
-        found = found || (one && strcmp(one, name) == 0);
-    }
-    return found;
+    return own ? strcmp(own, name) == 0 : tool_schema_has_text(type, name);
 }
 
-/* A name that is required but not allowed could never be given. */
-static void drop_impossible(json_t *made)
+/* OpenAPI 3.0 has no type "null". */
+static void add_null(json_t *made, const json_t *given)
+{
+    json_t *type = json_object_get(made, "type"), *choice = json_object_get(made, "enum");
+    if (!json_is_true(json_object_get(given, "nullable")) || !json_is_string(type)) {
+        return;
+    }
+    ac_json_put(made, "type", json_pack("[O, s]", type, "null"));
+    if (choice) {
+        json_t *list = json_copy(choice);
+        json_array_append_new(list, json_null());
+        ac_json_put(made, "enum", list);
+    }
+}
+
+/* A name that is required but not allowed could never be given; one that only an answer has must not be. */
+static void drop_impossible(json_t *made, const json_t *given)
 {
     const json_t *properties = json_object_get(made, "properties");
     json_t *required = json_object_get(made, "required");
     const json_t *other = json_object_get(made, "additionalProperties");
+    const json_t *before = json_object_get(given, "properties");
     for (size_t i = json_array_size(required); i-- > 0;) {
-        if (json_is_false(other) && !json_object_get(properties, json_string_value(json_array_get(required, i)))) {
+        const char *name = json_string_value(json_array_get(required, i));
+        if (!json_object_get(properties, name) && (json_is_false(other) || json_object_get(before, name))) {
             json_array_remove(required, i);
         }
     }
@@ -336,10 +371,11 @@ static void finish_level(json_t *made, const json_t *given)
     if (step && json_number_value(step) <= 0) {
         json_object_del(made, "multipleOf");
     }
-    if (mcp_schema_names(json_object_get(made, "type"), "array") && !json_object_get(made, "items")) {
+    if (tool_schema_names(json_object_get(made, "type"), "array") && !json_object_get(made, "items")) {
         ac_json_put(made, "items", json_object());
     }
-    drop_impossible(made);
+    add_null(made, given);
+    drop_impossible(made, given);
 }
 
 /* A schema that is one object; true and false become objects. New reference. */
@@ -348,18 +384,24 @@ static json_t *make_level(schema_t *schema, const json_t *given, int depth)
     if (json_is_false(given)) {
         return json_pack("{s:{}}", "not");
     }
-    if (!json_is_object(given) || depth > MAX_DEPTH || !take(schema, NODE_COST)) {
+    if (!json_is_object(given) || depth > schema->as->depth || schema->n_levels > AC_TOOL_SCHEMA_DEPTH ||
+        !take(schema, NODE_COST)) {
         return json_object();
     }
+    const json_t *outer = schema->level;
+    schema->n_levels++;
     const char *reference = ac_json_peek_string(given, "$ref", NULL), *name;
-    json_t *made = reference ? mcp_schema_reference(schema, reference, depth) : json_object(), *value;
+    json_t *made = reference ? tool_schema_reference(schema, reference, depth) : json_object(), *value;
     json_object_foreach((json_t *)given, name, value)
     {
+        schema->level = given;
         json_t *own = take(schema, NODE_COST) ? make_value(schema, name, value, depth) : NULL;
         if (own) {
             ac_json_put(made, name, own);
         }
     }
+    schema->level = outer;
+    schema->n_levels--;
     finish_level(made, given);
     return made;
 }
@@ -408,18 +450,18 @@ static void merge_all(json_t *made, const char *keyword, bool all)
     json_object_del(made, keyword);
 }
 
-static bool mcp_schema_may_be_object(const json_t *given)
+static bool tool_schema_may_be_object(const json_t *given)
 {
     const json_t *type = json_object_get(given, "type");
-    return json_is_object(given) && (!type || mcp_schema_names(type, "object"));
+    return json_is_object(given) && (!type || tool_schema_names(type, "object"));
 }
 
-json_t *ac_mcp_schema_make(const json_t *given)
+json_t *ac_tool_schema_make(const json_t *given, const ac_tool_schema_t *as)
 {
     static const char *const dropped[] = {"not", "if", "then", "else", "enum", "const", "dependentSchemas"};
-    schema_t schema = {.root = given, .left = 2 * AC_MAX_MCP_SCHEMA};
+    schema_t schema = {.as = as, .left = 2 * AC_MAX_TOOL_SCHEMA};
     size_t len = 0;
-    if (!mcp_schema_may_be_object(given)) {
+    if (!tool_schema_may_be_object(given)) {
         return NULL;
     }
     json_t *made = make_level(&schema, given, 0);
@@ -433,10 +475,10 @@ json_t *ac_mcp_schema_make(const json_t *given)
     for (size_t i = 0; i < sizeof dropped / sizeof dropped[0]; i++) {
         json_object_del(made, dropped[i]);
     }
-    drop_impossible(made);
+    drop_impossible(made, NULL);
     char *text = ac_json_dump(made, &len);
     free(text);
-    if (!text || len > AC_MAX_MCP_SCHEMA || !schema.left) {
+    if (!text || len > AC_MAX_TOOL_SCHEMA || !schema.left) {
         json_decref(made);
         return NULL;
     }

@@ -21,10 +21,15 @@ typedef struct case_t {
     const char *given, *made; /* made NULL: refused */
 } case_t;
 
+static json_t *make_of(const json_t *schema)
+{
+    return ac_tool_schema_make(schema, &(ac_tool_schema_t){schema, AC_TOOL_SCHEMA_DEPTH, AC_MAX_TOOL_DESCRIPTION});
+}
+
 static json_t *make(const char *given)
 {
     json_t *schema = load(given);
-    json_t *made = ac_mcp_schema_make(schema);
+    json_t *made = make_of(schema);
     json_decref(schema);
     if (made) {
         const char *problem = ac_schema_problem(made, pool);
@@ -186,7 +191,7 @@ static json_t *deep(int n)
 static void test_depth_is_limited(void **state)
 {
     (void)state;
-    json_t *given = deep(25), *made = ac_mcp_schema_make(given);
+    json_t *given = deep(25), *made = make_of(given);
     assert_non_null(made);
     assert_false(ac_json_is_deeper(made, AC_MAX_JSON_DEPTH));
     json_decref(given);
@@ -203,7 +208,7 @@ static void test_size_is_limited(void **state)
         json_object_set_new(properties, name, json_pack("{s:s}", "type", "string"));
     }
     json_object_set_new(given, "properties", properties);
-    assert_null(ac_mcp_schema_make(given));
+    assert_null(make_of(given));
     json_decref(given);
 }
 
@@ -224,7 +229,7 @@ static void test_a_schema_that_multiplies_is_refused(void **state)
         json_object_set_new(definitions, name, json_pack("{s:o}", "properties", members));
     }
     json_t *given = json_pack("{s:s, s:o}", "$ref", "#/$defs/d0", "$defs", definitions);
-    assert_null(ac_mcp_schema_make(given));
+    assert_null(make_of(given));
     json_decref(given);
 }
 
@@ -241,7 +246,7 @@ static void test_long_texts_in_what_is_named_often(void **state)
         json_object_set_new(properties, name, json_pack("{s:s}", "$ref", "#/$defs/a"));
     }
     json_object_set_new(given, "properties", properties);
-    assert_null(ac_mcp_schema_make(given));
+    assert_null(make_of(given));
     json_decref(given);
     free(text);
 }

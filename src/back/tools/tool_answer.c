@@ -1,43 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The response of the HTTP tool's service as the tool's result: JSON stays JSON, text becomes a string; both are
- * bounded. */
-#include "tool_http.h"
+/* The response of a service as a tool's result: JSON stays JSON, text becomes a string; both are bounded. */
+#include "tool_support.h"
 
 #include <apr_strings.h>
 #include <string.h>
 #include <strings.h>
 
-void ac_tool_http_answer_init(ac_tool_http_answer_t *answer, const ac_tool_http_t *tool)
+void ac_tool_answer_init(ac_tool_answer_t *answer, const ac_tool_answer_rules_t *rules)
 {
     memset(answer, 0, sizeof(*answer));
-    answer->tool = tool;
+    answer->rules = rules;
     ac_buf_init(&answer->body, AC_MAX_TOOL_ANSWER);
 }
 
-void ac_tool_http_answer_free(ac_tool_http_answer_t *answer)
+void ac_tool_answer_free(ac_tool_answer_t *answer)
 {
     ac_buf_free(&answer->body);
 }
 
 /* ---- reading ---- */
 
-void ac_tool_http_answer_head(ac_tool_http_answer_t *answer, int status, const char *type)
+void ac_tool_answer_head(ac_tool_answer_t *answer, int status, const char *type)
 {
     answer->status = status;
     apr_cpystrn(answer->type, type, sizeof(answer->type));
-    ac_tool_mask_text(answer->tool->mask, answer->type, strlen(answer->type), strlen(type) >= sizeof(answer->type));
-    answer->json = ac_tool_support_is_json(type) || answer->tool->result || !*type;
+    ac_tool_mask_text(answer->rules->mask, answer->type, strlen(answer->type), strlen(type) >= sizeof(answer->type));
+    answer->json = ac_tool_support_is_json(type) || answer->rules->result || !*type;
     answer->refused = !answer->json && !ac_tool_support_is_text(type);
 }
 
 /* JSON is read to its end: the configuration may select a part of it, and an incomplete text cannot be parsed. */
-static size_t room(const ac_tool_http_answer_t *answer)
+static size_t room(const ac_tool_answer_t *answer)
 {
-    size_t max = answer->tool->conf->result_max;
+    size_t max = answer->rules->result_max;
     return answer->json || max > AC_MAX_TOOL_ANSWER ? AC_MAX_TOOL_ANSWER : max;
 }
 
-bool ac_tool_http_answer_body(ac_tool_http_answer_t *answer, const char *bytes, size_t len)
+bool ac_tool_answer_body(ac_tool_answer_t *answer, const char *bytes, size_t len)
 {
     size_t left = room(answer) - answer->body.len;
     if (answer->refused) {
@@ -77,7 +76,7 @@ static json_t *step(json_t *value, const char *token)
 }
 
 /* source: RFC 6901. Borrowed, or NULL. */
-static json_t *tool_http_answer_look_up(json_t *value, const char *pointer)
+static json_t *tool_answer_look_up(json_t *value, const char *pointer)
 {
     ac_buf_t token;
     ac_buf_init(&token, strlen(pointer));
@@ -92,7 +91,7 @@ static json_t *tool_http_answer_look_up(json_t *value, const char *pointer)
 /* ---- making the result ---- */
 
 /* UTF-8, or text converted from Latin-1, which older pages of the Web use. */
-static json_t *text_value(const ac_tool_http_answer_t *answer, const char *note)
+static json_t *text_value(const ac_tool_answer_t *answer, const char *note)
 {
     size_t len = answer->cut ? ac_utf8_whole(answer->body.data, answer->body.len) : answer->body.len;
     bool latin = strcasestr(answer->type, "iso-8859-1") || strcasestr(answer->type, "windows-1252");
@@ -115,10 +114,10 @@ static json_t *text_value(const ac_tool_http_answer_t *answer, const char *note)
     return value;
 }
 
-static json_t *plain_result(ac_tool_http_answer_t *answer)
+static json_t *plain_result(ac_tool_answer_t *answer)
 {
     char note[96] = "";
-    size_t max = answer->tool->conf->result_max;
+    size_t max = answer->rules->result_max;
     if (answer->body.len > max) { /* declared as JSON, but invalid */
         answer->body.len = max;
         answer->body.data[max] = '\0';
@@ -147,7 +146,7 @@ static json_t *json_result(json_t *value, size_t max)
     return result;
 }
 
-static bool has_text(const ac_tool_http_answer_t *answer)
+static bool has_text(const ac_tool_answer_t *answer)
 {
     for (size_t i = 0; i < answer->body.len; i++) {
         if ((unsigned char)answer->body.data[i] > 0x20) {
@@ -157,9 +156,9 @@ static bool has_text(const ac_tool_http_answer_t *answer)
     return false;
 }
 
-static apr_status_t tool_http_answer_take_part(json_t **pvalue, const char *pointer, ac_err_t *err)
+static apr_status_t tool_answer_take_part(json_t **pvalue, const char *pointer, ac_err_t *err)
 {
-    json_t *part = tool_http_answer_look_up(*pvalue, pointer);
+    json_t *part = tool_answer_look_up(*pvalue, pointer);
     json_incref(part);
     json_decref(*pvalue);
     *pvalue = part;
@@ -170,9 +169,9 @@ static apr_status_t tool_http_answer_take_part(json_t **pvalue, const char *poin
                              pointer);
 }
 
-apr_status_t ac_tool_http_answer_result(json_t **presult, ac_tool_http_answer_t *answer, ac_err_t *err)
+apr_status_t ac_tool_answer_result(json_t **presult, ac_tool_answer_t *answer, ac_err_t *err)
 {
-    const ac_tool_http_t *tool = answer->tool;
+    const ac_tool_answer_rules_t *rules = answer->rules;
     json_t *value = NULL;
     *presult = NULL;
     if (answer->refused) {
@@ -182,17 +181,17 @@ apr_status_t ac_tool_http_answer_result(json_t **presult, ac_tool_http_answer_t 
     if (!has_text(answer)) {
         *presult = json_pack("{s:i}", "status", answer->status);
     } else if (answer->json && !answer->cut && ac_tool_support_json(&value, answer->body.data, answer->body.len)) {
-        apr_status_t status = tool->result ? tool_http_answer_take_part(&value, tool->result, err) : APR_SUCCESS;
+        apr_status_t status = rules->result ? tool_answer_take_part(&value, rules->result, err) : APR_SUCCESS;
         if (status != APR_SUCCESS) {
             return status;
         }
-        *presult = json_result(ac_tool_mask_json(tool->mask, value), tool->conf->result_max);
-    } else if (tool->result) {
+        *presult = json_result(ac_tool_mask_json(rules->mask, value), rules->result_max);
+    } else if (rules->result) {
         return ac_err_set(err, AC_TOOL_ERROR,
                           answer->cut ? "the service's answer is too large" : "the service's answer is not JSON");
     } else {
-        ac_tool_mask_text(tool->mask, answer->body.data, answer->body.len, answer->cut);
-        *presult = ac_tool_mask_json(tool->mask, plain_result(answer)); /* masked again: Latin-1 has become UTF-8 */
+        ac_tool_mask_text(rules->mask, answer->body.data, answer->body.len, answer->cut);
+        *presult = ac_tool_mask_json(rules->mask, plain_result(answer)); /* masked again: Latin-1 has become UTF-8 */
     }
     return *presult ? APR_SUCCESS : ac_err_set(err, AC_INTERNAL, "memory ran out");
 }
