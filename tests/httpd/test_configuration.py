@@ -11,6 +11,7 @@ import pytest
 from bad_agents import BAD_AGENTS
 from bad_configuration import BAD, GOOD
 from bad_mcp import BAD_MCP
+from bad_openapi import BAD_OPENAPI
 from server import MODULES, TOP, Server, load
 
 CERTIFICATE = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -34,7 +35,7 @@ def configtest():
         server.remove()
 
 
-@pytest.mark.parametrize("case", BAD + BAD_MCP + BAD_AGENTS, ids=[case[0] for case in BAD + BAD_MCP + BAD_AGENTS])
+@pytest.mark.parametrize("case", BAD + BAD_MCP + BAD_OPENAPI + BAD_AGENTS, ids=[case[0] for case in BAD + BAD_MCP + BAD_OPENAPI + BAD_AGENTS])
 def test_wrong(configtest, case):
     _, line, directives, message = case
     ok, said, first = configtest(directives)

@@ -112,7 +112,8 @@ static void test_styles(void **state)
     assert_style(AC_OPENAPI_SPACE, false, LIST, "color=blue%20black");
     assert_style(AC_OPENAPI_PIPE, false, LIST, "color=blue%7Cblack");
     assert_style(AC_OPENAPI_DEEP, true, OBJECT, "color%5BR%5D=100&color%5BG%5D=200");
-    assert_style(AC_OPENAPI_DEEP, true, "{\"a\":{\"b\":[1,2]}}", "color%5Ba%5D%5Bb%5D%5B0%5D=1&color%5Ba%5D%5Bb%5D%5B1%5D=2");
+    assert_style(AC_OPENAPI_DEEP, true, "{\"a\":{\"b\":[1,2]}}",
+                 "color%5Ba%5D%5Bb%5D%5B0%5D=1&color%5Ba%5D%5Bb%5D%5B1%5D=2");
     assert_style(AC_OPENAPI_JSON, false, "{\"a\":1}", "color=%7B%22a%22%3A1%7D");
     assert_style(AC_OPENAPI_FORM, true, "\"a&b=c/\\u00fc\"", "color=a%26b%3Dc%2F%C3%BC");
     assert_style(AC_OPENAPI_FORM, true, "true", "color=true");
@@ -129,7 +130,8 @@ typedef struct found_t {
 static void on_operation(void *baton, const ac_openapi_place_t *place)
 {
     found_t *found = baton;
-    const ac_openapi_rules_t rules = {.document = found->document, .url = "https://api.example.com/docs/v1/openapi.json"};
+    const ac_openapi_rules_t rules = {.document = found->document,
+                                      .url = "https://api.example.com/docs/v1/openapi.json"};
     ac_openapi_operation_free(&found->operation);
     ac_err_init(&found->err);
     ac_openapi_operation_make(&found->operation, place, &rules, &found->err);
@@ -206,7 +208,8 @@ static void test_a_large_schema_is_shortened(void **state)
     for (int i = 0; i < 100; i++) {
         ac_buf_printf(&more, "\"p%d\":{\"type\":\"string\",\"description\":\"%0200d\"},", i, i);
     }
-    ac_buf_str(&more, "\"m\":{\"type\":\"object\",\"required\":[\"x\"],\"properties\":{\"x\":{\"type\":\"integer\"}}}}}}},");
+    ac_buf_str(&more,
+               "\"m\":{\"type\":\"object\",\"required\":[\"x\"],\"properties\":{\"x\":{\"type\":\"integer\"}}}}}}},");
     found_t found = make("/x",
                          "{\"requestBody\":{\"content\":{\"application/json\":{\"schema\":"
                          "{\"$ref\":\"#/components/schemas/a\"}}}}}",
