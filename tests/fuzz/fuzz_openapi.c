@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* OpenAPI documents, JSON and YAML: any text gives operations with schemas that models accept, or an error. The request of a
- * call with values that have a meaning in URLs and headers stays one of its operation. */
+/* OpenAPI documents, JSON and YAML: any text gives operations with schemas that models accept, or an error. The request
+ * of a call with values that have a meaning in URLs and headers stays one of its operation. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -149,8 +149,9 @@ security: [{api_key: []}, {}]
 components: {securitySchemes: {api_key: {type: apiKey, in: header, name: X-API-Key}}}
 paths:
   /pets:
-    get: {operationId: listPets, parameters: [{name: limit, in: query, schema: {type: integer}}], responses: {"200": {description: fine}}}
-    post: {operationId: addPet, requestBody: {content: {application/json: {schema: {type: object}}}}, responses: {"201": {description: fine}}}
+    parameters: [{name: limit, in: query, schema: {type: integer}}]
+    get: {operationId: listPets, responses: {"200": {description: fine}}}
+    post: {operationId: addPet, requestBody: {content: {application/json: {}}}, responses: {"201": {description: fine}}}
   /pets/{petId}:
     parameters: [{name: petId, in: path, required: true, schema: {type: string}}]
     get: {operationId: getPet, responses: {"200": {description: fine}}}

@@ -369,7 +369,7 @@ const command_rec ac_directives[] = {
     ROW("AgentChatToolsFrom", OPENAPI, WORD, conf.from, NULL, NULL, NULL, "openapi:FILE|openapi:URL",
         "OpenAPI document of the service"),
     ROW("AgentChatOpenAPIOperations", OPENAPI, WORDS, conf.operations, NULL, NULL, NULL, "[!]OPERATION ...",
-        "Which operations are tools, by operationId or \"METHOD /path\"; '*' stands for any text, '!' excludes"),
+        "Which operations are tools, by operationId or method and path; '*' stands for any text, '!' excludes"),
     ROW_OF_KEYS("AgentChatOpenAPIServer", OPENAPI, "URL|document [insecure=on] [VARIABLE=VALUE ...]",
                 "Base URL of the requests, instead of the document's, or the values of its variables",
                 KEY("", OPENAPI, WORD, conf.server, "document", NULL, NULL),

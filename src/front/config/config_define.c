@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The containers <AgentChatModel>, <AgentChatTool>, <AgentChatMCP>, <AgentChatOpenAPI> and <AgentChatAgent>: each makes
- * a definition that the directives inside of it fill. Definitions belong to the whole server, whatever virtual host they
- * stand in. */
+ * a definition that the directives inside of it fill. Definitions belong to the whole server, whatever virtual host
+ * they stand in. */
 #include "config_internal.h"
 
 const char *ac_config_define_where(const ap_directive_t *at, apr_pool_t *p)
