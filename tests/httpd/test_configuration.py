@@ -35,7 +35,10 @@ def configtest():
         server.remove()
 
 
-@pytest.mark.parametrize("case", BAD + BAD_MCP + BAD_OPENAPI + BAD_AGENTS, ids=[case[0] for case in BAD + BAD_MCP + BAD_OPENAPI + BAD_AGENTS])
+WRONG = BAD + BAD_MCP + BAD_OPENAPI + BAD_AGENTS
+
+
+@pytest.mark.parametrize("case", WRONG, ids=[case[0] for case in WRONG])
 def test_wrong(configtest, case):
     _, line, directives, message = case
     ok, said, first = configtest(directives)
