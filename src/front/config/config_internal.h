@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Declarations that only the files of this folder share: config.c (the table), config_args.c (a directive's arguments),
- * config_value.c (text to values), config_define.c (the containers), config_check.c (problems), config_registry.c
- * (models, tools and agents), config_mount.c. */
+/* Declarations that only the files of this folder share: config.c (the table), config_set.c (its setter),
+ * config_args.c (a directive's arguments), config_value.c (text to values), config_define.c (the containers),
+ * config_check.c (problems), config_registry.c (models, tools and agents), config_mount.c. */
 #ifndef AC_CONFIG_INTERNAL_H
 #define AC_CONFIG_INTERNAL_H
 
@@ -73,6 +73,11 @@ typedef struct ac_setting_t {
 } ac_setting_t;
 
 #define AC_CONFIG_ROWS 160 /* at most */
+
+/* ---- config_set.c ---- */
+/* Sets a directive of the table. NULL on success, else an error message. */
+const char *ac_config_set_directive(cmd_parms *cmd, void *dir, const char *args);
+
 /* ---- config_row.c ---- */
 /* The row of a command_rec of the table; NULL for a container and for the table's end. */
 const ac_setting_t *ac_config_row(const command_rec *command);
@@ -180,7 +185,6 @@ const char *ac_config_check_providers(ac_config_check_t *check, const char *grou
 /* Fills conf.registry from the definitions. Problems are reported. */
 void ac_config_registry_build(ac_config_check_t *check);
 
-/* ---- config_mcp.c: MCP servers. Problems are reported. ---- */
 /* ---- config_agents.c: agents that other agents call as tools ---- */
 /* Makes the tool "agent:ID" of each agent. Before the agents are built. */
 void ac_config_agents_add_tools(ac_config_check_t *check, apr_hash_t *tools);
@@ -189,6 +193,7 @@ const ac_tool_t *ac_config_agents_find(ac_config_check_t *check, const ac_agent_
 /* Reports agents that call each other in a ring, or too deep. */
 void ac_config_agents_check(ac_config_check_t *check);
 
+/* ---- config_mcp.c: MCP servers. Problems are reported. ---- */
 void ac_config_mcp_build(ac_config_check_t *check, apr_hash_t *sources);
 /* Sets the sources of an agent's tools; conf.registry has all of them. */
 void ac_config_mcp_set_sources(ac_config_check_t *check, ac_agent_def_t *def);
