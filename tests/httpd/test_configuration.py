@@ -57,7 +57,7 @@ def test_right(configtest, case):
 def test_the_reference_with_everything_in_it(make_server):
     """conf/agentchat.conf with every directive made active, on files that exist."""
     server = make_server(start=False, standard=False, env={"AZURE_OPENAI_API_KEY": "k", "SEARCH_KEY": "k", "ORDERS_KEY": "k",
-                                                              "ORDERS_SECRET": "s"})
+                                                              "ORDERS_SECRET": "s", "PETS_KEY": "k"})
     lines = (TOP / "conf/agentchat.conf").read_text().splitlines()
     active = [re.sub(r"^(\s*)#(?=\S)", r"\1", line) for line in lines if not line.startswith("#LoadModule")]
     text = "\n".join(active)
@@ -65,11 +65,13 @@ def test_the_reference_with_everything_in_it(make_server):
     (server.root / "keys").write_text("")
     (server.root / "audit-secret").write_text("a secret of the tests, long enough\n")
     (server.root / "ca.pem").write_text(CERTIFICATE.read_text())
+    shutil.copy(TOP / "tests/openapi/pets.yaml", server.root)
     shutil.copytree(TOP / "conf/sample/knowledge", server.root / "knowledge")
     (server.root / "swagger-ui").mkdir()
     (server.root / "swagger-ui/swagger-ui-bundle.js").touch()
     for path, real in (("/var/lib/agentchat", "state"), ("/etc/agentchat/upstream-ca.pem", "ca.pem"),
-                       ("/etc/agentchat/orders-ca.pem", "ca.pem"),
+                       ("/etc/agentchat/orders-ca.pem", "ca.pem"), ("/etc/agentchat/pets-ca.pem", "ca.pem"),
+                       ("/etc/agentchat/pets.yaml", "pets.yaml"),
                        ("/srv/agentchat/knowledge", "knowledge"), ("/etc/agentchat/keys", "keys"),
                        ("/etc/agentchat/audit-secret", "audit-secret"),
                        ("/usr/share/agentchat/swagger-ui", "swagger-ui")):

@@ -6,8 +6,10 @@ import re
 
 import pytest
 
+import manual
 from model_server import Reply, answer, calls
 from openapi_service import OpenApiService, excerpt, sample
+from server import TOP
 
 SECTION = """
 <AgentChatOpenAPI shop>
@@ -221,6 +223,16 @@ def test_a_document_is_fetched_and_a_copy_kept(make_server, make_service, model)
     service.answer = lambda request: Reply(503, b"") if request.path == "/openapi.json" else None
     server.graceful()
     assert call_one(server, model, "shop_me", {}) == {"fine": "me"}
+
+
+def test_configtest_says_what_the_manual_shows(make_server, tmp_path):
+    page = TOP / "docs/openapi-tools.md"
+    section = manual.blocks(page, "apache")[0][1].replace("AgentChatModel demo", "AgentChatModel scripted")
+    said = manual.blocks(page, "text")[0][1].splitlines()
+    server = make_server(section.replace("/etc/agentchat", str(TOP / "tests/openapi")), start=False, env={"PETS_KEY": "k"})
+    ok, text = server.configtest()
+    assert ok and len(said) == 4
+    assert [line for line in said if line not in text] == [], text
 
 
 def test_a_document_that_cannot_be_fetched_costs_its_tools_only(make_server, make_service, model):
