@@ -59,6 +59,7 @@ typedef enum ac_kind_e {
     AC_MODEL_ERROR,
     AC_MODEL_THROTTLED,
     AC_MODEL_TIMEOUT,
+    AC_OUTPUT_INVALID,
     AC_STORE_ERROR,
     AC_STORE_TIMEOUT,
     AC_TOOL_ERROR,
@@ -590,6 +591,9 @@ typedef struct ac_model_ask_t {
     /* In the form of chat completions; NULL: the model chooses. A provider may ignore both. Only with tools. */
     const json_t *tool_choice;
     bool one_call; /* parallel_tool_calls is false */
+    /* The form of the answer, as in chat completions; NULL: text. A provider may ignore it: the core checks the
+     * answer. */
+    const json_t *response_format;
 } ac_model_ask_t;
 
 /* All on the loop thread, never inside ask(). No callback comes after on_end or cancel(). */
@@ -761,6 +765,7 @@ typedef struct ac_agent_t {
     bool tells_history;   /* agents that it calls get the conversation */
     int history_messages; /* 0: none */
     int64_t history_tokens;
+    json_t *output_schema;            /* AgentChatOutputSchema: JSON Schema of answers, or NULL */
     const struct ac_limits_t *limits; /* base/base.h; NULL: none */
     const char *status, *source;      /* "active"|"inactive"; "config"|"api" */
     const char *etag;

@@ -205,6 +205,7 @@ typedef struct ac_turn_t {
     ac_client_tools_t client;       /* owned */
     char *instructions;             /* further ones, after the agent's; NULL: none; on the heap */
     int max_tokens;                 /* of each answer of the model, if the agent allows more; 0: as the agent says */
+    json_t *format;                 /* of the answer, as in chat completions; NULL: as the agent says; owned */
     char *content;
     json_t *metadata;                 /* of the message, or NULL */
     json_t *attachments;              /* its files as they are stored, [{file_id, name, type, size}], or NULL */

@@ -44,6 +44,8 @@ static const ac_err_row_t rows[] = {
     {AC_MODEL_ERROR, "model_error", "The model failed", 502, APR_EGENERAL, true, UPSTREAM},
     {AC_MODEL_THROTTLED, "model_throttled", "The model is busy", 503, APR_EAGAIN, true, UPSTREAM},
     {AC_MODEL_TIMEOUT, "model_timeout", "The model took too long", 504, APR_TIMEUP, true, UPSTREAM},
+    {AC_OUTPUT_INVALID, "output_invalid", "The model's answer does not have the wanted form", 502, APR_EGENERAL, true,
+     UPSTREAM},
     {AC_STORE_ERROR, "store_error", "The store failed", 502, APR_EGENERAL, true, OPERATOR},
     {AC_STORE_TIMEOUT, "store_timeout", "The store took too long", 504, APR_TIMEUP, true, OPERATOR},
     {AC_TOOL_ERROR, "tool_error", "A tool failed", 502, APR_EGENERAL, false, UPSTREAM},

@@ -1,31 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The part of JSON Schema that tools' parameters use: checking a value, and checking the schema itself. Unknown
- * keywords are ignored, as the standard requires. source: JSON Schema 2020-12, validation, 6. */
-#include "base.h"
+/* The part of JSON Schema that tools' parameters and models' answers use: checking a value. Unknown keywords are
+ * ignored, as the standard requires. source: JSON Schema 2020-12, core, 8 and 10, and validation, 6. */
+#include "base_internal.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include <apr_strings.h>
+#define MOST_STEPS 100000 /* levels that one check looks at: forms of forms multiply */
 
-#define TYPES_SENTENCE "string, number, integer, boolean, object, array or null"
+typedef struct ac_schema_check_t {
+    const json_t *root; /* the whole schema */
+    int left;           /* of MOST_STEPS */
+} check_t;
 
-/* A position in a document: a list from the inside out, on the stack. */
-typedef struct path_t {
-    const struct path_t *up;
-    const char *name; /* NULL: an array's item */
-    size_t index;
-    int depth;
-} path_t;
-
-static void write_pointer(char pointer[AC_ERR_POINTER_SIZE], const path_t *at)
+void ac_schema_write_pointer(char pointer[AC_ERR_POINTER_SIZE], const ac_schema_path_t *at)
 {
     if (!at->up) {
         pointer[0] = '\0';
         return;
     }
-    write_pointer(pointer, at->up);
+    ac_schema_write_pointer(pointer, at->up);
     if (at->name) {
         ac_json_pointer_add(pointer, at->name);
     } else {
@@ -35,10 +30,10 @@ static void write_pointer(char pointer[AC_ERR_POINTER_SIZE], const path_t *at)
     }
 }
 
-static apr_status_t schema_wrong(ac_err_t *err, const path_t *at, const char *why)
+static apr_status_t schema_wrong(ac_err_t *err, const ac_schema_path_t *at, const char *why)
 {
     char pointer[AC_ERR_POINTER_SIZE];
-    write_pointer(pointer, at);
+    ac_schema_write_pointer(pointer, at);
     return ac_err_set_at(err, AC_INVALID_REQUEST, pointer, "%s %s",
                          at->name     ? at->name
                              : at->up ? "an item"
@@ -105,7 +100,7 @@ static bool schema_is_type(const json_t *value, const char *type)
     return false;
 }
 
-static apr_status_t check_type(const json_t *schema, const json_t *value, const path_t *at, ac_err_t *err)
+static apr_status_t check_type(const json_t *schema, const json_t *value, const ac_schema_path_t *at, ac_err_t *err)
 {
     const json_t *type = json_object_get(schema, "type");
     if (json_is_string(type) && !schema_is_type(value, json_string_value(type))) {
@@ -122,7 +117,7 @@ static apr_status_t check_type(const json_t *schema, const json_t *value, const 
     return allowed ? APR_SUCCESS : schema_wrong(err, at, "is of a type that is not allowed here");
 }
 
-static apr_status_t check_choice(const json_t *schema, const json_t *value, const path_t *at, ac_err_t *err)
+static apr_status_t check_choice(const json_t *schema, const json_t *value, const ac_schema_path_t *at, ac_err_t *err)
 {
     const json_t *only = json_object_get(schema, "const");
     if (only && !same(only, value)) {
@@ -141,7 +136,7 @@ static apr_status_t check_choice(const json_t *schema, const json_t *value, cons
 }
 
 /* Reports the violated bound, with the number as the schema's author wrote it. */
-static apr_status_t out_of_bounds(ac_err_t *err, const path_t *at, const char *must, const json_t *bound,
+static apr_status_t out_of_bounds(ac_err_t *err, const ac_schema_path_t *at, const char *must, const json_t *bound,
                                   const char *unit)
 {
     char why[80];
@@ -154,7 +149,7 @@ static apr_status_t out_of_bounds(ac_err_t *err, const path_t *at, const char *m
 }
 
 /* One end of a range. sign: 1 for the lower end, -1 for the upper. */
-static apr_status_t schema_check_end(const json_t *schema, const json_t *value, int sign, const path_t *at,
+static apr_status_t schema_check_end(const json_t *schema, const json_t *value, int sign, const ac_schema_path_t *at,
                                      ac_err_t *err)
 {
     const json_t *bound = json_object_get(schema, sign > 0 ? "minimum" : "maximum");
@@ -174,7 +169,7 @@ static apr_status_t schema_check_end(const json_t *schema, const json_t *value, 
     return APR_SUCCESS;
 }
 
-static apr_status_t check_number(const json_t *schema, const json_t *value, const path_t *at, ac_err_t *err)
+static apr_status_t check_number(const json_t *schema, const json_t *value, const ac_schema_path_t *at, ac_err_t *err)
 {
     const json_t *step = json_object_get(schema, "multipleOf");
     apr_status_t status = schema_check_end(schema, value, 1, at, err);
@@ -191,7 +186,7 @@ typedef struct size_words_t {
     const char *least_key, *most_key, *unit;
 } size_words_t;
 
-static apr_status_t check_size(const json_t *schema, size_t size, const size_words_t *words, const path_t *at,
+static apr_status_t check_size(const json_t *schema, size_t size, const size_words_t *words, const ac_schema_path_t *at,
                                ac_err_t *err)
 {
     const json_t *bound = json_object_get(schema, words->least_key);
@@ -205,7 +200,7 @@ static apr_status_t check_size(const json_t *schema, size_t size, const size_wor
     return APR_SUCCESS;
 }
 
-static apr_status_t check_string(const json_t *schema, const json_t *value, const path_t *at, ac_err_t *err)
+static apr_status_t check_string(const json_t *schema, const json_t *value, const ac_schema_path_t *at, ac_err_t *err)
 {
     static const size_words_t words = {"minLength", "maxLength", " characters"};
     size_t n_chars = ac_utf8_count(json_string_value(value), json_string_length(value));
@@ -213,15 +208,15 @@ static apr_status_t check_string(const json_t *schema, const json_t *value, cons
 }
 
 /* ---- going down ---- */
-static apr_status_t check_value(const json_t *schema, const json_t *value, const path_t *at, ac_err_t *err);
+static apr_status_t check_value(const json_t *schema, const json_t *value, const ac_schema_path_t *at, ac_err_t *err);
 
-static apr_status_t check_items(const json_t *schema, const json_t *value, const path_t *at, ac_err_t *err)
+static apr_status_t check_items(const json_t *schema, const json_t *value, const ac_schema_path_t *at, ac_err_t *err)
 {
     static const size_words_t words = {"minItems", "maxItems", " items"};
     const json_t *items = json_object_get(schema, "items");
     apr_status_t status = check_size(schema, json_array_size(value), &words, at, err);
     for (size_t i = 0; items && status == APR_SUCCESS && i < json_array_size(value); i++) {
-        path_t inside = {at, NULL, i, at->depth + 1};
+        ac_schema_path_t inside = {at, NULL, i, at->depth + 1, at->check};
         /* Up to draft 2019-09 items could be a list of schemas, one for each item in turn. */
         const json_t *item_schema = json_is_array(items) ? json_array_get(items, i) : items;
         if (item_schema) {
@@ -231,12 +226,12 @@ static apr_status_t check_items(const json_t *schema, const json_t *value, const
     return status;
 }
 
-static apr_status_t check_required(const json_t *schema, const json_t *value, const path_t *at, ac_err_t *err)
+static apr_status_t check_required(const json_t *schema, const json_t *value, const ac_schema_path_t *at, ac_err_t *err)
 {
     const json_t *required = json_object_get(schema, "required");
     for (size_t i = 0; i < json_array_size(required); i++) {
         const char *name = json_string_value(json_array_get(required, i));
-        path_t inside = {at, name, 0, at->depth + 1};
+        ac_schema_path_t inside = {at, name, 0, at->depth + 1, at->check};
         if (name && !json_object_get(value, name)) {
             return schema_wrong(err, &inside, "is missing");
         }
@@ -244,18 +239,18 @@ static apr_status_t check_required(const json_t *schema, const json_t *value, co
     return APR_SUCCESS;
 }
 
-static apr_status_t check_members(const json_t *schema, const json_t *value, const path_t *at, ac_err_t *err)
+static apr_status_t check_members(const json_t *schema, const json_t *value, const ac_schema_path_t *at, ac_err_t *err)
 {
     const json_t *properties = json_object_get(schema, "properties");
     const json_t *other = json_object_get(schema, "additionalProperties");
     json_t *members = (json_t *)value; /* iterating changes nothing */
     apr_status_t status = check_required(schema, value, at, err);
     for (void *it = json_object_iter(members); it && status == APR_SUCCESS; it = json_object_iter_next(members, it)) {
-        path_t inside = {at, json_object_iter_key(it), 0, at->depth + 1};
+        ac_schema_path_t inside = {at, json_object_iter_key(it), 0, at->depth + 1, at->check};
         const json_t *member_schema = json_object_get(properties, inside.name);
         if (!member_schema && json_is_false(other)) {
             char pointer[AC_ERR_POINTER_SIZE];
-            write_pointer(pointer, &inside);
+            ac_schema_write_pointer(pointer, &inside);
             return ac_err_set_at(err, AC_INVALID_REQUEST, pointer, "a member of this name is not known");
         }
         member_schema = member_schema ? member_schema : other;
@@ -266,14 +261,9 @@ static apr_status_t check_members(const json_t *schema, const json_t *value, con
     return status;
 }
 
-static apr_status_t check_value(const json_t *schema, const json_t *value, const path_t *at, ac_err_t *err)
+/* The keywords of one level, without those that name other schemas for the same value. */
+static apr_status_t check_level(const json_t *schema, const json_t *value, const ac_schema_path_t *at, ac_err_t *err)
 {
-    if (json_is_false(schema)) {
-        return schema_wrong(err, at, "is not allowed here");
-    }
-    if (at->depth > AC_MAX_JSON_DEPTH) {
-        return schema_wrong(err, at, "is nested too deeply");
-    }
     apr_status_t status = check_type(schema, value, at, err);
     if (status == APR_SUCCESS) {
         status = check_choice(schema, value, at, err);
@@ -291,159 +281,78 @@ static apr_status_t check_value(const json_t *schema, const json_t *value, const
     }
 }
 
+const json_t *ac_schema_ref(const json_t *root, const char *ref)
+{
+    const json_t *found = root;
+    char name[256];
+    if (*ref++ != '#' || (*ref && *ref != '/')) {
+        return NULL;
+    }
+    while (found && *ref == '/') {
+        size_t len = 0;
+        for (ref++; *ref && *ref != '/' && len + 1 < sizeof name; ref++) {
+            bool escaped = *ref == '~' && (ref[1] == '0' || ref[1] == '1');
+            ref += escaped;
+            name[len++] = !escaped ? *ref : *ref == '1' ? '/' : '~';
+        }
+        name[len] = '\0';
+        found = json_is_object(found) && (!*ref || *ref == '/') ? json_object_get(found, name) : NULL;
+    }
+    return found;
+}
+
+/* anyOf and oneOf: how many of the forms fit. */
+static size_t count_fitting(const json_t *forms, const json_t *value, const ac_schema_path_t *at)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < json_array_size(forms); i++) {
+        n += check_value(json_array_get(forms, i), value, at, NULL) == APR_SUCCESS;
+    }
+    return n;
+}
+
+/* The other schemas that the same value must fit. */
+static apr_status_t check_others(const json_t *schema, const json_t *value, const ac_schema_path_t *at, ac_err_t *err)
+{
+    ac_schema_path_t inner = *at;
+    const char *ref = ac_json_peek_string(schema, "$ref", NULL);
+    const json_t *all = json_object_get(schema, "allOf"), *any = json_object_get(schema, "anyOf");
+    const json_t *one = json_object_get(schema, "oneOf"), *target = ref ? ac_schema_ref(at->check->root, ref) : NULL;
+    inner.depth++;
+    apr_status_t status = target ? check_value(target, value, &inner, err) : APR_SUCCESS;
+    for (size_t i = 0; status == APR_SUCCESS && i < json_array_size(all); i++) {
+        status = check_value(json_array_get(all, i), value, &inner, err);
+    }
+    if (status == APR_SUCCESS && json_is_array(any) && count_fitting(any, value, &inner) == 0) {
+        status = schema_wrong(err, at, "is of none of the allowed forms");
+    }
+    if (status == APR_SUCCESS && json_is_array(one) && count_fitting(one, value, &inner) != 1) {
+        status = schema_wrong(err, at, "must be of exactly one of the allowed forms");
+    }
+    return status;
+}
+
+static apr_status_t check_value(const json_t *schema, const json_t *value, const ac_schema_path_t *at, ac_err_t *err)
+{
+    if (json_is_false(schema)) {
+        return schema_wrong(err, at, "is not allowed here");
+    }
+    if (at->depth > AC_MAX_JSON_DEPTH) {
+        return schema_wrong(err, at, "is nested too deeply");
+    }
+    if (at->check->left-- <= 0) {
+        return schema_wrong(err, at, "is too much to be checked");
+    }
+    apr_status_t status = check_level(schema, value, at, err);
+    return status == APR_SUCCESS ? check_others(schema, value, at, err) : status;
+}
+
 apr_status_t ac_schema_check(const json_t *schema, const json_t *value, ac_err_t *err)
 {
-    path_t root = {NULL, NULL, 0, 0};
+    check_t check = {schema, MOST_STEPS};
+    ac_schema_path_t root = {NULL, NULL, 0, 0, &check};
     if (!value) {
         return ac_err_set(err, AC_INVALID_REQUEST, "there is no value");
     }
     return schema ? check_value(schema, value, &root, err) : APR_SUCCESS;
-}
-
-/* ---- the schema itself ---- */
-static const char *problem(const path_t *at, const char *key, const char *why, apr_pool_t *p)
-{
-    char pointer[AC_ERR_POINTER_SIZE];
-    write_pointer(pointer, at);
-    return apr_psprintf(p, "%s%s%s %s", *pointer || *key ? pointer : "the schema", *key ? "/" : "", key, why);
-}
-
-static bool is_type_name(const json_t *value)
-{
-    static const char *const names[] = {"string", "number", "integer", "boolean", "object", "array", "null", NULL};
-    const char *name = json_string_value(value);
-    for (int i = 0; name && names[i]; i++) {
-        if (strcmp(name, names[i]) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static const char *type_problem(const json_t *schema, const path_t *at, apr_pool_t *p)
-{
-    const json_t *type = json_object_get(schema, "type");
-    bool good = !type || is_type_name(type) || json_array_size(type) > 0;
-    for (size_t i = 0; i < json_array_size(type) && good; i++) {
-        good = is_type_name(json_array_get(type, i));
-    }
-    return good ? NULL : problem(at, "type", "must be " TYPES_SENTENCE ", or a list of these", p);
-}
-
-static const char *numbers_problem(const json_t *schema, const path_t *at, apr_pool_t *p)
-{
-    static const char *const any[] = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", NULL};
-    static const char *const counts[] = {"minLength", "maxLength", "minItems", "maxItems", NULL};
-    for (int i = 0; any[i]; i++) {
-        const json_t *value = json_object_get(schema, any[i]);
-        if (value && !json_is_number(value) && !(json_is_boolean(value) && any[i][0] == 'e')) {
-            return problem(at, any[i], "must be a number", p);
-        }
-    }
-    for (int i = 0; counts[i]; i++) {
-        const json_t *value = json_object_get(schema, counts[i]);
-        if (value && (!json_is_number(value) || !schema_is_whole(value) || schema_number_of(value) < 0)) {
-            return problem(at, counts[i], "must be a whole number, 0 or more", p);
-        }
-    }
-    const json_t *step = json_object_get(schema, "multipleOf");
-    if (step && (!json_is_number(step) || schema_number_of(step) <= 0)) {
-        return problem(at, "multipleOf", "must be a number greater than 0", p);
-    }
-    return NULL;
-}
-
-static const char *required_problem(const json_t *schema, const path_t *at, apr_pool_t *p)
-{
-    const json_t *required = json_object_get(schema, "required");
-    const json_t *properties = json_object_get(schema, "properties");
-    if (required && !json_is_array(required)) {
-        return problem(at, "required", "must be a list of names", p);
-    }
-    for (size_t i = 0; i < json_array_size(required); i++) {
-        const char *name = json_string_value(json_array_get(required, i));
-        if (!name) {
-            return problem(at, "required", "must be a list of names", p);
-        }
-        if (json_is_false(json_object_get(schema, "additionalProperties")) && !json_object_get(properties, name)) {
-            return problem(at, "required", apr_psprintf(p, "asks for '%s', which properties does not have", name), p);
-        }
-    }
-    return NULL;
-}
-
-static const char *level_problem(const json_t *schema, const path_t *at, apr_pool_t *p);
-
-static const char *child_problem(const json_t *schema, const path_t *at, const char *key, apr_pool_t *p)
-{
-    path_t inside = {at, key, 0, at->depth + 1};
-    const json_t *child = json_object_get(schema, key);
-    const char *found = NULL;
-    if (!json_is_array(child) || strcmp(key, "items") != 0) {
-        return child ? level_problem(child, &inside, p) : NULL;
-    }
-    for (size_t i = 0; i < json_array_size(child) && !found; i++) {
-        path_t item = {&inside, NULL, i, inside.depth + 1};
-        found = level_problem(json_array_get(child, i), &item, p);
-    }
-    return found;
-}
-
-static const char *properties_problem(const json_t *schema, const path_t *at, apr_pool_t *p)
-{
-    path_t inside = {at, "properties", 0, at->depth};
-    json_t *properties = json_object_get(schema, "properties");
-    const char *found = NULL;
-    if (properties && !json_is_object(properties)) {
-        return problem(at, "properties", "must be an object", p);
-    }
-    for (void *it = json_object_iter(properties); it && !found; it = json_object_iter_next(properties, it)) {
-        path_t member = {&inside, json_object_iter_key(it), 0, at->depth + 1};
-        found = level_problem(json_object_iter_value(it), &member, p);
-    }
-    return found;
-}
-
-static const char *level_problem(const json_t *schema, const path_t *at, apr_pool_t *p)
-{
-    if (json_is_boolean(schema)) {
-        return NULL;
-    }
-    if (!json_is_object(schema)) {
-        return problem(at, "", "must be an object", p);
-    }
-    if (at->depth > AC_MAX_JSON_DEPTH) {
-        return problem(at, "", "is nested too deeply", p);
-    }
-    const json_t *choice = json_object_get(schema, "enum");
-    if (choice && json_array_size(choice) == 0) {
-        return problem(at, "enum", "must be a list of at least one value", p);
-    }
-    const char *found = type_problem(schema, at, p);
-    if (!found) {
-        found = numbers_problem(schema, at, p);
-    }
-    if (!found) {
-        found = required_problem(schema, at, p);
-    }
-    if (!found) {
-        found = properties_problem(schema, at, p);
-    }
-    if (!found) {
-        found = child_problem(schema, at, "additionalProperties", p);
-    }
-    return found ? found : child_problem(schema, at, "items", p);
-}
-
-const char *ac_schema_problem(const json_t *schema, apr_pool_t *p)
-{
-    path_t root = {NULL, NULL, 0, 0};
-    if (!json_is_object(schema)) {
-        return "the schema must be an object";
-    }
-    const char *type = json_string_value(json_object_get(schema, "type"));
-    if (!type || strcmp(type, "object") != 0) {
-        return "the schema's type must be \"object\": a tool's parameters have names";
-    }
-    return level_problem(schema, &root, p);
 }

@@ -246,6 +246,9 @@ apr_status_t ac_openai_request(ac_buf_t *body, const ac_model_ask_t *ask, const 
         openai_request_put(&writer, "messages", ask->messages);
     }
     put_tools(&writer, ask);
+    if (ask->response_format) {
+        put_default(&writer, "response_format", json_incref((json_t *)ask->response_format));
+    }
     if (!isnan(ask->temperature)) {
         put_default(&writer, "temperature", json_real(ask->temperature));
     }

@@ -307,7 +307,7 @@ BAD = [
     ('a bad schema', 4,
      '<AgentChatTool x>\nAgentChatToolURL http://a/\nAgentChatToolDescription x\nAgentChatToolParameters '
       '{"type":"objec"}\n</AgentChatTool>',
-     'AgentChatToolParameters: tool \'x\': the schema\'s type must be "object": a tool\'s parameters have names'),
+     'AgentChatToolParameters: tool \'x\': the schema\'s type must be "object"'),
     ('a missing schema', 4,
      '<AgentChatTool x>\nAgentChatToolURL http://a/\nAgentChatToolDescription x\nAgentChatToolParameters '
       'file:nope.json\n</AgentChatTool>',

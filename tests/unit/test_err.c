@@ -75,6 +75,7 @@ static void test_contract(void **state)
         {AC_MODEL_ERROR, 502, "model_error", true},
         {AC_MODEL_THROTTLED, 503, "model_throttled", true},
         {AC_MODEL_TIMEOUT, 504, "model_timeout", true},
+        {AC_OUTPUT_INVALID, 502, "output_invalid", true},
         {AC_STORE_ERROR, 502, "store_error", true},
         {AC_STORE_TIMEOUT, 504, "store_timeout", true},
         {AC_TOOL_ERROR, 502, "tool_error", false},

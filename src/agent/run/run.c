@@ -22,7 +22,8 @@ static const ac_state_row_t states[AC_RUN_N_STATES] = {
                         FROM(AC_RUN_QUEUED) | FROM(AC_RUN_ASKING) | FROM(AC_RUN_CALLING) | FROM(AC_RUN_SAVING),
                         ac_run_load_enter},
     [AC_RUN_WAITING] = {"WAITING", "waiting for the thread", FROM(AC_RUN_LOADING), ac_run_busy_enter},
-    [AC_RUN_ASKING] = {"ASKING", "asking the model", FROM(AC_RUN_LOADING) | FROM(AC_RUN_CALLING), ac_run_ask_enter},
+    [AC_RUN_ASKING] = {"ASKING", "asking the model", FROM(AC_RUN_LOADING) | FROM(AC_RUN_ASKING) | FROM(AC_RUN_CALLING),
+                       ac_run_ask_enter},
     [AC_RUN_CALLING] = {"CALLING", "calling tools", FROM(AC_RUN_ASKING) | FROM(AC_RUN_QUEUED), ac_run_call_enter},
     [AC_RUN_SUSPENDING] = {"SUSPENDING", "suspending the run for an approval", FROM(AC_RUN_CALLING),
                            ac_run_approval_enter},
@@ -178,6 +179,7 @@ void ac_run_restart(ac_run_t *run)
     json_decref(run->answer.named);
     run->answer.sources = run->answer.named = NULL;
     run->round = run->nested.n_rounds = 0;
+    run->answer.n_rejected = 0;
     run->times.first_token = 0;
     run->ask.finish = AC_FINISH_NONE;
     run_timer_set(run);
@@ -215,6 +217,9 @@ void ac_run_finish(ac_run_t *run, ac_run_state_e outcome, const ac_err_t *err, c
     }
     if (!run->limits.is_admitting) {
         ac_run_limit_release(run);
+    }
+    if (outcome != AC_RUN_COMPLETED && ac_run_output_is_json(run)) {
+        ac_buf_clear(&run->answer.text); /* no client has seen it */
     }
     if (outcome != AC_RUN_COMPLETED) {
         ac_run_call_close_all(run, "the run ended before this call did");

@@ -199,6 +199,7 @@ typedef struct ac_run_answer_t { /* what becomes the assistant's message */
     json_t *sources;             /* of all rounds; NULL: none */
     json_t *named;               /* those of them that the current model call has named; NULL: none */
     bool ends_in_calls;          /* of the client */
+    int n_rejected;              /* answers that had not the wanted form */
 } ac_run_answer_t;
 
 typedef struct ac_run_limits_t {

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define HELD_PIECE 4096
+
 /* The answer has begun: from here on no fallback can replace the model. */
 static void note_answer(ac_run_t *run)
 {
@@ -46,7 +48,8 @@ static void run_ask_on_text(void *baton, const char *text, size_t len)
     }
     note_answer(run);
     run_ask_end_reasoning(run);
-    if (run->answer.text.len == run->answer.round_start && run->answer.round_start > 0) {
+    bool held = ac_run_output_is_json(run);
+    if (run->answer.text.len == run->answer.round_start && run->answer.round_start > 0 && !held) {
         /* The text before the tool calls stays a paragraph of its own. */
         ac_buf_add(&run->answer.text, "\n\n", 2);
         ac_run_event_emit(run, AC_EVENT_TOKEN, NULL, "\n\n", 2);
@@ -58,7 +61,9 @@ static void run_ask_on_text(void *baton, const char *text, size_t len)
         ac_loop_ready_set(run->engine->loop, &run->ready, fail_later, run);
         return;
     }
-    ac_run_event_emit(run, AC_EVENT_TOKEN, NULL, text, len);
+    if (!held) {
+        ac_run_event_emit(run, AC_EVENT_TOKEN, NULL, text, len);
+    }
 }
 
 /* Clients see all of it; the beginning is stored. */
@@ -128,6 +133,9 @@ static void want_tools(ac_run_t *run, const ac_model_end_t *end)
     if (err.kind) {
         ac_run_finish(run, AC_RUN_FAILED, &err, "too many tools");
         return;
+    }
+    if (ac_run_output_is_json(run)) {
+        ac_buf_clear(&run->answer.text); /* what it says beside calls is no part of the JSON */
     }
     for (int i = 0; i < end->n_calls; i++) {
         ac_call_t *call = ac_run_call_get(run, i, end->calls[i].id, end->calls[i].name);
@@ -200,6 +208,38 @@ static void fall_back(ac_run_t *run, const ac_err_t *err, bool asked)
     apr_cpystrn(run->ask.model, next->id, sizeof run->ask.model);
 }
 
+/* The answer in the form that it must have, in pieces that no buffer is too small for. */
+static void show_held(ac_run_t *run)
+{
+    const char *text = run->answer.text.data;
+    size_t left = ac_run_output_is_json(run) ? run->answer.text.len : 0;
+    while (left > 0) {
+        size_t n = left > HELD_PIECE ? ac_utf8_whole(text, HELD_PIECE) : left;
+        ac_run_event_emit(run, AC_EVENT_TOKEN, NULL, text, n);
+        text += n;
+        left -= n;
+    }
+}
+
+/* The model has said all. */
+static void run_ask_end_answer(ac_run_t *run, ac_finish_e finish)
+{
+    ac_err_t err;
+    ac_err_init(&err);
+    if (ac_run_output_check(run, finish, &err) == APR_SUCCESS) {
+        show_held(run);
+        ac_run_finish(run, AC_RUN_COMPLETED, NULL, "answer complete");
+        return;
+    }
+    bool again = run->answer.n_rejected == 0 && finish != AC_FINISH_LENGTH;
+    ac_run_output_reject(run, &err);
+    if (again) {
+        ac_run_transit(run, AC_RUN_ASKING, "the answer has not the wanted form");
+    } else {
+        ac_run_finish(run, AC_RUN_FAILED, &err, "the answer has not the wanted form");
+    }
+}
+
 static void run_ask_on_end(void *baton, const ac_model_end_t *end)
 {
     ac_run_t *run = baton;
@@ -224,7 +264,7 @@ static void run_ask_on_end(void *baton, const ac_model_end_t *end)
     } else if (end->n_calls > 0) {
         want_tools(run, end);
     } else {
-        ac_run_finish(run, AC_RUN_COMPLETED, NULL, "answer complete");
+        run_ask_end_answer(run, end->finish);
     }
 }
 
@@ -287,11 +327,14 @@ static apr_status_t run_ask_model(ac_run_t *run, ac_err_t *err)
         .trace = &run->trace.asking,
     };
     json_t *messages = ac_run_files_shown(run, model, &ask), *tools = ac_client_tools_offer(run, &ask);
+    json_t *format = ac_run_output_format(run);
     ask.messages = messages;
+    ask.response_format = format;
     apr_status_t status =
         model->vt->ask(&run->ask.call, model->self, &ask, model->conf->reasoning ? &callbacks : &unreasoned, run, err);
     json_decref(messages);
     json_decref(tools);
+    json_decref(format);
     if (status != APR_SUCCESS) {
         ac_model_end_t end = {.status = status, .finish = AC_FINISH_NONE, .err = *err};
         run->ask.call = NULL;

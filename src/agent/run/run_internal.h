@@ -228,6 +228,14 @@ json_t *ac_run_sources_name(ac_run_t *run, const json_t *annotation);
 /* The data of SOURCES; a new reference. call: NULL: the model has named them. Consumes sources. */
 json_t *ac_run_sources_event(const ac_call_t *call, json_t *sources);
 
+/* ---- run_output.c: the form of the answer ---- */
+bool ac_run_output_is_json(const ac_run_t *run);   /* it is shown when it is complete and checked */
+json_t *ac_run_output_format(const ac_run_t *run); /* as in chat completions; NULL: text. New reference */
+/* errors: output_invalid. */
+apr_status_t ac_run_output_check(const ac_run_t *run, ac_finish_e finish, ac_err_t *err);
+/* Takes the answer back, and adds to the model's conversation why it was not accepted. */
+void ac_run_output_reject(ac_run_t *run, const ac_err_t *why);
+
 /* ---- client_tools.c ---- */
 bool ac_client_tools_has(const ac_run_t *run, const char *name); /* whether the model is offered it */
 /* Drops the tools if the client chose "none"; refuses names of the agent's tools. errors: invalid_request. */

@@ -45,6 +45,7 @@ void ac_turn_free(ac_turn_t *turn)
     free(turn->key);
     free(turn->instructions);
     ac_client_tools_free(&turn->client);
+    json_decref(turn->format);
     json_decref(turn->metadata);
     json_decref(turn->history);
     json_decref(turn->attachments);

@@ -38,8 +38,8 @@ int ac_api_agents_get(ac_request_t *rq)
 
 int ac_api_agents_chat(ac_request_t *rq)
 {
-    static const char *const members[] = {"message", "thread_id", "parent_id",  "regenerate",
-                                          "stream",  "on_busy",   "background", NULL};
+    static const char *const members[] = {"message", "thread_id",  "parent_id",       "regenerate", "stream",
+                                          "on_busy", "background", "response_format", NULL};
     static const ac_chat_request_form_t form = {members, "message", true, true};
     const ac_agent_t *agent;
     ac_chat_request_t chat;

@@ -369,6 +369,10 @@ ac_turn_t *ac_chat_request_turn(ac_request_t *rq, const ac_agent_t *agent, const
         ac_err_set(&rq->err, AC_INTERNAL, "memory ran out");
         return NULL;
     }
+    if (ac_response_format_read(&turn->format, rq) != APR_SUCCESS) {
+        ac_turn_free(turn);
+        return NULL;
+    }
     turn->agents = ac_agents_ref(rq->agents);
     turn->files = rq->files ? ac_files_memory_ref(rq->files) : NULL;
     apr_cpystrn(turn->request_id, rq->request_id, sizeof(turn->request_id));

@@ -362,6 +362,11 @@ static void build_agent(ac_config_check_t *check, ac_agent_def_t *def, ac_regist
     if (!agent->instructions) {
         agent->instructions = "";
     }
+    const char *schema = agent->output_schema ? ac_schema_problem(agent->output_schema, check->ptemp) : NULL;
+    if (schema) {
+        ac_config_check_problem(check, ac_config_check_at(&def->common, "AgentChatOutputSchema"),
+                                "AgentChatOutputSchema: agent '%s': %s", agent->id, schema);
+    }
     config_registry_set_tools(check, def, tools);
     ac_config_mcp_set_sources(check, def);
     agent->etag = make_etag(def, check->p);

@@ -134,6 +134,11 @@ typedef struct ac_request_place_t {
 /* The turn gets parent and regenerate. */
 void ac_request_thread_enter(ac_turn_t *turn, const ac_request_place_t *place);
 
+/* ---- response_format.c ---- */
+/* The form of the answer that the body asks for, as chat completions write it; NULL: it says nothing. New reference.
+ * errors: invalid_request. */
+apr_status_t ac_response_format_read(json_t **pformat, ac_request_t *rq);
+
 /* ---- request_agents.c ---- */
 /* The agents, the same set to the request's end. With surely, agents made through the API are there even in a child
  * that has not yet read them: it asks the store. errors: the store's. */

@@ -33,16 +33,12 @@ static apr_status_t v1_chat_refuse(ac_request_t *rq, const char *pointer, const 
 /* Members that ask for what an agent does not give. */
 static apr_status_t check_wishes(ac_request_t *rq)
 {
-    const json_t *body = rq->body, *format = json_object_get(body, "response_format"), *modality;
-    const char *type = ac_json_peek_string(format, "type", "text");
+    const json_t *body = rq->body, *modality;
     int64_t n = 1;
     size_t i;
     apr_status_t status = ac_json_int(&n, body, "n", 1, &rq->err);
     if (status == APR_SUCCESS && n != 1) {
         status = v1_chat_refuse(rq, "/n", "an agent gives one answer");
-    }
-    if (status == APR_SUCCESS && strcmp(type, "text") != 0) {
-        status = v1_chat_refuse(rq, "/response_format", "answers are text");
     }
     json_array_foreach(json_object_get(body, "modalities"), i, modality)
     {

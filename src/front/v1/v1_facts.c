@@ -51,6 +51,9 @@ ac_v1_response_view_t *ac_v1_facts_view(ac_request_t *rq, const json_t *facts, c
     take_fact(members, facts, "max_output_tokens", json_null());
     take_fact(members, facts, "metadata", json_object());
     take_fact(members, facts, "previous_response_id", json_null());
+    if (json_object_get(facts, "text")) {
+        ac_json_put(members, "text", json_incref(json_object_get(facts, "text")));
+    }
     if (segment) {
         ac_json_put(members, "previous_response_id", response_before(run_id, segment));
     }

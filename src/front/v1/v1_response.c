@@ -45,23 +45,12 @@ static apr_status_t read_switches(ac_request_t *rq, wanted_t *wanted)
     return status;
 }
 
-static apr_status_t check_format(ac_request_t *rq)
-{
-    const json_t *format = json_object_get(json_object_get(rq->body, "text"), "format");
-    const char *type = ac_json_peek_string(format, "type", "text");
-    return strcmp(type, "text") == 0 ? APR_SUCCESS
-                                     : ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/text/format", "answers are text");
-}
-
 static apr_status_t wanted_read(ac_request_t *rq, wanted_t *wanted)
 {
     static const char *const most[] = {"max_output_tokens", NULL};
     apr_status_t status = ac_v1_chat_find_agent(rq, &wanted->agent, &wanted->model);
     if (status == APR_SUCCESS) {
         status = read_switches(rq, wanted);
-    }
-    if (status == APR_SUCCESS) {
-        status = check_format(rq);
     }
     if (status == APR_SUCCESS) {
         status = ac_v1_chat_read_max_tokens(rq, most, &wanted->max_tokens);
@@ -131,6 +120,10 @@ static json_t *facts_make(ac_request_t *rq, const wanted_t *wanted, const char *
     ac_json_put(facts, "max_output_tokens", wanted->max_tokens ? json_integer(wanted->max_tokens) : json_null());
     ac_json_put(facts, "metadata", json_is_object(metadata) ? json_deep_copy(metadata) : json_object());
     ac_json_put(facts, "body", json_string(hash));
+    json_t *format = json_object_get(json_object_get(rq->body, "text"), "format");
+    if (json_is_object(format)) {
+        ac_json_put(facts, "text", json_pack("{s:o}", "format", json_deep_copy(format)));
+    }
     return facts;
 }
 
