@@ -308,6 +308,9 @@ BAD = [
      '<AgentChatTool x>\nAgentChatToolURL http://a/\nAgentChatToolDescription x\nAgentChatToolParameters '
       '{"type":"objec"}\n</AgentChatTool>',
      'AgentChatToolParameters: tool \'x\': the schema\'s type must be "object"'),
+    ('a bad schema of answers', 8,
+     MODEL + '<AgentChatAgent a>\nAgentChatModel gpt\nAgentChatOutputSchema \'{"type":"array"}\'\n</AgentChatAgent>\n',
+     'AgentChatOutputSchema: agent \'a\': the schema\'s type must be "object"'),
     ('a missing schema', 4,
      '<AgentChatTool x>\nAgentChatToolURL http://a/\nAgentChatToolDescription x\nAgentChatToolParameters '
       'file:nope.json\n</AgentChatTool>',

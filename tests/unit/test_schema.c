@@ -186,6 +186,33 @@ static void test_items_and_pointers(void **state)
     RUN(checks);
 }
 
+static void test_forms(void **state)
+{
+    (void)state;
+    static const check_t checks[] = {
+        {"{\"anyOf\": [{\"type\": \"string\"}, {\"type\": \"null\"}]}", "null", NULL, NULL},
+        {"{\"anyOf\": [{\"type\": \"string\"}, {\"type\": \"null\"}]}", "1", "",
+         "the value is of none of the allowed forms"},
+        {"{\"oneOf\": [{\"type\": \"number\"}, {\"type\": \"integer\"}]}", "1.5", NULL, NULL},
+        {"{\"oneOf\": [{\"type\": \"number\"}, {\"type\": \"integer\"}]}", "1", "",
+         "the value must be of exactly one of the allowed forms"},
+        {"{\"allOf\": [{\"minimum\": 1}, {\"maximum\": 2}]}", "2", NULL, NULL},
+        {"{\"allOf\": [{\"minimum\": 1}, {\"maximum\": 2}]}", "3", "", "the value must be at most 2"},
+        {"{\"properties\": {\"a\": {\"$ref\": \"#/$defs/x~1y\"}}, \"$defs\": {\"x/y\": {\"type\": \"null\"}}}",
+         "{\"a\": 1}", "/a", "a must be of type null"},
+        {"{\"properties\": {\"next\": {\"$ref\": \"#\"}}, \"required\": [\"n\"]}",
+         "{\"n\": 1, \"next\": {\"n\": 2, \"next\": {}}}", "/next/next/n", "n is missing"},
+        /* Elsewhere, or nowhere: ignored. */
+        {"{\"$ref\": \"https://a.example/schema\"}", "1", NULL, NULL},
+        {"{\"$ref\": \"#/$defs/none\"}", "1", NULL, NULL},
+        {"{\"anyOf\": 5, \"oneOf\": {}, \"allOf\": \"x\", \"$ref\": 7}", "1", NULL, NULL},
+        /* Without an end. */
+        {"{\"$ref\": \"#\"}", "1", "", "the value is nested too deeply"},
+        {"{\"anyOf\": [{\"$ref\": \"#\"}, {\"$ref\": \"#\"}]}", "1", "", "the value is of none of the allowed forms"},
+    };
+    RUN(checks);
+}
+
 static void test_nonsense_in_a_schema_is_passed_over(void **state)
 {
     (void)state;
@@ -331,6 +358,7 @@ int main(void)
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_members),
         cmocka_unit_test(test_items_and_pointers),
+        cmocka_unit_test(test_forms),
         cmocka_unit_test(test_nonsense_in_a_schema_is_passed_over),
         cmocka_unit_test(test_no_schema_and_no_value),
         cmocka_unit_test(test_depth_is_limited),
