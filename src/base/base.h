@@ -193,10 +193,11 @@ void ac_json_pointer_add(char pointer[AC_ERR_POINTER_SIZE], const char *name);
 /* ---- schema.c: the part of JSON Schema that tools and answers use ---- */
 /* Checks value against schema. Keywords: type (also lists of types), enum, const, properties, required,
  * additionalProperties, items, minimum, maximum, exclusiveMinimum, exclusiveMaximum, multipleOf, minLength, maxLength,
- * minItems, maxItems, allOf, anyOf, oneOf, $ref within the schema; pattern is ignored. errors: invalid_request with the pointer inside value. Any thread. */
+ * minItems, maxItems, allOf, anyOf, oneOf, $ref within the schema; pattern is ignored. errors: invalid_request with the
+ * pointer inside value. Any thread. */
 apr_status_t ac_schema_check(const json_t *schema, const json_t *value, ac_err_t *err);
-/* Checks whether schema can describe an object, such as a tool's parameters. Returns NULL if it can, or an error message allocated in
- * p. */
+/* Checks whether schema can describe an object, such as a tool's parameters. Returns NULL if it can, or an error
+ * message allocated in p. */
 const char *ac_schema_problem(const json_t *schema, apr_pool_t *p);
 
 /* A small zeroed object on the heap, for free(). Without memory the process aborts, as httpd's pools do: no useful

@@ -135,7 +135,11 @@ export interface QueuedInput {
   regenerate?: string;
   metadata?: Record<string, unknown>;
   attachments?: unknown[];
+  response_format?: ResponseFormat;
 }
+
+/** The form of an answer, as in chat completions; null: the agent's own, or text. */
+export type ResponseFormat = { type: "text" | "json_object" | "json_schema"; json_schema?: Record<string, unknown> } | null;
 
 export interface Run {
   id: string;

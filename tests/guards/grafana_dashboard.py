@@ -67,7 +67,7 @@ def heat(title, metric, text):
 
 
 OURS = "Failures that the request itself caused are left out: refused content, limits, conversations that are too long."
-CAUSES = '=~"model_.+|store_.+|tool_.+|upstream_.+|storage_full|overloaded|interrupted|run_timeout|internal"'
+CAUSES = '=~"model_.+|store_.+|tool_.+|upstream_.+|storage_full|output_invalid|overloaded|interrupted|run_timeout|internal"'
 FAILED = rate("agentchat_runs_total", status='="failed"', cause=CAUSES)
 PARTS = [
     ("Overview", [

@@ -12,6 +12,7 @@ def in_model(text, name="gpt"):
     return f"<AgentChatModel {name}>\nAgentChatProvider demo\n{text}\n</AgentChatModel>\n"
 
 
+NO_PATH = 'which has no fixed path for the routes; put it directly inside of <Location "/path">'
 BAD = [
     ('an unknown word for busy threads', 3,
      '<Location "/api">\nSetHandler agentchat\nAgentChatOnBusy wait\n</Location>\n',
@@ -308,7 +309,7 @@ BAD = [
      '<AgentChatTool x>\nAgentChatToolURL http://a/\nAgentChatToolDescription x\nAgentChatToolParameters '
       '{"type":"objec"}\n</AgentChatTool>',
      'AgentChatToolParameters: tool \'x\': the schema\'s type must be "object"'),
-    ('a bad schema of answers', 8,
+    ('a bad schema of answers', 6,
      MODEL + '<AgentChatAgent a>\nAgentChatModel gpt\nAgentChatOutputSchema \'{"type":"array"}\'\n</AgentChatAgent>\n',
      'AgentChatOutputSchema: agent \'a\': the schema\'s type must be "object"'),
     ('a missing schema', 4,
@@ -419,24 +420,19 @@ BAD = [
      'SetHandler agentchat: there is no agent; define one with <AgentChatAgent>'),
     ('a mount in LocationMatch', 8,
      MODEL + AGENT + '<LocationMatch "^/api">\nSetHandler agentchat\n</LocationMatch>\n',
-     'SetHandler agentchat: stands in <LocationMatch "^/api">, which has no fixed path for the routes; put it '
-      'directly inside of <Location "/path">'),
+     'SetHandler agentchat: stands in <LocationMatch "^/api">, ' + NO_PATH),
     ('a mount in Location ~', 8,
      MODEL + AGENT + '<Location ~ "/api">\nSetHandler agentchat\n</Location>\n',
-     'SetHandler agentchat: stands in <Location ~ "/api">, which has no fixed path for the routes; put it '
-      'directly inside of <Location "/path">'),
+     'SetHandler agentchat: stands in <Location ~ "/api">, ' + NO_PATH),
     ('a mount in Location with a wildcard', 8,
      MODEL + AGENT + '<Location "/a*">\nSetHandler agentchat\n</Location>\n',
-     'SetHandler agentchat: stands in <Location "/a*">, which has no fixed path for the routes; put it '
-      'directly inside of <Location "/path">'),
+     'SetHandler agentchat: stands in <Location "/a*">, ' + NO_PATH),
     ('a mount outside of any section', 7,
      MODEL + AGENT + 'SetHandler agentchat',
-     'SetHandler agentchat: stands outside of any <Location>, which has no fixed path for the routes; put it '
-      'directly inside of <Location "/path">'),
+     'SetHandler agentchat: stands outside of any <Location>, ' + NO_PATH),
     ('a mount in a directory', 8,
      MODEL + AGENT + '<Directory /tmp>\nSetHandler agentchat\n</Directory>',
-     'SetHandler agentchat: stands in <Directory /tmp>, which has no fixed path for the routes; put it '
-      'directly inside of <Location "/path">'),
+     'SetHandler agentchat: stands in <Directory /tmp>, ' + NO_PATH),
     ('a container that does not close', 1,
      '<AgentChatModel x\n</AgentChatModel>',
      "<AgentChatModel> does not end with '>'"),

@@ -212,6 +212,26 @@ def test_an_approval_in_an_agent_waits_on_the_turn(make, model, mail, killed):
     assert every[-1].type == "done" and sum(e.type == "done" for e in every) == 1
 
 
+def test_forms_of_answers_outlive_an_approval(make, model, mail):
+    """Of the request, and of the agent that is asked."""
+    server = make(writer='AgentChatOutputSchema {"type":"object","required":["sent"]}')
+    cast = Cast(model, triage=[calls(ask("writer")), answer("Done."), answer('{"done": true}')],
+                writer=[calls(("send_mail", {"to": "a@b"})), answer("Sent."), answer('{"sent": 1}')])
+    stream = server.client.stream("/agents/triage/chat", {"message": "x", "response_format": {"type": "json_object"}})
+    begun = stream.next().json
+    while not (asked := stream.next().json).get("approval_required"):
+        pass
+    server.kill()
+    server.expect_log("AH00098")
+    server.start()
+    server.client.post(f"/runs/{begun['run_id']}/approvals", {"call_id": asked["call_id"], "approve": True})
+    assert ended(server, begun["run_id"])["status"] == "completed" and len(mail.requests) == 1
+    assert server.client.messages(begun["thread_id"])[-1]["content"] == '{"done": true}'
+    assert json.loads(said(cast.requests("triage")[1], "tool")[0])["result"] == '{"sent": 1}'
+    assert [r.json["response_format"]["type"] for r in cast.requests("triage")] == ["json_object"] * 3
+    assert [r.json["response_format"]["type"] for r in cast.requests("writer")] == ["json_schema"] * 3
+
+
 def test_a_refusal_reaches_the_agent(make, model, mail):
     server = make()
     cast = Cast(model, **{**TWO, "writer": [calls(("send_mail", {"to": "a@b"})), answer("I may not.")]})

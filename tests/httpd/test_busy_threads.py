@@ -117,9 +117,11 @@ def test_a_queued_message_outlives_its_process(make, model):
     server, gate = make(), Gate()
     client = server.client
     thread, _first = begin(client, model, gate)
-    runs = [queue(client, thread, text).json["id"] for text in ("second", "third")]
+    runs = [queue(client, thread, text, response_format=form).json["id"] for text, form in
+            (("second", {"type": "json_object"}), ("third", None))]
     server.kill()
     gate.open()
+    model.play(answer('{"a": 1}'))
     server.start()
     server.expect_log("AC0", "AH00098")
     client = server.client
@@ -128,6 +130,7 @@ def test_a_queued_message_outlives_its_process(make, model):
         wait_until(lambda run=run: status(client, run) == "completed", "the turn was not begun", 180)
     assert [text for text in contents(client, thread) if text in ("second", "third")] == ["second", "third"]
     assert asked(model) == ["first", "second", "third"]
+    assert [request.json.get("response_format") for request in model.requests] == [None, {"type": "json_object"}, None]
 
 
 def test_an_answer_in_the_background(make, model):

@@ -66,6 +66,8 @@ def test_the_reference_with_everything_in_it(make_server):
     (server.root / "audit-secret").write_text("a secret of the tests, long enough\n")
     (server.root / "ca.pem").write_text(CERTIFICATE.read_text())
     shutil.copy(TOP / "tests/openapi/pets.yaml", server.root)
+    (server.root / "conf").mkdir(exist_ok=True)
+    (server.root / "conf/answer.json").write_text('{"type": "object"}')
     shutil.copytree(TOP / "conf/sample/knowledge", server.root / "knowledge")
     (server.root / "swagger-ui").mkdir()
     (server.root / "swagger-ui/swagger-ui-bundle.js").touch()

@@ -68,16 +68,18 @@ def test_any_object(server, model):
     assert reply.json["content"] == '{"a": 1}'
 
 
-def test_forms_that_are_none(server, model):
+def test_wrong_forms(server, model):
     thread = server.client.thread()
-    for given in (7, {}, {"type": "xml"}, {"type": "json_schema"}, {"type": "json_schema", "json_schema": {"schema": {"type": "string"}}}):
+    for given in (7, {}, {"type": "xml"}, {"type": "json_schema"},
+                  {"type": "json_schema", "json_schema": {"schema": {"type": "string"}}}):
         reply = server.client.send(thread, "x", response_format=given)
         assert reply.status == 400 and reply.json["errors"][0]["pointer"] == "/response_format", reply
     assert model.requests == []
 
 
 def test_an_agents_own(make_server, model):
-    site = make_server(f"<AgentChatAgent clerk>\nAgentChatModel scripted\nAgentChatOutputSchema '{json.dumps(SCHEMA)}'\n</AgentChatAgent>\n")
+    site = make_server(f"<AgentChatAgent clerk>\nAgentChatModel scripted\nAgentChatOutputSchema '{json.dumps(SCHEMA)}'\n"
+                       "</AgentChatAgent>\n")
     model.play(answer(GOOD), answer("Hello"))
     assert events_of(site.client.stream("/agents/clerk/chat", {"message": "x"}))[-1]["type"] == "done"
     assert model.requests[-1].json["response_format"]["json_schema"] == {"name": "answer", "schema": SCHEMA}

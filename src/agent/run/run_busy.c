@@ -91,6 +91,9 @@ static json_t *busy_input(const ac_turn_t *turn)
     if (turn->attachments) {
         ac_json_put(input, "attachments", json_incref(turn->attachments));
     }
+    if (turn->format) {
+        ac_json_put(input, "response_format", json_incref(turn->format));
+    }
     return input;
 }
 

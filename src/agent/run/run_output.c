@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The form that the answer must have: JSON, perhaps with a schema. Such an answer is shown when it is checked, and asked
- * for once more if it does not fit. */
+/* The form that the answer must have: JSON, perhaps with a schema. Such an answer is shown when it is checked, and
+ * asked for once more if it does not fit. */
 #include "run_internal.h"
 
 #include <string.h>
@@ -16,7 +16,7 @@ bool ac_run_output_is_json(const ac_run_t *run)
 }
 
 /* NULL: any JSON object. */
-static const json_t *output_schema(const ac_run_t *run)
+static const json_t *schema_of_answer(const ac_run_t *run)
 {
     const json_t *format = run->turn->format;
     return !format                        ? run->agent->output_schema
@@ -47,10 +47,10 @@ apr_status_t ac_run_output_check(const ac_run_t *run, ac_finish_e finish, ac_err
         return ac_err_set(err, AC_OUTPUT_INVALID, "the answer was cut at its maximum length before its JSON ended");
     }
     apr_status_t status = ac_json_parse(&value, text->len ? text->data : "", text->len, &why);
-    if (status == APR_SUCCESS && !output_schema(run) && !json_is_object(value)) {
+    if (status == APR_SUCCESS && !schema_of_answer(run) && !json_is_object(value)) {
         status = ac_err_set(&why, AC_INVALID_REQUEST, "the value must be of type object");
     } else if (status == APR_SUCCESS) {
-        status = ac_schema_check(output_schema(run), value, &why);
+        status = ac_schema_check(schema_of_answer(run), value, &why);
     }
     json_decref(value);
     return status == APR_SUCCESS ? status
@@ -60,7 +60,7 @@ apr_status_t ac_run_output_check(const ac_run_t *run, ac_finish_e finish, ac_err
 
 void ac_run_output_reject(ac_run_t *run, const ac_err_t *why)
 {
-    const json_t *schema = output_schema(run);
+    const json_t *schema = schema_of_answer(run);
     char *form = schema ? ac_json_dump(schema, NULL) : NULL;
     json_t *step = json_array_get(run->answer.steps, json_array_size(run->answer.steps) - 1);
     ac_json_put(step, "status", json_string("failed"));

@@ -101,6 +101,7 @@ static ac_turn_t *orphan_turn(const orphan_t *orphan, ac_agents_t *agents)
     apr_cpystrn(turn->regenerate, ac_json_peek_string(input, "regenerate", ""), sizeof turn->regenerate);
     turn->metadata = json_deep_copy(json_object_get(input, "metadata"));
     turn->attachments = json_deep_copy(json_object_get(input, "attachments"));
+    turn->format = json_deep_copy(json_object_get(input, "response_format"));
     return turn;
 }
 
