@@ -9,6 +9,10 @@ const input = JSON.parse(text);
 const messages = input.messages ?? [{ role: 'user', content: 'hi' }];
 const apiKey = input.key ?? 'none', model = input.model ?? 'assistant';
 
+const person = async () => {
+  const { z } = await load('zod');
+  return z.object({ name: z.string(), age: z.number().nullable() });
+};
 const look = { type: 'object', properties: { what: { type: 'string' } }, required: ['what'] };
 
 async function openai(name) {
@@ -60,6 +64,15 @@ async function openai(name) {
     result.text = await runner.finalContent();
     break;
   }
+  case 'parse': {
+    const { zodResponseFormat, zodTextFormat } = await load(name + '/helpers/zod');
+    const schema = await person();
+    const answer = await api.chat.completions.parse({ ...request, response_format: zodResponseFormat(schema, 'person') });
+    result.parsed = answer.choices[0].message.parsed;
+    const response = await api.responses.parse({ model, input: 'hi', text: { format: zodTextFormat(schema, 'person') } });
+    result.response = response.output_parsed;
+    break;
+  }
   case 'helper': {
     const chat = api.chat.completions.stream ? api.chat.completions : api.beta.chat.completions;
     const stream = chat.stream(request);
@@ -74,7 +87,7 @@ async function openai(name) {
 }
 
 async function aisdk(compatible) {
-  const { generateText, streamText, tool, jsonSchema, stepCountIs, isStepCount } = await load('ai');
+  const { generateText, streamText, Output, tool, jsonSchema, stepCountIs, isStepCount } = await load('ai');
   const { createOpenAI } = await load('@ai-sdk/openai');
   const { createOpenAICompatible } = await load('@ai-sdk/openai-compatible');
   const at = compatible ? createOpenAICompatible({ name: 'agentchat', baseURL, apiKey })(model)
@@ -86,6 +99,12 @@ async function aisdk(compatible) {
     const { text } = streamText({ ...options, stopWhen: (isStepCount ?? stepCountIs)(3),
       tools: { look: tool({ description: 'Looks', inputSchema: jsonSchema(look), execute }) } });
     return { text: await text, called };
+  }
+  if (which === 'parse') {
+    const wanted = { ...options, output: Output.object({ schema: await person() }) };
+    const { output } = await generateText(wanted), streamed = streamText(wanted);
+    await streamed.consumeStream();
+    return { parsed: output, response: await streamed.output };
   }
   if (which === 'whole') {
     const { text, finishReason, usage, sources } = await generateText(options);
@@ -113,6 +132,11 @@ async function langchain() {
     const [call] = whole.tool_calls;
     const { text } = await asking.invoke([...messages, whole, { role: 'tool', tool_call_id: call.id, content: 'found it' }]);
     return { text, called: call.args };
+  }
+  if (which === 'parse') {
+    const schema = await person();
+    const parsed = await chat.withStructuredOutput(schema, { method: 'jsonSchema' }).invoke(messages);
+    return { parsed, response: await chat.withStructuredOutput(schema, { method: 'jsonSchema' }).invoke(messages) };
   }
   if (which === 'whole') {
     const answer = await chat.invoke(messages);

@@ -6,6 +6,7 @@ import pytest
 
 from model_server import answer, calls
 from test_v1 import ask
+from test_v1_clients import run
 
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}, "age": {"anyOf": [{"type": "integer"}, {"$ref": "#/$defs/none"}]}},
           "required": ["name", "age"], "additionalProperties": False, "$defs": {"none": {"type": "null"}}}
@@ -66,6 +67,16 @@ def test_any_object(server, model):
     model.play(answer("[1]"), answer('{"a": 1}'))
     reply = server.client.send(server.client.thread(), "x", response_format={"type": "json_object"})
     assert reply.json["content"] == '{"a": 1}'
+
+
+@pytest.mark.parametrize("client", ["openai", "openai6", "aisdk", "langchain"])
+def test_clients_parse_it(make_server, model, client):
+    site = make_server("<Location /api>\nAgentChatOpenAI on\n</Location>\n")
+    model.play(answer("Ada"), answer(GOOD), answer('{"name": "Bob", "age": 3}'))
+    said = run(client, "parse", site)
+    assert said == {**({"text": "", "finish": None, "usage": None, "reasoning": ""} if client.startswith("openai") else {}),
+                    "parsed": {"name": "Ada", "age": None}, "response": {"name": "Bob", "age": 3}}, said
+    assert all(r.json["response_format"]["json_schema"]["schema"]["required"] == ["name", "age"] for r in model.requests)
 
 
 def test_wrong_forms(server, model):
