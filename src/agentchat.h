@@ -550,8 +550,18 @@ typedef struct ac_tool_call_t {
     const char *id; /* the model's id, made unique within the answer */
     const char *name;
     const char *arguments; /* JSON text from the model; "" means {} */
+    bool approval;         /* asks whether the model's service may call a tool of its own; nothing is called here */
 } ac_tool_call_t;
 
+typedef struct ac_hosted_call_t { /* by the model's service, of its own tool; valid inside of on_hosted */
+    const char *id, *name;        /* unique in the answer */
+    const json_t *arguments;      /* object */
+    bool ended;
+    const json_t *result; /* of an ended one; NULL: the service does not say it */
+    const char *error;    /* of an ended one; NULL: it has not failed */
+} ac_hosted_call_t;
+
+#define AC_MODEL_RESPONSE_SIZE 128
 typedef struct ac_model_end_t {
     apr_status_t status; /* APR_SUCCESS: the answer is complete */
     ac_err_t err;
@@ -561,6 +571,10 @@ typedef struct ac_model_end_t {
     const ac_tool_call_t *calls; /* valid inside of on_end only */
     int n_calls;
     int n_retries; /* requests that were sent again */
+    /* Since version 4 of ac_host_t. What the model wants back with the calls of this answer, in the member `carried` of
+     * its message: an object, which ends with on_end; NULL: nothing. A suspended run stores it. */
+    const json_t *carried;
+    char response[AC_MODEL_RESPONSE_SIZE]; /* by which the service knows its answer, for later turns; "": not known */
 } ac_model_end_t;
 
 /* An image of a message. Borrowed until on_end or cancel(). */
@@ -575,7 +589,10 @@ typedef struct ac_model_image_t {
 #define AC_MODEL_IMAGE_URL "file:" /* and the id: stands for the image in the messages */
 
 typedef struct ac_model_ask_t {
-    const json_t *messages; /* in the form of chat completions; borrowed during ask() */
+    /* In the form of chat completions; borrowed during ask(). A message that this model has said may have `carried`, an
+     * object: `response` and the members of ac_model_end_t.carried, and `approved`, a list with true or false for
+     * each call that asked for an approval. A provider that gives neither never gets it. */
+    const json_t *messages;
     const json_t *tools;    /* in the form of chat completions, or NULL */
     double temperature;     /* NaN: not sent */
     int max_tokens;         /* 0: not sent */
@@ -610,6 +627,8 @@ typedef struct ac_model_cb_t {
     /* Since version 4, too. The model names a source: {type: "url_citation", url_citation: {url, title}}, or with url
      * and title beside the type. Borrowed. NULL: not wanted. */
     void (*on_annotation)(void *baton, const json_t *annotation);
+    /* Since version 4. A call by the model's service has begun, or has ended. NULL: not wanted. */
+    void (*on_hosted)(void *baton, const ac_hosted_call_t *call);
 } ac_model_cb_t;
 
 typedef struct ac_secret_t {

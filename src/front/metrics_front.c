@@ -280,14 +280,12 @@ static int64_t measure_event_logs(void)
     return child && child->event_dir ? ac_event_dir_bytes(child->event_dir) : 0;
 }
 
-/* The names of OpenTelemetry for the providers of this module; another one keeps its own. */
 static ac_metric_model_t describe_model(const ac_model_t *model)
 {
     const apr_table_t *options = model->conf->options;
     const char *name = options ? apr_table_get(options, "model") : NULL;
     name = name || !options ? name : apr_table_get(options, "deployment");
-    return (ac_metric_model_t){strcmp(model->vt->name, "azure-openai") == 0 ? "azure.ai.openai" : model->vt->name,
-                               name ? name : model->id};
+    return (ac_metric_model_t){ac_registry_provider_name(model), name ? name : model->id};
 }
 
 static ac_metric_naming_t name_for_exports(const ac_registry_t *registry, apr_pool_t *p)

@@ -16,6 +16,9 @@ void ac_openai_answer_init(ac_openai_answer_t *answer, const ac_model_cb_t *cb, 
 void ac_openai_answer_free(ac_openai_answer_t *answer)
 {
     ac_openai_calls_free(answer);
+    json_decref(answer->responses.noted);
+    json_decref(answer->responses.items);
+    json_decref(answer->responses.carried);
 }
 
 /* ---- text ---- */
@@ -49,6 +52,12 @@ apr_status_t ac_openai_text(ac_openai_answer_t *answer, const char *text, size_t
     return openai_report(answer, &answer->text_len, answer->cb->on_text, text, len, err);
 }
 
+apr_status_t ac_openai_reasoning(ac_openai_answer_t *answer, const char *text, size_t len, ac_err_t *err)
+{
+    report_fn *fn = answer->cb->on_reasoning;
+    return fn ? openai_report(answer, &answer->reasoning_len, fn, text, len, err) : APR_SUCCESS;
+}
+
 static apr_status_t openai_take_text(ac_openai_answer_t *answer, const json_t *value, ac_err_t *err)
 {
     return json_is_string(value) ? ac_openai_text(answer, json_string_value(value), json_string_length(value), err)
@@ -57,11 +66,9 @@ static apr_status_t openai_take_text(ac_openai_answer_t *answer, const json_t *v
 
 static apr_status_t openai_take_reasoning(ac_openai_answer_t *answer, const json_t *value, ac_err_t *err)
 {
-    report_fn *fn = answer->cb->on_reasoning;
     apr_status_t status = APR_SUCCESS;
-    if (fn && json_is_string(value)) {
-        status =
-            openai_report(answer, &answer->reasoning_len, fn, json_string_value(value), json_string_length(value), err);
+    if (json_is_string(value)) {
+        status = ac_openai_reasoning(answer, json_string_value(value), json_string_length(value), err);
     }
     for (size_t i = 0; status == APR_SUCCESS && i < json_array_size(value); i++) {
         status = openai_take_reasoning(answer, json_object_get(json_array_get(value, i), "text"), err);
@@ -113,23 +120,27 @@ static int64_t peek_count(const json_t *object, const char *name, int64_t fallba
     return n < 0 ? 0 : n < AC_MAX_USAGE ? n : AC_MAX_USAGE;
 }
 
-static void take_usage(ac_openai_answer_t *answer, const json_t *usage)
+void ac_openai_usage(ac_openai_answer_t *answer, const json_t *usage)
 {
+    int64_t asked = peek_count(usage, "prompt_tokens", peek_count(usage, "input_tokens", 0));
+    int64_t said = peek_count(usage, "completion_tokens", peek_count(usage, "output_tokens", 0));
     /* Every answer uses tokens: figures that are all 0 mean that usage is unknown. */
-    if (!peek_count(usage, "prompt_tokens", 0) && !peek_count(usage, "completion_tokens", 0)) {
+    if (!asked && !said) {
         return;
     }
     ac_usage_t *to = &answer->usage;
-    const json_t *asked = json_object_get(usage, "prompt_tokens_details");
-    const json_t *said = json_object_get(usage, "completion_tokens_details");
-    to->prompt = peek_count(usage, "prompt_tokens", 0);
-    to->completion = peek_count(usage, "completion_tokens", 0);
+    const json_t *of_asked = json_object_get(usage, "prompt_tokens_details");
+    const json_t *of_said = json_object_get(usage, "completion_tokens_details");
+    of_asked = of_asked ? of_asked : json_object_get(usage, "input_tokens_details");
+    of_said = of_said ? of_said : json_object_get(usage, "output_tokens_details");
+    to->prompt = asked;
+    to->completion = said;
     to->total = peek_count(usage, "total_tokens", 0);
     if (!to->total) {
         to->total = to->prompt + to->completion;
     }
-    to->cached = peek_count(asked, "cached_tokens", peek_count(usage, "prompt_cache_hit_tokens", 0));
-    to->reasoning = peek_count(said, "reasoning_tokens", 0);
+    to->cached = peek_count(of_asked, "cached_tokens", peek_count(usage, "prompt_cache_hit_tokens", 0));
+    to->reasoning = peek_count(of_said, "reasoning_tokens", 0);
     to->known = true;
 }
 
@@ -238,7 +249,7 @@ static apr_status_t take_document(ac_openai_answer_t *answer, const json_t *docu
     apr_status_t status = APR_SUCCESS;
     const char *model = ac_json_peek_string(document, "model", "");
     ac_openai_model(answer, model, strlen(model));
-    take_usage(answer, json_object_get(document, "usage"));
+    ac_openai_usage(answer, json_object_get(document, "usage"));
     for (size_t i = 0; status == APR_SUCCESS && i < json_array_size(choices); i++) {
         status = take_choice(answer, json_array_get(choices, i), err);
     }
@@ -317,7 +328,7 @@ static apr_status_t list_calls(ac_openai_answer_t *answer, ac_model_end_t *end)
     for (int i = 0; i < answer->n_calls; i++) {
         const ac_openai_call_t *call = &answer->calls[i];
         const char *arguments = call->arguments.data ? call->arguments.data : "";
-        answer->list[i] = (ac_tool_call_t){call->id, call->name, arguments};
+        answer->list[i] = (ac_tool_call_t){call->id, call->name, arguments, call->approval};
     }
     end->calls = answer->list;
     end->n_calls = answer->n_calls;

@@ -253,6 +253,48 @@ apr_status_t ac_openai_call_legacy(ac_openai_answer_t *answer, const json_t *fun
     return status;
 }
 
+apr_status_t ac_openai_call_whole(ac_openai_answer_t *answer, const json_t *fragment, ac_err_t *err)
+{
+    fragment_t part;
+    apr_status_t status = read_fragment(&part, fragment, json_object_get(fragment, "function"), err);
+    ac_openai_call_t *call = status == APR_SUCCESS ? openai_call_find_call(answer, &part) : NULL;
+    if (call && call->arguments.len && part.len) {
+        size_t had = call->arguments.len;
+        if (part.len >= had && memcmp(part.arguments, call->arguments.data, had) == 0) {
+            part.arguments += had;
+            part.len -= had;
+        } else if (part.len <= AC_MAX_TOOL_ARGUMENTS) {
+            ac_buf_clear(&call->arguments);
+            ac_buf_add(&call->arguments, part.arguments, part.len);
+            part.len = 0;
+        }
+    }
+    if (status == APR_SUCCESS) {
+        status = call   ? extend(answer, call, &part, err)
+            : part.name ? openai_call_take(answer, &part, err)
+                        : APR_SUCCESS; /* its item has all of it */
+    }
+    free(part.dumped);
+    return status;
+}
+
+apr_status_t ac_openai_call_question(ac_openai_answer_t *answer, const json_t *fragment, ac_err_t *err)
+{
+    fragment_t part;
+    apr_status_t status = read_fragment(&part, fragment, json_object_get(fragment, "function"), err);
+    ac_openai_call_t *call = status == APR_SUCCESS ? openai_call_add_call(answer, -1, err) : NULL;
+    if (call) {
+        call->approval = call->announced = true;
+        call->name = strdup(part.name ? part.name : "tool");
+        ac_buf_add(&call->arguments, part.arguments, part.len);
+        if (!openai_call_set_id(answer, call, part.id) || !call->name || call->arguments.failed) {
+            status = ac_err_set(err, AC_INTERNAL, "memory ran out");
+        }
+    }
+    free(part.dumped);
+    return call ? status : APR_EGENERAL;
+}
+
 apr_status_t ac_openai_calls_end(ac_openai_answer_t *answer, ac_err_t *err)
 {
     for (int i = 0; i < answer->n_calls; i++) {

@@ -56,7 +56,22 @@ typedef struct ac_openai_call_t { /* a tool call while it is assembled */
     char *given_id;               /* the id from the model, or NULL */
     ac_buf_t arguments;
     bool announced; /* on_tool_start was called */
+    bool approval;  /* a question of the service about a call of its own; never announced */
 } ac_openai_call_t;
+
+typedef struct ac_responses_place_t { /* a part of an output item */
+    char kind;                        /* its kind of text; NUL: none */
+    int64_t item, part;
+} ac_responses_place_t;
+
+typedef struct ac_responses_answer_t { /* what only the Responses API has */
+    ac_responses_place_t last;         /* that was noted */
+    json_t *noted;                     /* the parts that were reported; NULL: none */
+    json_t *items;                     /* output items that have ended; NULL: none */
+    json_t *carried;                   /* of ac_responses_end(); NULL: nothing */
+    int64_t text_item;                 /* whose text came last */
+    char id[AC_MODEL_RESPONSE_SIZE];   /* of the response, or "" */
+} ac_responses_answer_t;
 
 typedef struct ac_openai_answer_t { /* an answer while it is assembled */
     const ac_model_cb_t *cb;
@@ -70,6 +85,7 @@ typedef struct ac_openai_answer_t { /* an answer while it is assembled */
     bool done;    /* [DONE] has arrived */
     bool started; /* a part of the answer has been reported: no retry is possible */
     size_t text_len, reasoning_len;
+    ac_responses_answer_t responses;
 } ac_openai_answer_t;
 
 void ac_openai_answer_init(ac_openai_answer_t *answer, const ac_model_cb_t *cb, void *baton);
@@ -88,6 +104,34 @@ apr_status_t ac_openai_end(ac_openai_answer_t *answer, ac_model_end_t *end);
 /* Reads an error response of any server in the protocol notes. Sets err's kind, detail (without users' text) and
  * http_status. *pretry: whether the same request may be sent again (not after insufficient_quota). */
 apr_status_t ac_openai_error(int http_status, const char *body, size_t len, bool *pretry, ac_err_t *err);
+
+/* ---- responses.c, responses_hosted.c, responses_request.c: the Responses API towards a model. The conversation, the
+ * tools and the answer have the forms of chat completions on our side. source: OpenAI's API reference, "Responses" and
+ * "Streaming events"; agent_reference of Foundry Agent Service ---- */
+typedef struct ac_responses_conf_t { /* of a model */
+    const char *model;               /* NULL: the service chooses */
+    const char *agent, *version;  /* an agent of Foundry, which has model, instructions and tools of its own; or NULL */
+    const char *effort, *summary; /* of the reasoning; NULL: not sent */
+    const json_t *params;         /* further members, as for ac_openai_request(); or NULL */
+    bool store;                   /* the service stores its answers, and continues them by their ids */
+} ac_responses_conf_t;
+
+/* Writes the body. Messages that the model has answered have `carried`: what ac_responses_end() gave, and `approved`,
+ * the decisions about the calls. *pchain: in, whether the service may know its earlier answers; out, whether the body
+ * continues one of them, so that it has only what was said since. params cannot replace input and tools.
+ * errors: context_length_exceeded (out's maximum). */
+apr_status_t ac_responses_request(ac_buf_t *out, const ac_model_ask_t *ask, const ac_responses_conf_t *conf,
+                                  bool *pchain, ac_err_t *err);
+
+/* As ac_openai_chunk(): handles the data of one event. Unknown events are ignored; text, reasoning and arguments that
+ * come without deltas are reported at their end. A terminal event sets answer->done. */
+apr_status_t ac_responses_event(ac_openai_answer_t *answer, const char *data, size_t len, ac_err_t *err);
+/* As ac_openai_whole(): a response that came as one document. */
+apr_status_t ac_responses_whole(ac_openai_answer_t *answer, const char *body, size_t len, ac_err_t *err);
+/* As ac_openai_end(), and sets end's `response` and `carried`, which belong to the answer. */
+apr_status_t ac_responses_end(ac_openai_answer_t *answer, const ac_responses_conf_t *conf, ac_model_end_t *end);
+/* Whether an error response says that the service does not know the answer that the request continues. */
+bool ac_responses_is_unknown(int http_status, const char *body, size_t len);
 
 /* ---- cosmos.c, cosmos_request.c, cosmos_answer.c: Azure Cosmos DB for NoSQL over REST ---- */
 #define AC_COSMOS_VERSION "2020-07-15" /* x-ms-version */

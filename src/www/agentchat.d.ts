@@ -31,6 +31,7 @@ export interface ToolCall {
   latency_ms: number | null;
   /** The client carries the call out; the next message has the result. */
   client?: true;
+  hosted?: true;
 }
 
 export interface Message {
@@ -185,6 +186,7 @@ export interface Step {
   error: string | object | null;
   approval?: 'required' | 'approved' | 'refused';
   client?: true;
+  hosted?: true;
   requested_at?: string;
   usage: Usage | null;
   cost?: Cost | null;
@@ -331,6 +333,7 @@ export interface TraceStartEvent extends EventBase {
   needs_approval?: true;
   /** The client carries the call out; its place among these calls. */
   client?: true;
+  hosted?: true;
   index?: number;
 }
 
@@ -356,6 +359,7 @@ export interface TraceUpdateEvent extends EventBase {
   progress?: { progress: number; total?: number; message?: string };
   question?: { message: string; server: string | null };
   client?: true;
+  hosted?: true;
   index?: number;
 }
 
@@ -373,6 +377,7 @@ export interface TraceEndEvent extends EventBase {
   error?: string | object | null;
   latency_ms: number | null;
   client?: true;
+  hosted?: true;
   index?: number;
 }
 

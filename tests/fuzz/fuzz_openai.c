@@ -55,7 +55,8 @@ static void on_annotation(void *baton, const json_t *annotation)
     json_decref(found);
 }
 
-static const ac_model_cb_t callbacks = {on_text, on_tool_start, on_tool_args, NULL, NULL, on_reasoning, on_annotation};
+static const ac_model_cb_t callbacks = {on_text, on_tool_start, on_tool_args,  NULL,
+                                        NULL,    on_reasoning,  on_annotation, NULL};
 
 static void check_end(ac_openai_answer_t *answer)
 {

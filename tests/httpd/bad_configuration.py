@@ -249,10 +249,11 @@ BAD = [
      'AgentChatProvider: is given twice; first at {root}/httpd.conf:{line2}'),
     ('no provider', 1,
      '<AgentChatModel x>\n</AgentChatModel>',
-     "model 'x' has no AgentChatProvider; known are azure-openai, demo, openai"),
+     "model 'x' has no AgentChatProvider; known are azure-openai, azure-responses, demo, foundry-agent, openai, responses"),
     ('an unknown provider', 2,
      '<AgentChatModel gpt>\nAgentChatProvider foo\n</AgentChatModel>\n',
-     "AgentChatProvider: there is no provider 'foo'; known are azure-openai, demo, openai; other modules can add more (LoadModule)"),
+     "AgentChatProvider: there is no provider 'foo'; known are azure-openai, azure-responses, demo, foundry-agent, openai, responses; "
+     "other modules can add more (LoadModule)"),
     ('an agent without a model', 1,
      '<AgentChatAgent a>\n</AgentChatAgent>',
      "agent 'a' has no AgentChatModel; known are none"),

@@ -11,6 +11,7 @@ import pytest
 from bad_agents import BAD_AGENTS
 from bad_configuration import BAD, GOOD
 from bad_mcp import BAD_MCP
+from bad_models import BAD_MODELS
 from bad_openapi import BAD_OPENAPI
 from server import MODULES, TOP, Server, load
 
@@ -35,7 +36,7 @@ def configtest():
         server.remove()
 
 
-WRONG = BAD + BAD_MCP + BAD_OPENAPI + BAD_AGENTS
+WRONG = BAD + BAD_MCP + BAD_OPENAPI + BAD_AGENTS + BAD_MODELS
 
 
 @pytest.mark.parametrize("case", WRONG, ids=[case[0] for case in WRONG])

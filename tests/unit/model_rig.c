@@ -103,7 +103,7 @@ void question_init(question_t *question, rig_t *rig, const ac_model_vt *vt, void
 
 static void start(void *baton)
 {
-    static const ac_model_cb_t callbacks = {on_text, on_tool_start, on_tool_args, on_end, on_retry, NULL, NULL};
+    static const ac_model_cb_t callbacks = {on_text, on_tool_start, on_tool_args, on_end, on_retry, NULL, NULL, NULL};
     question_t *question = baton;
     question->began = ac_clock();
     question->asking = true;

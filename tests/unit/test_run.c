@@ -247,7 +247,7 @@ static void test_a_busy_server_as_the_model_reads_it(void **state)
     (void)state;
     char answer[512];
     fake.work_full = true;
-    tool_answer(answer, sizeof answer, (ac_tool_call_t){"c", "blocking", "{}"});
+    tool_answer(answer, sizeof answer, (ac_tool_call_t){"c", "blocking", "{}", false});
     assert_non_null(strstr(answer, "too busy"));
 }
 

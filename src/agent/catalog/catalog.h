@@ -22,6 +22,8 @@ const ac_agent_t *ac_registry_agent(const ac_registry_t *registry, const char *i
 const ac_tool_t *ac_registry_agent_tool(const ac_agent_t *agent, const char *name);
 /* Makes the `tools` array of a model call. NULL for no tools. New reference. */
 json_t *ac_registry_tools_json(const ac_tool_t *const *tools, int n_tools);
+/* The name of OpenTelemetry for the provider of a model; one of another module keeps its own. */
+const char *ac_registry_provider_name(const ac_model_t *model);
 
 #define AC_AGENT_TOOL "agent:" /* and an agent's id, in a list of tools: the tool that calls this agent */
 /* A tool by its name in a list of tools; NULL: there is none. Any thread. */

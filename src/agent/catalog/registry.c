@@ -57,3 +57,18 @@ json_t *ac_registry_tools_json(const ac_tool_t *const *tools, int n_tools)
     }
     return list;
 }
+
+const char *ac_registry_provider_name(const ac_model_t *model)
+{
+    static const struct {
+        const char *provider, *name;
+    } known[] = {{"azure-openai", "azure.ai.openai"},
+                 {"azure-responses", "azure.ai.openai"},
+                 {"responses", "openai"},
+                 {NULL, NULL}};
+    int i = 0;
+    while (known[i].provider && strcmp(known[i].provider, model->vt->name) != 0) {
+        i++;
+    }
+    return known[i].provider ? known[i].name : model->vt->name;
+}

@@ -77,6 +77,10 @@ static void begin_call(ac_recover_turn_t *turn, const ac_event_t *event)
     ac_json_put(call, "result", json_null());
     ac_json_put(call, "error", json_string(lost));
     ac_json_put(call, "latency_ms", json_integer(0));
+    if (json_is_true(json_object_get(event->data, "hosted"))) {
+        ac_json_put(step, "hosted", json_true());
+        ac_json_put(call, "hosted", json_true());
+    }
     if (json_is_true(json_object_get(event->data, "client"))) {
         ac_json_put(step, "client", json_true());
         ac_json_put(call, "client", json_true());

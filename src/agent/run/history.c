@@ -125,7 +125,8 @@ static void history_add_calls(json_t *messages, const ac_agent_t *agent, const j
     size_t i;
     json_array_foreach(json_object_get(stored, "tool_calls"), i, call)
     {
-        if (json_is_true(json_object_get(call, "client")) != client) {
+        /* The model's service has made a hosted call, and has used its result. */
+        if (json_is_true(json_object_get(call, "client")) != client || json_is_true(json_object_get(call, "hosted"))) {
             continue;
         }
         const char *id = ac_json_peek_string(call, "id", ""), *tool = ac_json_peek_string(call, "tool", "");
@@ -161,6 +162,21 @@ static void history_add_text(json_t *messages, const char *role, const char *con
     json_array_append_new(messages, message);
 }
 
+/* The last message of an answer has the id by which the service of its model knows it. */
+static void add_response(json_t *messages, size_t before, const json_t *stored)
+{
+    const json_t *response = json_object_get(json_object_get(stored, "metadata"), "response");
+    for (size_t i = json_array_size(messages); response && i-- > before;) {
+        json_t *message = json_array_get(messages, i);
+        if (strcmp(ac_json_peek_string(message, "role", ""), "assistant") == 0) {
+            ac_json_put(message, "carried",
+                        json_pack("{s:s, s:s}", "model", ac_json_peek_string(response, "model", ""), "response",
+                                  ac_json_peek_string(response, "id", "")));
+            return;
+        }
+    }
+}
+
 static void add_turn(json_t *messages, const ac_agent_t *agent, const json_t *stored, size_t first, size_t end)
 {
     if (turn_is_filtered(stored, first, end)) {
@@ -172,6 +188,7 @@ static void add_turn(json_t *messages, const ac_agent_t *agent, const json_t *st
         const char *content = ac_json_peek_string(message, "content", "");
         const json_t *files = json_object_get(message, "attachments");
         bool said = false;
+        size_t begin = json_array_size(messages);
         if (ac_record_is_answer(message)) {
             history_add_calls(messages, agent, message, NULL, false);
             size_t before = json_array_size(messages);
@@ -180,6 +197,9 @@ static void add_turn(json_t *messages, const ac_agent_t *agent, const json_t *st
         }
         if (!said && (*content || json_array_size(files))) {
             history_add_text(messages, role, content, files);
+        }
+        if (ac_record_is_answer(message)) {
+            add_response(messages, begin, message);
         }
     }
 }

@@ -178,6 +178,9 @@ void ac_run_restart(ac_run_t *run)
     json_decref(run->answer.sources);
     json_decref(run->answer.named);
     run->answer.sources = run->answer.named = NULL;
+    json_decref(run->answer.tool_calls);
+    run->answer.tool_calls = NULL;
+    ac_record_parts_free(&run->answer.parts);
     run->round = run->nested.n_rounds = 0;
     run->answer.n_rejected = 0;
     run->times.first_token = 0;
@@ -265,6 +268,7 @@ void ac_run_free(ac_run_t *run)
     json_decref(run->load.stored);
     json_decref(run->load.answered);
     json_decref(run->ask.messages);
+    json_decref(run->ask.carried);
     json_decref(run->answer.tool_calls);
     ac_buf_free(&run->answer.reasoning);
     ac_record_parts_free(&run->answer.parts);

@@ -52,6 +52,7 @@ typedef struct ac_call_t { /* one tool call of the round */
     int n_tail;
     bool streamed;    /* arguments were shown */
     char *source;     /* of a resumed call: which tool it is, if it is one of a source; else NULL */
+    char *hosted;     /* the id at the model's service, which carries it out; NULL: it is a call of this side */
     json_t *question; /* of the tool, whose answer is the approval; NULL: it has asked nothing */
     int n_questions;
     json_t *sources;        /* those that the call has added to the answer's; NULL: none */
@@ -148,6 +149,9 @@ typedef struct ac_run_ask_t { /* the model call */
     const char *fallback_of;         /* the id of the model that the current one replaces in this round; or NULL */
     char model[80];                  /* the name the model gives itself, or its id */
     ac_finish_e finish;
+    json_t *carried;    /* what the model gets back with its last answer, and its `response`; NULL: nothing */
+    ac_call_t **hosted; /* n_hosted calls that the model's service has carried out in this model call */
+    int n_hosted;
 } ac_run_ask_t;
 
 typedef struct ac_run_files_t {

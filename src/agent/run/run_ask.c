@@ -97,7 +97,7 @@ static void run_ask_on_tool_start(void *baton, int index, const char *id, const 
     ac_run_t *run = baton;
     note_answer(run);
     run_ask_end_reasoning(run);
-    ac_run_call_get(run, index, id, name);
+    ac_run_call_get(run, index, &(ac_tool_call_t){id, name, "", false});
 }
 
 static void run_ask_on_tool_args(void *baton, int index, const char *fragment, size_t len)
@@ -107,6 +107,17 @@ static void run_ask_on_tool_args(void *baton, int index, const char *fragment, s
         return;
     }
     ac_run_round_stream(run->calls.list[index], fragment, len);
+}
+
+static void run_ask_on_hosted(void *baton, const ac_hosted_call_t *hosted)
+{
+    ac_run_t *run = baton;
+    if (run->err.kind) {
+        return;
+    }
+    note_answer(run);
+    run_ask_end_reasoning(run);
+    ac_run_round_hosted(run, hosted);
 }
 
 /* ---- the end of a call ---- */
@@ -138,7 +149,7 @@ static void want_tools(ac_run_t *run, const ac_model_end_t *end)
         ac_buf_clear(&run->answer.text); /* what it says beside calls is no part of the JSON */
     }
     for (int i = 0; i < end->n_calls; i++) {
-        ac_call_t *call = ac_run_call_get(run, i, end->calls[i].id, end->calls[i].name);
+        ac_call_t *call = ac_run_call_get(run, i, &end->calls[i]);
         json_decref(call->arguments);
         ac_err_t bad;
         ac_err_init(&bad);
@@ -146,7 +157,7 @@ static void want_tools(ac_run_t *run, const ac_model_end_t *end)
         if (ac_json_parse(&call->arguments, text, strlen(text), &bad) != APR_SUCCESS) {
             call->arguments = ac_json_text(text);
         }
-        if (call->client && !call->streamed) {
+        if ((call->client || call->hosted) && !call->streamed) {
             ac_run_round_stream(call, text, strlen(text));
         }
     }
@@ -157,6 +168,7 @@ static void want_tools(ac_run_t *run, const ac_model_end_t *end)
 static void note_end(ac_run_t *run, const ac_model_end_t *end, ac_breaker_result_e outcome)
 {
     run_ask_end_reasoning(run);
+    ac_run_round_end_hosted(run);
     ac_breaker_end(&run->ask.entry.gate->breaker, &run->ask.entry.ticket, outcome, ac_loop_now(run->engine->loop));
     ac_run_metrics_model_end(run, end);
     ac_usage_t before = run->cost.usage;
@@ -249,6 +261,7 @@ static void run_ask_on_end(void *baton, const ac_model_end_t *end)
     }
     note_end(run, end, ac_breaker_result(&end->err));
     run->ask.finish = end->finish;
+    ac_run_carried_take(run, end);
     if (end->status != APR_SUCCESS && may_stand_in(run, &end->err)) {
         fall_back(run, &end->err, true);
         ac_run_ask_try(run);
@@ -283,6 +296,7 @@ static const ac_model_cb_t callbacks = {
     .on_retry = run_ask_on_retry,
     .on_annotation = run_ask_on_annotation,
     .on_reasoning = run_ask_on_reasoning,
+    .on_hosted = run_ask_on_hosted,
 };
 
 /* For models whose reasoning is not shown: it is no beginning of an answer either. */
@@ -293,6 +307,7 @@ static const ac_model_cb_t unreasoned = {
     .on_end = run_ask_on_end,
     .on_retry = run_ask_on_retry,
     .on_annotation = run_ask_on_annotation,
+    .on_hosted = run_ask_on_hosted,
 };
 
 /* Only an admitted run is stored: a rejected run leaves nothing behind, and the client can send its request again. */
@@ -327,8 +342,8 @@ static apr_status_t run_ask_model(ac_run_t *run, ac_err_t *err)
         .trace = &run->trace.asking,
     };
     json_t *messages = ac_run_files_shown(run, model, &ask), *tools = ac_client_tools_offer(run, &ask);
+    ask.messages = messages = ac_run_carried_shown(messages, model);
     json_t *format = ac_run_output_format(run);
-    ask.messages = messages;
     ask.response_format = format;
     apr_status_t status =
         model->vt->ask(&run->ask.call, model->self, &ask, model->conf->reasoning ? &callbacks : &unreasoned, run, err);

@@ -8,17 +8,6 @@
 
 #define PROGRESS_PAUSE apr_time_from_msec(100) /* between two events of a call's progress */
 
-/* The call of a blocking tool, on its way to a work thread and back; the run may have ended meanwhile. */
-typedef struct ac_job_t {
-    ac_call_t *call; /* loop thread only; NULL: abandoned */
-    const ac_tool_t *tool;
-    json_t *arguments, *result;
-    apr_time_t deadline;
-    apr_status_t status;
-    ac_err_t err;
-    ac_trace_t trace; /* a copy */
-} ac_job_t;
-
 /* Ids are unique in one round, but a model may use the same ones in the next; the stored message has all of them. */
 static char *unique_id(const ac_run_t *run, const char *id)
 {
@@ -43,7 +32,51 @@ static char *unique_id(const ac_run_t *run, const char *id)
     return strdup(id);
 }
 
-ac_call_t *ac_run_call_get(ac_run_t *run, int index, const char *id, const char *name)
+/* Makes a call and emits TRACE_START. hosted: the model's service carries it out. */
+static ac_call_t *make_call(ac_run_t *run, const char *id, const char *name, bool hosted)
+{
+    ac_call_t *call = ac_alloc(sizeof *call);
+    call->run = run;
+    call->id = unique_id(run, id);
+    call->name = strdup(name);
+    call->hosted = hosted ? strdup(id) : NULL;
+    if (!call->id || !call->name) {
+        abort();
+    }
+    call->arguments = json_object();
+    call->tool = hosted ? NULL : ac_toolset_find(run->tools.set, name);
+    call->client = !hosted && !call->tool && ac_client_tools_has(run, name);
+    call->started = ac_clock();
+    call->started_at = apr_time_now();
+    call->answer_len = run->answer.text.len;
+    ac_id_make(call->step_id, "step_");
+    return call;
+}
+
+/* asks: it needs an approval. */
+static void show_call(ac_call_t *call, bool asks)
+{
+    json_t *data = json_object();
+    ac_json_put(data, "step_id", ac_json_text(call->step_id));
+    ac_json_put(data, "tool", ac_json_text(call->name));
+    if (asks && !call->run->turn->stateless) {
+        ac_json_put(data, "needs_approval", json_true());
+    }
+    if (call->tool && call->tool->agent) {
+        ac_json_put(data, "asks", ac_json_text(call->tool->agent->id));
+    }
+    ac_run_round_mark(call, data);
+    ac_run_event_emit(call->run, AC_EVENT_TRACE_START, data, NULL, 0);
+}
+
+ac_call_t *ac_run_call_hosted(ac_run_t *run, const char *id, const char *name)
+{
+    ac_call_t *call = make_call(run, id, name, true);
+    show_call(call, false);
+    return call;
+}
+
+ac_call_t *ac_run_call_get(ac_run_t *run, int index, const ac_tool_call_t *wanted)
 {
     if (index >= run->calls.n) {
         ac_call_t **calls = realloc(run->calls.list, ((size_t)index + 1) * sizeof *calls);
@@ -57,39 +90,31 @@ ac_call_t *ac_run_call_get(ac_run_t *run, int index, const char *id, const char 
     if (run->calls.list[index]) {
         return run->calls.list[index];
     }
-    ac_call_t *call = run->calls.list[index] = ac_alloc(sizeof *call);
-    call->run = run;
+    ac_call_t *call = run->calls.list[index] = make_call(run, wanted->id, wanted->name, wanted->approval);
     call->index = index;
-    call->id = unique_id(run, id);
-    call->name = strdup(name);
-    if (!call->id || !call->name) {
-        abort();
-    }
-    call->arguments = json_object();
-    call->tool = ac_toolset_find(run->tools.set, name);
-    call->client = !call->tool && ac_client_tools_has(run, name);
     call->place = run->calls.n_client;
     run->calls.n_client += call->client;
-    call->started = ac_clock();
-    call->started_at = apr_time_now();
-    call->answer_len = run->answer.text.len;
-    ac_id_make(call->step_id, "step_");
-    json_t *data = json_object();
-    ac_json_put(data, "step_id", ac_json_text(call->step_id));
-    ac_json_put(data, "tool", ac_json_text(call->name));
-    if (call->tool && call->tool->conf->approval && !run->turn->stateless) {
-        ac_json_put(data, "needs_approval", json_true());
-    }
-    if (call->tool && call->tool->agent) {
-        ac_json_put(data, "asks", ac_json_text(call->tool->agent->id));
-    }
-    ac_run_round_mark(call, data);
-    ac_run_event_emit(run, AC_EVENT_TRACE_START, data, NULL, 0);
+    show_call(call, call->hosted || (call->tool && call->tool->conf->approval));
     return call;
 }
 
-/* An ended call: emits TRACE_END and its sources, and adds a step. */
-static void record(ac_run_t *run, ac_call_t *call)
+void ac_run_call_free(ac_call_t *call)
+{
+    json_decref(call->arguments);
+    json_decref(call->result);
+    free(call->error);
+    free(call->refusal);
+    free(call->source);
+    free(call->hosted);
+    json_decref(call->question);
+    json_decref(call->sources);
+    json_decref(call->state);
+    free(call->id);
+    free(call->name);
+    free(call);
+}
+
+void ac_run_call_record(ac_run_t *run, ac_call_t *call)
 {
     ac_run_event_emit(run, AC_EVENT_TRACE_END, ac_run_round_ended(call), NULL, 0);
     if (call->sources) {
@@ -106,7 +131,7 @@ static void end_in_calls(ac_run_t *run)
         if (call->client) {
             call->done = true;
             call->took = 0;
-            record(run, call);
+            ac_run_call_record(run, call);
         }
     }
     ac_run_round_keep_calls(run);
@@ -169,15 +194,14 @@ static void run_call_end(ac_call_t *call, json_t *result, const char *error, ac_
     ac_run_metrics_tool_end(call, outcome);
     ac_run_trace_tool_end(call, outcome);
     log_call(call);
-    record(run, call);
+    ac_run_call_record(run, call);
     run->calls.n_open--;
     ac_run_call_moved(run);
 }
 
-/* Cuts a result that is too long: each byte costs tokens in every further round. Consumes result. */
-static json_t *cap_result(const ac_tool_t *tool, json_t *result)
+json_t *ac_run_call_cap(json_t *result, size_t max)
 {
-    size_t len = 0, max = tool->conf->result_max ? tool->conf->result_max : AC_MAX_TOOL_RESULT;
+    size_t len = 0;
     char *text = json_is_string(result) ? strdup(json_string_value(result)) : ac_json_dump(result, &len);
     if (text && json_is_string(result)) {
         len = strlen(text);
@@ -193,6 +217,11 @@ static json_t *cap_result(const ac_tool_t *tool, json_t *result)
     }
     free(text);
     return result;
+}
+
+static json_t *cap_result(const ac_tool_t *tool, json_t *result)
+{
+    return ac_run_call_cap(result, tool->conf->result_max ? tool->conf->result_max : AC_MAX_TOOL_RESULT);
 }
 
 /* The text that the model gets of a call that failed: the tool's own, if it has one. Consumes result. */
@@ -261,28 +290,6 @@ void ac_run_call_progress(void *baton, json_t *progress)
     ac_run_event_emit(call->run, AC_EVENT_TRACE_UPDATE, data, NULL, 0);
 }
 
-static void job_run(void *baton)
-{
-    ac_job_t *job = baton;
-    ac_trace_enter(&job->trace);
-    job->status = job->tool->vt->call(&job->result, job->tool->self, job->arguments, job->deadline, &job->err);
-    ac_trace_enter(NULL);
-}
-
-static void job_done(void *baton)
-{
-    ac_job_t *job = baton;
-    ac_call_t *call = job->call;
-    if (call) {
-        call->job = NULL;
-        ac_run_call_result(call, job->status, json_incref(job->result), &job->err);
-    }
-    json_decref(job->arguments);
-    json_decref(job->result);
-    ac_trace_clear(&job->trace);
-    free(job);
-}
-
 static void abandon(ac_call_t *call)
 {
     ac_run_nested_stop(call);
@@ -290,10 +297,7 @@ static void abandon(ac_call_t *call)
         call->tool->vt->cancel(call->handle);
     }
     call->handle = NULL;
-    if (call->job) {
-        call->job->call = NULL;
-    }
-    call->job = NULL;
+    ac_run_job_abandon(call);
 }
 
 static void run_call_on_deadline(void *baton)
@@ -304,27 +308,6 @@ static void run_call_on_deadline(void *baton)
     apr_snprintf(text, sizeof text, "the tool did not answer within %s", limit);
     abandon(call);
     run_call_end(call, NULL, text, AC_TOOL_OUTCOME_TIMEOUT);
-}
-
-static apr_status_t start_job(ac_call_t *call, apr_time_t deadline, ac_err_t *err)
-{
-    ac_job_t *job = ac_alloc(sizeof *job);
-    job->call = call;
-    job->tool = call->tool;
-    job->deadline = deadline;
-    /* A copy, since the loop reads the call's arguments meanwhile. */
-    job->arguments = json_deep_copy(call->arguments);
-    ac_trace_copy(&job->trace, ac_run_trace_call(call));
-    ac_err_init(&job->err);
-    apr_status_t status = ac_work_post(call->run->engine->work, job_run, job_done, job);
-    if (status != APR_SUCCESS) {
-        json_decref(job->arguments);
-        ac_trace_clear(&job->trace);
-        free(job);
-        return ac_err_set(err, AC_OVERLOADED, "this server is too busy to call the tool");
-    }
-    call->job = job;
-    return APR_SUCCESS;
 }
 
 static apr_status_t start_tool(ac_call_t *call, apr_time_t deadline, ac_err_t *err)
@@ -347,6 +330,30 @@ static apr_status_t compute_result(json_t **presult, const ac_call_t *call, ac_e
     return status;
 }
 
+/* The call waits for its owner. */
+static apr_status_t await_approval(ac_call_t *call, ac_err_t *err)
+{
+    ac_run_t *run = call->run;
+    if (run->turn->stateless || run->turn->no_approvals) {
+        return ac_err_set(err, AC_TOOL_ERROR, "this tool needs approval, which is not possible here");
+    }
+    call->needs_approval = true;
+    ac_run_trace_tool_drop(call);
+    run->calls.n_approvals++;
+    return APR_SUCCESS;
+}
+
+/* The model's service asks whether it may call a tool of its own: the decision is all that it gets. */
+static apr_status_t start_hosted(ac_call_t *call, ac_err_t *err)
+{
+    if (!call->approved) {
+        return await_approval(call, err);
+    }
+    ac_run_trace_tool_drop(call);
+    run_call_end(call, json_string("approved"), NULL, AC_TOOL_OUTCOME_OK);
+    return APR_SUCCESS;
+}
+
 static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
 {
     ac_run_t *run = call->run;
@@ -354,6 +361,9 @@ static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
     apr_status_t status;
     if (call->refusal) {
         return ac_err_set(err, AC_TOOL_ERROR, "%s", call->refusal);
+    }
+    if (call->hosted) {
+        return start_hosted(call, err);
     }
     if (!tool || (call->question && !tool->vt->proceed)) {
         return ac_toolset_unknown(run->tools.set, err);
@@ -365,13 +375,7 @@ static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
         return status;
     }
     if (tool->conf->approval && !call->approved) {
-        if (run->turn->stateless || run->turn->no_approvals) {
-            return ac_err_set(err, AC_TOOL_ERROR, "this tool needs approval, which is not possible here");
-        }
-        call->needs_approval = true;
-        ac_run_trace_tool_drop(call);
-        run->calls.n_approvals++;
-        return APR_SUCCESS;
+        return await_approval(call, err);
     }
     call->begun = true;
     if (tool->agent) {
@@ -389,7 +393,7 @@ static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
     }
     apr_time_t deadline = ac_loop_now(run->engine->loop) + tool->conf->timeout;
     if (tool->vt->flags & AC_TOOL_BLOCKING) {
-        status = start_job(call, deadline, err);
+        status = ac_run_job_start(call, deadline, ac_run_call_result, err);
     } else {
         status = start_tool(call, deadline, err);
     }
@@ -470,17 +474,7 @@ void ac_run_call_drop_all(ac_run_t *run)
         abandon(call);
         ac_timer_cancel(run->engine->loop, &call->deadline);
         ac_run_trace_tool_drop(call);
-        json_decref(call->arguments);
-        json_decref(call->result);
-        free(call->error);
-        free(call->refusal);
-        free(call->source);
-        json_decref(call->question);
-        json_decref(call->sources);
-        json_decref(call->state);
-        free(call->id);
-        free(call->name);
-        free(call);
+        ac_run_call_free(call);
     }
     free(run->calls.list);
     run->calls.list = NULL;

@@ -215,6 +215,10 @@ json_t *ac_run_document_answer(const ac_run_t *run)
     if (run->answer.sources) {
         ac_json_put(metadata, "sources", json_incref(run->answer.sources));
     }
+    json_t *response = ac_run_carried_response(run);
+    if (response) {
+        ac_json_put(metadata, "response", response);
+    }
     if (run->times.reasoning) {
         ac_json_put(metadata, "reasoning_ms", json_integer(apr_time_as_msec(run->times.reasoning)));
     }
@@ -257,6 +261,9 @@ json_t *ac_run_document_step(const ac_run_t *run, const ac_call_t *call)
     }
     if (call->sources) {
         ac_json_put(step, "sources", json_incref(call->sources));
+    }
+    if (call->hosted) {
+        ac_json_put(step, "hosted", json_true());
     }
     ac_json_put(step, "round", json_integer(run->round));
     ac_json_put(step, "usage", json_null());

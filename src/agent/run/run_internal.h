@@ -199,9 +199,30 @@ void ac_run_nested_drop(ac_call_t *call); /* the same without events and steps: 
 void ac_run_nested_wait(ac_run_t *run);   /* all open calls of a nested run await approval */
 void ac_run_nested_close(ac_run_t *run);  /* SAVING of a nested run */
 
+/* ---- run_job.c ---- */
+typedef void ac_run_job_done_fn(void *call, apr_status_t status, json_t *result, const ac_err_t *err);
+/* Calls a blocking tool; done comes on the loop, and consumes result. errors: overloaded. */
+apr_status_t ac_run_job_start(ac_call_t *call, apr_time_t deadline, ac_run_job_done_fn *done, ac_err_t *err);
+void ac_run_job_abandon(ac_call_t *call); /* done is not called any more */
+
+/* ---- run_carried.c: what a model wants back of its answers ---- */
+void ac_run_carried_take(ac_run_t *run, const ac_model_end_t *end); /* of an answer that has ended */
+void ac_run_carried_put(ac_run_t *run, json_t *message); /* to the message of the round that ends, with decisions */
+/* The messages for this model, without what other ones want back. Consumes messages. */
+json_t *ac_run_carried_shown(json_t *messages, const ac_model_t *model);
+/* `response` of the stored answer; NULL: the model's service does not know it. New reference. */
+json_t *ac_run_carried_response(const ac_run_t *run);
+
 /* ---- run_call.c ---- */
-/* The round's call with this index; makes it at the first use, and emits TRACE_START. */
-ac_call_t *ac_run_call_get(ac_run_t *run, int index, const char *id, const char *name);
+/* The round's call with this index; makes it at the first use, and emits TRACE_START. A question of the model's service
+ * becomes a call that needs approval and calls no tool. */
+ac_call_t *ac_run_call_get(ac_run_t *run, int index, const ac_tool_call_t *wanted);
+/* A call by the model's service: makes it, and emits TRACE_START. The caller owns it. */
+ac_call_t *ac_run_call_hosted(ac_run_t *run, const char *id, const char *name);
+void ac_run_call_free(ac_call_t *call);
+void ac_run_call_record(ac_run_t *run, ac_call_t *call); /* an ended call: emits TRACE_END, adds a step */
+/* Cuts a result that is too long: each byte costs tokens in every further round. Consumes result. */
+json_t *ac_run_call_cap(json_t *result, size_t max);
 /* Consumes result. status AC_TOOL_ASKS: it is a question. Loop thread. */
 void ac_run_call_result(void *baton, apr_status_t status, json_t *result, const ac_err_t *err);
 /* Ends the round if all calls have ended; suspends the run if all open ones await approval. */
@@ -218,6 +239,10 @@ void ac_run_round_stream(ac_call_t *call, const char *fragment, size_t len);
 json_t *ac_run_round_ended(const ac_call_t *call); /* the data of TRACE_END; a new reference */
 /* Adds the round's calls to the message, in the model's order, not in the order of their end. */
 void ac_run_round_keep_calls(ac_run_t *run);
+void ac_run_round_keep(ac_run_t *run, const ac_call_t *call); /* one of them */
+/* Shows a call that the model's service carries out: its begin, or its end. */
+void ac_run_round_hosted(ac_run_t *run, const ac_hosted_call_t *hosted);
+void ac_run_round_end_hosted(ac_run_t *run); /* the model call has ended: so have they */
 /* Adds the calls and results to the message and to the conversation, in the same order. */
 void ac_run_round_next(ac_run_t *run);
 

@@ -66,8 +66,9 @@ void ac_run_output_reject(ac_run_t *run, const ac_err_t *why)
     ac_json_put(step, "status", json_string("failed"));
     ac_json_put(step, "error", ac_json_text(why->detail));
     if (run->answer.text.len) {
-        json_array_append_new(run->ask.messages,
-                              json_pack("{s:s, s:s}", "role", "assistant", "content", run->answer.text.data));
+        json_t *message = json_pack("{s:s, s:s}", "role", "assistant", "content", run->answer.text.data);
+        ac_run_carried_put(run, message);
+        json_array_append_new(run->ask.messages, message);
     }
     json_array_append_new(run->ask.messages,
                           json_pack("{s:s, s:o}", "role", "user", "content",

@@ -5,12 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MOST_HOSTED 128 /* calls of a model's service in one model call; more are not shown */
+
 void ac_run_round_mark(const ac_call_t *call, json_t *data)
 {
     ac_json_put(data, "call_id", ac_json_text(call->id));
     if (call->client) {
         ac_json_put(data, "client", json_true());
         ac_json_put(data, "index", json_integer(call->place));
+    }
+    if (call->hosted) {
+        ac_json_put(data, "hosted", json_true());
     }
     ac_run_nesting_mark(call->run, data);
 }
@@ -68,28 +73,37 @@ json_t *ac_run_round_ended(const ac_call_t *call)
     return data;
 }
 
+void ac_run_round_keep(ac_run_t *run, const ac_call_t *call)
+{
+    json_t *kept = json_object();
+    if (!run->answer.tool_calls) {
+        run->answer.tool_calls = json_array();
+    }
+    ac_json_put(kept, "id", ac_json_text(call->id));
+    ac_json_put(kept, "tool", ac_json_text(call->name));
+    ac_json_put(kept, "arguments", json_incref(call->arguments));
+    ac_json_put(kept, "result", call_result_json(call));
+    ac_json_put(kept, "error", call_error_json(call));
+    ac_json_put(kept, "latency_ms", json_integer(apr_time_as_msec(call->took)));
+    if (call->client) {
+        ac_json_put(kept, "client", json_true());
+    }
+    if (call->hosted) {
+        ac_json_put(kept, "hosted", json_true());
+    }
+    json_array_append_new(run->answer.tool_calls, kept);
+    ac_record_parts_add_call(&run->answer.parts, call->answer_len, call->id);
+}
+
 void ac_run_round_keep_calls(ac_run_t *run)
 {
     if (!run->answer.tool_calls) {
         run->answer.tool_calls = json_array();
     }
     for (int i = 0; i < run->calls.n; i++) {
-        const ac_call_t *call = run->calls.list[i];
-        if (!call || !call->done) {
-            continue;
+        if (run->calls.list[i] && run->calls.list[i]->done) {
+            ac_run_round_keep(run, run->calls.list[i]);
         }
-        json_t *kept = json_object();
-        ac_json_put(kept, "id", ac_json_text(call->id));
-        ac_json_put(kept, "tool", ac_json_text(call->name));
-        ac_json_put(kept, "arguments", json_incref(call->arguments));
-        ac_json_put(kept, "result", call_result_json(call));
-        ac_json_put(kept, "error", call_error_json(call));
-        ac_json_put(kept, "latency_ms", json_integer(apr_time_as_msec(call->took)));
-        if (call->client) {
-            ac_json_put(kept, "client", json_true());
-        }
-        json_array_append_new(run->answer.tool_calls, kept);
-        ac_record_parts_add_call(&run->answer.parts, call->answer_len, call->id);
     }
 }
 
@@ -115,6 +129,7 @@ void ac_run_round_next(ac_run_t *run)
                                                                       : NULL;
     ac_json_put(message, "content", ac_json_text(said));
     ac_json_put(message, "tool_calls", calls);
+    ac_run_carried_put(run, message);
     json_array_append_new(run->ask.messages, message);
     for (int i = 0; i < run->calls.n; i++) {
         const ac_call_t *call = run->calls.list[i];
@@ -122,4 +137,75 @@ void ac_run_round_next(ac_run_t *run)
                               ac_history_tool_message(run->agent, call->id, call->name, call->result, call->error));
     }
     ac_run_round_keep_calls(run);
+}
+
+/* ---- calls that the model's service carries out itself: it knows their results, so no model gets them again ---- */
+
+static ac_call_t *hosted_by_id(const ac_run_t *run, const char *id)
+{
+    for (int i = run->ask.n_hosted - 1; i >= 0; i--) {
+        if (strcmp(run->ask.hosted[i]->hosted, id) == 0) {
+            return run->ask.hosted[i];
+        }
+    }
+    return NULL;
+}
+
+static ac_call_t *add_hosted(ac_run_t *run, const ac_hosted_call_t *hosted)
+{
+    if (run->ask.n_hosted == MOST_HOSTED) {
+        return NULL;
+    }
+    if (!run->ask.hosted) {
+        run->ask.hosted = ac_alloc(MOST_HOSTED * sizeof *run->ask.hosted);
+    }
+    ac_call_t *call = ac_run_call_hosted(run, hosted->id, hosted->name);
+    run->ask.hosted[run->ask.n_hosted++] = call;
+    return call;
+}
+
+/* Consumes result; error may be NULL. */
+static void end_hosted(ac_call_t *call, json_t *result, const char *error)
+{
+    ac_run_t *run = call->run;
+    call->done = true;
+    call->took = ac_clock() - call->started;
+    call->error = error ? strdup(error) : NULL;
+    call->result = error ? NULL : result;
+    if (error) {
+        json_decref(result);
+    }
+    ac_run_call_record(run, call);
+    ac_run_round_keep(run, call);
+}
+
+void ac_run_round_hosted(ac_run_t *run, const ac_hosted_call_t *hosted)
+{
+    ac_call_t *call = hosted_by_id(run, hosted->id);
+    call = call ? call : add_hosted(run, hosted);
+    if (!call || call->done || !hosted->ended) {
+        return;
+    }
+    json_decref(call->arguments);
+    call->arguments = json_deep_copy(hosted->arguments);
+    char *text = ac_json_dump(call->arguments, NULL);
+    if (text && json_object_size(call->arguments)) {
+        ac_run_round_stream(call, text, strlen(text));
+    }
+    free(text);
+    json_t *result = hosted->result ? ac_run_call_cap(json_deep_copy(hosted->result), AC_MAX_TOOL_RESULT) : json_null();
+    end_hosted(call, result, hosted->error);
+}
+
+void ac_run_round_end_hosted(ac_run_t *run)
+{
+    for (int i = 0; i < run->ask.n_hosted; i++) {
+        if (!run->ask.hosted[i]->done) {
+            end_hosted(run->ask.hosted[i], NULL, "the model's service has not said how the call ended");
+        }
+        ac_run_call_free(run->ask.hosted[i]);
+    }
+    free(run->ask.hosted);
+    run->ask.hosted = NULL;
+    run->ask.n_hosted = 0;
 }

@@ -37,6 +37,9 @@ static json_t *call_json(const ac_call_t *call) /* with the state of its nested 
     if (call->tool && call->tool->source) {
         ac_json_put(json, "source", ac_json_text(call->tool->source));
     }
+    if (call->hosted) {
+        ac_json_put(json, "hosted", ac_json_text(call->hosted));
+    }
     if (call->question) {
         ac_json_put(json, "question", json_incref(call->question));
         ac_json_put(json, "questions", json_integer(call->n_questions));
@@ -83,6 +86,9 @@ json_t *ac_run_suspended_make(ac_run_t *run, json_t *events)
     ac_json_put(state, "paid_amount", json_real(run->cost.paid_amount));
     ac_json_put(state, "unpriced", json_boolean(run->cost.unpriced));
     ac_json_put(state, "messages", shared(run->ask.messages));
+    if (run->ask.carried) {
+        ac_json_put(state, "carried", json_incref(run->ask.carried));
+    }
     ac_json_put(state, "tool_calls", shared(run->answer.tool_calls));
     ac_json_put(state, "parts", shared(run->answer.parts.list));
     ac_json_put(state, "steps", shared(run->answer.steps));
@@ -154,7 +160,9 @@ static ac_call_t *run_state_read_call(ac_run_t *run, int index, const json_t *js
     call->client = json_is_integer(json_object_get(json, "client"));
     call->place = (int)number(json, "client");
     const char *source = ac_json_peek_string(json, "source", NULL);
+    const char *hosted = ac_json_peek_string(json, "hosted", NULL);
     call->source = source ? strdup(source) : NULL;
+    call->hosted = hosted ? strdup(hosted) : NULL;
     call->question = json_deep_copy(json_object_get(json, "question"));
     call->n_questions = (int)number(json, "questions");
     call->state = json_deep_copy(json_object_get(json, "state"));
@@ -245,6 +253,7 @@ bool ac_run_suspended_read(ac_run_t *run, const json_t *state)
     run->cost.paid_amount = json_number_value(json_object_get(state, "paid_amount"));
     run->cost.unpriced = json_is_true(json_object_get(state, "unpriced"));
     run->ask.messages = list_of(state, "messages");
+    run->ask.carried = json_deep_copy(json_object_get(state, "carried"));
     run->answer.tool_calls = list_of(state, "tool_calls");
     ac_record_parts_read(&run->answer.parts, list_of(state, "parts"));
     run->answer.steps = list_of(state, "steps");

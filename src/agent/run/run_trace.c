@@ -82,12 +82,6 @@ static const ac_model_t *run_trace_model(const ac_run_t *run)
     return run->ask.entry.gate ? run->ask.entry.gate->model : run->agent ? run->agent->model : NULL;
 }
 
-/* The names of OpenTelemetry for the providers of this module; another one keeps its own. */
-static const char *provider_of(const ac_model_t *model)
-{
-    return strcmp(model->vt->name, "azure-openai") == 0 ? "azure.ai.openai" : model->vt->name;
-}
-
 /* The model's name, as the service knows it, or its id. */
 static const char *requested_model(const ac_model_t *model)
 {
@@ -113,7 +107,7 @@ static void run_trace_finish(ac_run_t *run, const char *status)
         ac_span_name(span, "invoke_agent %s", run->agent->name);
     }
     if (model) {
-        ac_span_text(span, AC_ATTRIBUTE_GEN_AI_PROVIDER_NAME, provider_of(model));
+        ac_span_text(span, AC_ATTRIBUTE_GEN_AI_PROVIDER_NAME, ac_registry_provider_name(model));
         ac_span_text(span, AC_ATTRIBUTE_GEN_AI_REQUEST_MODEL, requested_model(model));
     }
     if (facts.rounds > before->rounds) {
@@ -192,7 +186,7 @@ static void add_prompt(ac_span_t *span, const json_t *messages)
 
 static void add_provider(ac_span_t *span, const ac_model_t *model)
 {
-    const char *provider = provider_of(model);
+    const char *provider = ac_registry_provider_name(model);
     ac_span_text(span, AC_ATTRIBUTE_GEN_AI_PROVIDER_NAME, provider);
     ac_span_text(span, AC_ATTRIBUTE_GEN_AI_REQUEST_MODEL, requested_model(model));
     if (strncmp(provider, "azure.", 6) == 0) {

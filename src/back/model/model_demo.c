@@ -141,7 +141,7 @@ static void add_call(demo_answer_t *answer, const json_t *function, char *value)
         ac_id_make(id, "call_");
         answer->calls[answer->n_calls++] = (ac_tool_call_t){strdup(id),
                                                             strdup(ac_json_peek_string(function, "name", "")),
-                                                            ac_json_dump(arguments, NULL)};
+                                                            ac_json_dump(arguments, NULL), false};
     }
     json_decref(arguments);
 }

@@ -84,7 +84,7 @@ static int check_option(void *baton, const char *name, const char *value)
     return 0;
 }
 
-static const char *model_endpoint_option(const ac_model_conf_t *conf, const char *name)
+const char *ac_model_endpoint_option(const ac_model_conf_t *conf, const char *name)
 {
     const char *value = conf->options ? apr_table_get(conf->options, name) : NULL;
     return value && *value ? value : NULL;
@@ -93,7 +93,7 @@ static const char *model_endpoint_option(const ac_model_conf_t *conf, const char
 static const char *check_options(const ac_model_conf_t *conf, const char *const *known, apr_pool_t *p)
 {
     options_t options = {known, NULL};
-    const char *insecure = model_endpoint_option(conf, "insecure"), *list = "";
+    const char *insecure = ac_model_endpoint_option(conf, "insecure"), *list = "";
     if (conf->options) {
         apr_table_do(check_option, &options, conf->options, NULL);
     }
@@ -126,7 +126,8 @@ static const char *check_address(const char **pbase, const char *endpoint, const
                             "behind it",
                             endpoint, example);
     }
-    if (strstr(endpoint, "/chat/completions") || strstr(endpoint, "/openai/deployments")) {
+    if (strstr(endpoint, "/chat/completions") || model_endpoint_ends_with(endpoint, "/responses") ||
+        strstr(endpoint, "/openai/deployments")) {
         return apr_psprintf(p, "AgentChatEndpoint: '%s' is the address of one call; give only its beginning, like %s",
                             endpoint, example);
     }
@@ -140,7 +141,7 @@ static const char *check_address(const char **pbase, const char *endpoint, const
 
 static const char *check_credential(const ac_model_conf_t *conf, const char *base, apr_pool_t *p)
 {
-    const char *insecure = model_endpoint_option(conf, "insecure"), *host = model_endpoint_host_of(base, p);
+    const char *insecure = ac_model_endpoint_option(conf, "insecure"), *host = model_endpoint_host_of(base, p);
     bool open = strncasecmp(base, "http:", 5) == 0 && !(insecure && strcasecmp(insecure, "on") == 0);
     if (conf->auth && open && !ac_http_address_near(host)) {
         return apr_psprintf(
@@ -149,7 +150,7 @@ static const char *check_credential(const ac_model_conf_t *conf, const char *bas
             "way to %s; use https, or add insecure=on if the way is safe",
             host);
     }
-    bool azure = conf->provider && strcmp(conf->provider, "azure-openai") == 0;
+    bool azure = conf->provider && strncmp(conf->provider, "azure-", 6) == 0;
     bool token = conf->auth && ac_credential_kind(conf->auth) == AC_CREDENTIAL_TOKEN;
     if (token && !azure && !ac_credential_scope(conf->auth, NULL) && !is_azure(host)) {
         return apr_psprintf(p,
@@ -160,10 +161,11 @@ static const char *check_credential(const ac_model_conf_t *conf, const char *bas
     return NULL;
 }
 
-static ac_model_openai_t *make_model(const ac_model_conf_t *conf, apr_pool_t *p)
+static ac_model_openai_t *make_model(const ac_model_conf_t *conf, const ac_model_form_t *form, apr_pool_t *p)
 {
     ac_model_openai_t *model = apr_pcalloc(p, sizeof(*model));
     model->conf = conf;
+    model->form = form;
     model->credential_header = conf->auth ? BEARER : NULL;
     model->scope = conf->auth ? ac_credential_scope(conf->auth, SCOPE_V1) : NULL;
     return model;
@@ -171,10 +173,11 @@ static ac_model_openai_t *make_model(const ac_model_conf_t *conf, apr_pool_t *p)
 
 /* ---- OpenAI and compatible servers ---- */
 
-const char *ac_model_endpoint_create(void **pself, const ac_model_conf_t *conf, apr_pool_t *p)
+const char *ac_model_endpoint_make(ac_model_openai_t **pmodel, const ac_model_conf_t *conf, const ac_model_form_t *form,
+                                   const char *const *known, apr_pool_t *p)
 {
     const char *base, *endpoint = conf->endpoint && *conf->endpoint ? conf->endpoint : OPENAI_BASE;
-    const char *problem = check_options(conf, openai_options, p);
+    const char *problem = check_options(conf, known, p);
     if (!problem) {
         problem = check_address(&base, endpoint, OPENAI_BASE " or http://127.0.0.1:11434/v1", p);
     }
@@ -188,20 +191,25 @@ const char *ac_model_endpoint_create(void **pself, const ac_model_conf_t *conf, 
     if (openai && !strchr(strstr(base, "://") + 3, '/')) {
         return "AgentChatEndpoint: OpenAI's address has a version at its end; give " OPENAI_BASE;
     }
-    ac_model_openai_t *model = make_model(conf, p);
-    model->model = model_endpoint_option(conf, "model");
+    ac_model_openai_t *model = make_model(conf, form, p);
+    model->model = ac_model_endpoint_option(conf, "model");
     if (openai && !model->model) {
         return "AgentChatEndpoint: no model; add its name, like " OPENAI_BASE " model=gpt-5-mini";
     }
     if (openai && !conf->auth) {
         return "AgentChatCredential: OpenAI asks for a key and there is none; give env:OPENAI_API_KEY or file:PATH";
     }
-    model->url = apr_pstrcat(p, base, "/chat/completions", NULL);
+    model->url = apr_pstrcat(p, base, form->path, NULL);
     model->probe_url = apr_pstrcat(p, base, "/models", NULL);
     model->request_id_header = "X-Client-Request-Id";
     model->strict_probe = openai;
-    *pself = model;
+    *pmodel = model;
     return NULL;
+}
+
+const char *ac_model_endpoint_create(void **pself, const ac_model_conf_t *conf, apr_pool_t *p)
+{
+    return ac_model_endpoint_make((ac_model_openai_t **)pself, conf, &ac_model_form_chat, openai_options, p);
 }
 
 /* ---- Azure OpenAI ---- */
@@ -226,7 +234,7 @@ static const char *set_v1(ac_model_openai_t *model, const char *base, const char
     const char *rest = model_endpoint_ends_with(base, "/openai/v1") ? ""
         : model_endpoint_ends_with(base, "/openai")                 ? "/v1"
                                                                     : "/openai/v1";
-    model->url = apr_pstrcat(p, base, rest, "/chat/completions", query, NULL);
+    model->url = apr_pstrcat(p, base, rest, model->form->path, query, NULL);
     model->probe_url = apr_pstrcat(p, base, rest, "/models", query, NULL);
     return NULL;
 }
@@ -243,11 +251,12 @@ static const char *set_classic(ac_model_openai_t *model, const char *base, const
     return NULL;
 }
 
-const char *ac_model_endpoint_create_azure(void **pself, const ac_model_conf_t *conf, apr_pool_t *p)
+const char *ac_model_endpoint_make_azure(ac_model_openai_t **pmodel, const ac_model_conf_t *conf,
+                                         const ac_model_form_t *form, const char *const *known, apr_pool_t *p)
 {
     static const char example[] = "https://NAME.openai.azure.com";
-    const char *base, *version = model_endpoint_option(conf, "api-version");
-    const char *problem = check_options(conf, azure_options, p);
+    const char *base, *version = ac_model_endpoint_option(conf, "api-version");
+    const char *problem = check_options(conf, known, p);
     if (!problem && !(conf->endpoint && *conf->endpoint)) {
         problem = apr_psprintf(p,
                                "AgentChatEndpoint: there is none; give the resource's address and a deployment, "
@@ -263,10 +272,10 @@ const char *ac_model_endpoint_create_azure(void **pself, const ac_model_conf_t *
     if (problem) {
         return problem;
     }
-    ac_model_openai_t *model = make_model(conf, p);
-    model->model = model_endpoint_option(conf, "deployment") ? model_endpoint_option(conf, "deployment")
-                                                             : model_endpoint_option(conf, "model");
-    if (!model->model) {
+    ac_model_openai_t *model = make_model(conf, form, p);
+    model->model = ac_model_endpoint_option(conf, "deployment") ? ac_model_endpoint_option(conf, "deployment")
+                                                                : ac_model_endpoint_option(conf, "model");
+    if (!model->model && !ac_model_endpoint_option(conf, "agent")) {
         return apr_psprintf(p, "AgentChatEndpoint: no deployment; add its name, like %s deployment=gpt-5-mini", base);
     }
     if (!conf->auth) {
@@ -293,8 +302,13 @@ const char *ac_model_endpoint_create_azure(void **pself, const ac_model_conf_t *
     bool project = strstr(base, "/api/projects/") != NULL;
     bool token = ac_credential_kind(conf->auth) == AC_CREDENTIAL_TOKEN;
     model->credential_header = token || project ? BEARER : "api-key: ";
-    *pself = model;
+    *pmodel = model;
     return dated ? set_classic(model, base, version, p) : set_v1(model, base, version ? version : "v1", p);
+}
+
+const char *ac_model_endpoint_create_azure(void **pself, const ac_model_conf_t *conf, apr_pool_t *p)
+{
+    return ac_model_endpoint_make_azure((ac_model_openai_t **)pself, conf, &ac_model_form_chat, azure_options, p);
 }
 
 /* ---- the id of a request ---- */
