@@ -13,6 +13,7 @@ DATADIR  ?= $(PREFIX)/share/agentchat
 MANDIR   ?= $(PREFIX)/share/man
 MODDIR   ?= $(shell $(APXS) -q LIBEXECDIR)
 INCDIR   ?= $(shell $(APXS) -q INCLUDEDIR)
+HEADERS  := agentchat.h agentchat_store.h agentchat_types.h
 SYSCONF  ?= $(shell $(APXS) -q SYSCONFDIR)
 TMPFILES ?= $(if $(filter fedora,$(LAYOUT)),$(PREFIX)/lib/tmpfiles.d)
 LAYOUT   ?= $(if $(filter apache2,$(shell $(APXS) -q TARGET)),debian,$(if $(wildcard $(SYSCONF)/../conf.modules.d),fedora,httpd))
@@ -28,7 +29,7 @@ PROGRAMS       := $(patsubst tools/agentchat_%.c,agentchat-%,$(sort $(wildcard t
 # The header for modules that add a store, a model or a tool.
 install-header:
 	install -d '$(DESTDIR)$(INCDIR)'
-	install -m 644 src/agentchat.h '$(DESTDIR)$(INCDIR)/'
+	install -m 644 $(HEADERS:%=src/%) '$(DESTDIR)$(INCDIR)/'
 
 install: module tools install-header
 	@case '$(LAYOUT)' in debian|fedora|httpd) ;; *) echo "install: LAYOUT=$(LAYOUT) is not debian, fedora or httpd" >&2; exit 2;; esac
@@ -50,7 +51,7 @@ install: module tools install-header
 
 # Changed configuration, the administrator's files of the page, and conversations stay.
 uninstall:
-	rm -f '$(DESTDIR)$(MODDIR)/mod_agentchat.so' '$(DESTDIR)$(INCDIR)/agentchat.h' $(PROGRAMS:%='$(DESTDIR)$(BINDIR)/%') $(PROGRAMS:%='$(DESTDIR)$(MANDIR)/man1/%.1')
+	rm -f '$(DESTDIR)$(MODDIR)/mod_agentchat.so' $(HEADERS:%='$(DESTDIR)$(INCDIR)/%') $(PROGRAMS:%='$(DESTDIR)$(BINDIR)/%') $(PROGRAMS:%='$(DESTDIR)$(MANDIR)/man1/%.1')
 	rm -rf '$(DESTDIR)$(DATADIR)/swagger-ui' '$(DESTDIR)$(DATADIR)/systemd' '$(DESTDIR)$(DATADIR)/chat-page.conf'
 	conf/install.sh unpage src/www '$(DESTDIR)$(DATADIR)/www'
 	rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(DATADIR)'

@@ -3,7 +3,7 @@
  *
  * Feedback is a part of its message: {rating: "up"|"down", reason|null, comment|null, at, agent_id, model}.
  * MESSAGE_LIST, TURN_LOAD and EXPORT_MESSAGES show it as the member `feedback` of a message that has one, and IMPORT
- * takes it. It is removed with its message. The verbs, in the form of the table in agentchat.h:
+ * takes it. It is removed with its message. The verbs, in the form of the table in agentchat_store.h:
  *
  * FEEDBACK_PUT     id message in {rating|null, reason, comment, at, thread_id?}
  *                  out {thread_id, agent_id, model, before: rating|null}. A null rating removes the feedback.

@@ -178,7 +178,7 @@ static size_t responses_index(const json_t *message, const json_t *item)
 
 /* The items of an answer that the service has not stored, in their order. A reasoning item is worth something with its
  * encrypted content only; ids of items that are not stored are left out. */
-static void put_items(input_t *input, const json_t *message, const json_t *items)
+static void responses_put_items(input_t *input, const json_t *message, const json_t *items)
 {
     const json_t *item;
     size_t i;
@@ -203,7 +203,7 @@ static void responses_put_answer(input_t *input, const json_t *message)
     const json_t *content = json_object_get(message, "content");
     size_t n = json_array_size(json_object_get(message, "tool_calls"));
     if (json_array_size(items)) {
-        put_items(input, message, items);
+        responses_put_items(input, message, items);
         return;
     }
     if (json_string_length(content)) {

@@ -24,7 +24,7 @@ def metric_uses(top):
     recorded = set(re.findall(r"record: \w+:(\w+):", (top / RULES).read_text()))
     n, wrong = 0, []
     for path in (path for pattern in USES for path in sorted(top.glob(pattern))):
-        for name, _, labels in re.findall(r"\b(agentchat_[a-z]\w+)\b(?!\.log)(\{(.*?)\})?", path.read_text().replace('\\"', '"')):
+        for name, _, labels in re.findall(r"\b(agentchat_[a-z]\w+)\b(?!\.log|\.h\b)(\{(.*?)\})?", path.read_text().replace('\\"', '"')):
             n += 1
             if name not in known.keys() | recorded | {"agentchat_module"}:
                 wrong.append(f"{path.relative_to(top)}: there is no metric {name}")

@@ -18,7 +18,7 @@ from server import BUILD, TOP, WAIT, HeldPort, user
 LOAD, CONF = "etc/apache2/mods-available/agentchat.load", "etc/apache2/mods-available/agentchat.conf"
 FIRST = TOP / "docs/first-configuration.md"
 SO = "usr/lib/apache2/modules/mod_agentchat.so"
-HEADER = "usr/include/apache2/agentchat.h"
+HEADERS = [f"usr/include/apache2/agentchat{part}.h" for part in ("", "_store", "_types")]
 DEBIAN = pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="Debian's packages are for Debian")
 
 
@@ -49,14 +49,14 @@ def expected(prefix, module, *configuration):
 def test_install_keeps_changed_files_and_uninstall_removes_the_rest(tmp_path):
     said = make("install", f"DESTDIR={tmp_path}", "PREFIX=/usr")
     assert "a2enmod agentchat" in said
-    assert files(tmp_path) == expected("usr", SO, HEADER, LOAD, CONF) and programs()
+    assert files(tmp_path) == expected("usr", SO, *HEADERS, LOAD, CONF) and programs()
     (tmp_path / CONF).write_text("# changed\n")
     old = tmp_path / "usr/share/agentchat/www/of-an-older-version.js"
     old.parent.mkdir(parents=True, exist_ok=True)
     old.write_text("")
     assert ".dist" in make("install", f"DESTDIR={tmp_path}", "PREFIX=/usr")
     assert (tmp_path / CONF).read_text() == "# changed\n"
-    assert files(tmp_path) == expected("usr", SO, HEADER, LOAD, CONF, CONF + ".dist")
+    assert files(tmp_path) == expected("usr", SO, *HEADERS, LOAD, CONF, CONF + ".dist")
     make("uninstall", f"DESTDIR={tmp_path}", "PREFIX=/usr")
     assert files(tmp_path) == {CONF}
 
@@ -78,7 +78,7 @@ def test_install_and_uninstall_leave_the_administrators_files_of_the_page(tmp_pa
     for name in theirs:
         (www / name).unlink()
     make("install", *place)
-    assert files(tmp_path) == expected("usr", SO, HEADER, LOAD, CONF)
+    assert files(tmp_path) == expected("usr", SO, *HEADERS, LOAD, CONF)
     make("uninstall", *place)
     assert not files(tmp_path) and not www.parent.exists()
 
@@ -105,8 +105,8 @@ def test_a_32_bit_build_is_refused(tmp_path):
 def test_install_in_other_layouts(tmp_path, layout, configuration):
     make("install", f"DESTDIR={tmp_path}", "PREFIX=/usr", f"LAYOUT={layout}", "MODDIR=/usr/lib64/httpd/modules", "SYSCONF=/etc/httpd/conf",
          "INCDIR=/usr/include/httpd")
-    assert files(tmp_path) == expected("usr", "usr/lib64/httpd/modules/mod_agentchat.so", "usr/include/httpd/agentchat.h",
-                                       *configuration)
+    assert files(tmp_path) == expected("usr", "usr/lib64/httpd/modules/mod_agentchat.so",
+                                       *(path.replace("apache2", "httpd") for path in HEADERS), *configuration)
 
 
 # ---- Debian's way ----

@@ -96,7 +96,9 @@ static void test_a_choice(void **state)
 static void test_a_run_ends_in_calls(void **state)
 {
     (void)state;
-    const ac_tool_call_t calls[] = {{"c1", "paint", "{\"n\": 1}"}, {"c2", "later", "{}"}, {"c3", "sing", ""}};
+    const ac_tool_call_t calls[] = {{"c1", "paint", "{\"n\": 1}", false},
+                                    {"c2", "later", "{}", false},
+                                    {"c3", "sing", "", false}};
     start(turn_with_tools("x"));
     assert_int_equal(json_array_size(model.tools), 2); /* this agent's own list is NULL */
     assert_string_equal(name_of(model.tools, 0), "paint");
@@ -138,7 +140,7 @@ static void test_a_run_ends_in_calls(void **state)
 static void test_a_character_is_not_cut(void **state)
 {
     (void)state;
-    const ac_tool_call_t calls[] = {{"c1", "paint", "{\"n\": \"\xc3\xa4\"}"}};
+    const ac_tool_call_t calls[] = {{"c1", "paint", "{\"n\": \"\xc3\xa4\"}", false}};
     start(turn_with_tools("x"));
     open_well();
     model.cb->on_tool_start(model.run, 0, "c1", "paint");
@@ -277,7 +279,7 @@ static void test_without_a_store(void **state)
 {
     (void)state;
     ac_turn_t *turn = turn_with_tools("");
-    const ac_tool_call_t again[] = {{"c9", "sing", "{}"}};
+    const ac_tool_call_t again[] = {{"c9", "sing", "{}", false}};
     turn->stateless = true;
     turn->history = stored_calls();
     answer(turn, "c1", "painted", NULL);
@@ -313,7 +315,7 @@ static void test_a_choice_of_no_tool(void **state)
 static void test_a_choice_holds_for_the_first_round(void **state)
 {
     (void)state;
-    const ac_tool_call_t calls[] = {{"c1", "next", "{\"n\": 1}"}};
+    const ac_tool_call_t calls[] = {{"c1", "next", "{\"n\": 1}", false}};
     ac_turn_t *turn = turn_with_tools("x");
     assert_int_equal(ac_client_tools_choose(&turn->client, "required", NULL, "/tool_choice", &failure), APR_SUCCESS);
     turn->client.one_call = true;
@@ -348,7 +350,7 @@ static void test_none_is_offered(void **state)
 static void test_cancelled_while_the_agents_tool_works(void **state)
 {
     (void)state;
-    const ac_tool_call_t calls[] = {{"c1", "paint", "{}"}, {"c2", "later", "{}"}};
+    const ac_tool_call_t calls[] = {{"c1", "paint", "{}", false}, {"c2", "later", "{}", false}};
     start(turn_with_tools("x"));
     open_well();
     want_tools(calls, 2);

@@ -144,7 +144,7 @@ static void test_a_missing_thread(void **state)
 static void test_two_tools_of_one_round(void **state)
 {
     (void)state;
-    const ac_tool_call_t calls[] = {{"c1", "later", "{\"n\": 1}"}, {"c2", "blocking", ""}};
+    const ac_tool_call_t calls[] = {{"c1", "later", "{\"n\": 1}", false}, {"c2", "blocking", "", false}};
     start_new("x");
     open_well();
     say("Let me see.");
@@ -200,13 +200,13 @@ static void test_a_failing_call_as_the_model_reads_it(void **state)
         ac_tool_call_t call;
         const char *answer;
     } cases[] = {
-        {{"c", "nonesuch", "{}"}, "there is no tool of this name; there are later, blocking, next"},
-        {{"c", "blocking", "{\"n\": "}, "the arguments are not a JSON object"},
-        {{"c", "blocking", "[1]"}, "the arguments are not a JSON object"},
-        {{"c", "blocking", "{\"n\": \"one\"}"}, "/n: "},
-        {{"c", "blocking", "{\"fail\": true}"}, "it broke"},
-        {{"c", "later", "{\"refuse\": true}"}, "refused to start"},
-        {{"c", "next", "{\"fail\": true}"}, "it has no next one"},
+        {{"c", "nonesuch", "{}", false}, "there is no tool of this name; there are later, blocking, next"},
+        {{"c", "blocking", "{\"n\": ", false}, "the arguments are not a JSON object"},
+        {{"c", "blocking", "[1]", false}, "the arguments are not a JSON object"},
+        {{"c", "blocking", "{\"n\": \"one\"}", false}, "/n: "},
+        {{"c", "blocking", "{\"fail\": true}", false}, "it broke"},
+        {{"c", "later", "{\"refuse\": true}", false}, "refused to start"},
+        {{"c", "next", "{\"fail\": true}", false}, "it has no next one"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char answer[512];
@@ -226,7 +226,9 @@ static void test_a_failing_call_as_the_model_reads_it(void **state)
 static void test_a_tool_that_computes_answers_at_once(void **state)
 {
     (void)state;
-    const ac_tool_call_t calls[] = {{"c1", "next", "{\"n\": 1}"}, {"c2", "later", "{}"}, {"c3", "next", "{\"n\": 41}"}};
+    const ac_tool_call_t calls[] = {{"c1", "next", "{\"n\": 1}", false},
+                                    {"c2", "later", "{}", false},
+                                    {"c3", "next", "{\"n\": 41}", false}};
     start_new("x");
     open_well();
     want_tools(calls, 3);
@@ -254,7 +256,7 @@ static void test_a_busy_server_as_the_model_reads_it(void **state)
 static void test_a_tool_over_its_deadline(void **state)
 {
     (void)state;
-    const ac_tool_call_t calls[] = {{"c1", "later", "{}"}, {"c2", "blocking", "{}"}};
+    const ac_tool_call_t calls[] = {{"c1", "later", "{}", false}, {"c2", "blocking", "{}", false}};
     start_new("x");
     open_well();
     want_tools(calls, 2);
@@ -270,7 +272,7 @@ static void test_a_tool_over_its_deadline(void **state)
 static void test_rounds_are_capped(void **state)
 {
     (void)state;
-    const ac_tool_call_t call = {"c", "blocking", "{}"};
+    const ac_tool_call_t call = {"c", "blocking", "{}", false};
     start_new("x");
     open_well();
     for (int i = 1; i <= 3; i++) {

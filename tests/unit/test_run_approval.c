@@ -44,7 +44,7 @@ static void end_with_calls(const ac_tool_call_t *calls, int n_calls)
  * this child. */
 static json_t *put_aside(void)
 {
-    const ac_tool_call_t calls[] = {{"c1", "blocking", "{}"}, {"c2", "later", "{\"n\": 7}"}};
+    const ac_tool_call_t calls[] = {{"c1", "blocking", "{}", false}, {"c2", "later", "{\"n\": 7}", false}};
     start_new("send it");
     open_well();
     say("I shall ask. \xf0\x9f\x98\x80");
@@ -161,7 +161,7 @@ static void test_approved_it_is_called(void **state)
 static void test_a_call_of_the_client_in_the_same_round(void **state)
 {
     (void)state;
-    const ac_tool_call_t calls[] = {{"c1", "paint", "{}"}, {"c2", "later", "{}"}};
+    const ac_tool_call_t calls[] = {{"c1", "paint", "{}", false}, {"c2", "later", "{}", false}};
     json_t *tool = json_pack("{s:s}", "name", "paint");
     ac_turn_t *turn = new_turn("x");
     assert_int_equal(ac_client_tools_add(&turn->client, tool, "", NULL), APR_SUCCESS);
@@ -189,7 +189,7 @@ static void test_a_call_of_the_client_in_the_same_round(void **state)
 static void test_a_resumed_run_has_the_tools_of_the_client(void **state)
 {
     (void)state;
-    const ac_tool_call_t calls[] = {{"c2", "later", "{}"}};
+    const ac_tool_call_t calls[] = {{"c2", "later", "{}", false}};
     json_t *tool = json_pack("{s:s}", "name", "paint");
     ac_turn_t *turn = new_turn("x");
     assert_int_equal(ac_client_tools_add(&turn->client, tool, "", NULL), APR_SUCCESS);

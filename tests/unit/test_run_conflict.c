@@ -139,7 +139,7 @@ static void test_a_cancelled_run_after_a_concurrent_change(void **state)
 static void test_the_thread_changed_concurrently_and_tools_were_wanted(void **state)
 {
     (void)state;
-    static const ac_tool_call_t calls[] = {{"c1", "later", "{}"}, {"c2", "blocking", "{}"}};
+    static const ac_tool_call_t calls[] = {{"c1", "later", "{}", false}, {"c2", "blocking", "{}", false}};
     start_known(2);
     want_tools(calls, 2);
     assert_int_equal(n_later + fake.n_jobs, 0);
@@ -162,7 +162,7 @@ static void test_the_thread_changed_concurrently_and_tools_were_wanted(void **st
 /* What a tool does cannot be taken back: it is not called for a turn that the store may refuse. */
 static void refused_with_tools(ac_kind_e kind)
 {
-    static const ac_tool_call_t calls[] = {{"c1", "later", "{}"}, {"c2", "blocking", "{}"}};
+    static const ac_tool_call_t calls[] = {{"c1", "later", "{}", false}, {"c2", "blocking", "{}", false}};
     start_known(2);
     want_tools(calls, 2);
     fake_pass(500000);
@@ -187,7 +187,7 @@ static void test_no_tool_is_called_for_a_turn_that_is_not_stored(void **state)
 static void test_cancelled_before_its_tools_could_be_called(void **state)
 {
     (void)state;
-    static const ac_tool_call_t calls[] = {{"c1", "later", "{}"}};
+    static const ac_tool_call_t calls[] = {{"c1", "later", "{}", false}};
     start_known(2);
     want_tools(calls, 1);
     assert_int_equal(ac_run_cancel(engine, run_id, AC_CANCELLED), APR_SUCCESS);

@@ -50,7 +50,7 @@ static void test_cancel_in_mid_answer(void **state)
 static void test_cancel_while_calling(void **state)
 {
     (void)state;
-    const ac_tool_call_t calls[] = {{"c1", "later", "{}"}, {"c2", "blocking", "{}"}};
+    const ac_tool_call_t calls[] = {{"c1", "later", "{}", false}, {"c2", "blocking", "{}", false}};
     start_new("x");
     open_well();
     want_tools(calls, 2);

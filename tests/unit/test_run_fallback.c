@@ -136,7 +136,7 @@ static void test_a_chain_of_three(void **state)
 static void test_in_a_later_round(void **state)
 {
     (void)state;
-    const ac_tool_call_t calls[] = {{"c1", "later", "{}"}};
+    const ac_tool_call_t calls[] = {{"c1", "later", "{}", false}};
     start_new("x");
     open_well();
     say("Let me see.");
@@ -147,7 +147,7 @@ static void test_in_a_later_round(void **state)
     break_down(AC_MODEL_ERROR);
     assert_int_equal(second.n_asked, 1);
     other_says(&second, "Sunny.");
-    const ac_tool_call_t again[] = {{"c2", "later", "{}"}};
+    const ac_tool_call_t again[] = {{"c2", "later", "{}", false}};
     second.cb->on_end(second.run,
                       &(ac_model_end_t){.finish = AC_FINISH_TOOL_CALLS,
                                         .calls = again,
@@ -253,7 +253,7 @@ static void test_a_probe_that_is_cancelled_leaves_it_to_the_next(void **state)
 static void test_a_run_that_has_begun_asks_in_spite_of_it(void **state)
 {
     (void)state;
-    const ac_tool_call_t calls[] = {{"c1", "later", "{}"}};
+    const ac_tool_call_t calls[] = {{"c1", "later", "{}", false}};
     first_gate.breaker = breaker;
     start_run(1);
     open_well();

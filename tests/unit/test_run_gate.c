@@ -148,7 +148,7 @@ static void test_stopping_empties_the_line(void **state)
 static void test_a_run_that_has_begun_does_not_wait(void **state)
 {
     (void)state;
-    const ac_tool_call_t calls[] = {{"c1", "later", "{}"}};
+    const ac_tool_call_t calls[] = {{"c1", "later", "{}", false}};
     limit(1, 1);
     first_gate.fallback = &second_model;
     second_gate = (ac_gate_conf_t){.max_runs = 1, .max_queued = 1, .wait = 5000000};
@@ -183,7 +183,9 @@ static void test_a_run_that_has_begun_does_not_wait(void **state)
 static void test_more_tools_at_once_than_the_agent_allows(void **state)
 {
     (void)state;
-    const ac_tool_call_t calls[] = {{"c1", "later", "{}"}, {"c2", "later", "{}"}, {"c3", "later", "{}"}};
+    const ac_tool_call_t calls[] = {{"c1", "later", "{}", false},
+                                    {"c2", "later", "{}", false},
+                                    {"c3", "later", "{}", false}};
     agent.max_tool_calls = 2;
     start_new("x");
     open_well();

@@ -155,11 +155,11 @@ static void test_the_context_of_an_attempt(void **state)
 static void test_the_outcomes_of_tools(void **state)
 {
     (void)state;
-    const ac_tool_call_t calls[] = {{"c1", "next", "{\"n\": 1}"},
-                                    {"c2", "next", "{\"fail\": 1}"},
-                                    {"c3", "next", "{\"n\": \"text\"}"},
-                                    {"c4", "the words of a model", "{}"},
-                                    {"c5", "later", "{}"}};
+    const ac_tool_call_t calls[] = {{"c1", "next", "{\"n\": 1}", false},
+                                    {"c2", "next", "{\"fail\": 1}", false},
+                                    {"c3", "next", "{\"n\": \"text\"}", false},
+                                    {"c4", "the words of a model", "{}", false},
+                                    {"c5", "later", "{}", false}};
     start_traced_with_tools(calls, 5);
     fake_pass(tool_conf.timeout);
     end_well();
@@ -182,7 +182,7 @@ static void test_the_outcomes_of_tools(void **state)
 static void test_a_cancelled_run_and_its_tool(void **state)
 {
     (void)state;
-    const ac_tool_call_t calls[] = {{"c1", "later", "{}"}};
+    const ac_tool_call_t calls[] = {{"c1", "later", "{}", false}};
     start_traced_with_tools(calls, 1);
     assert_int_equal(ac_run_cancel(engine, run_id, AC_CANCELLED), APR_SUCCESS);
     json_decref(close_well());
@@ -276,7 +276,7 @@ static void test_a_conflict(void **state)
 /* A run that awaits approval has left this child. Returns its state document. */
 static json_t *suspend_traced(void)
 {
-    const ac_tool_call_t calls[] = {{"c1", "next", "{\"n\": 1}"}, {"c2", "later", "{\"n\": 7}"}};
+    const ac_tool_call_t calls[] = {{"c1", "next", "{\"n\": 1}", false}, {"c2", "later", "{\"n\": 7}", false}};
     later_tool.conf = &asking_conf;
     start_traced_with_tools(calls, 2);
     json_t *kept = json_deep_copy(json_object_get(expect_op(AC_STORE_RUN_SUSPEND)->in, "state"));

@@ -185,7 +185,7 @@ static void assert_tree(const char *expected)
 /* Two tools at once, one attempt that is repeated, and a fallback. */
 static void whole_turn(void)
 {
-    const ac_tool_call_t calls[] = {{"c1", "later", "{\"n\": 1}"}, {"c2", "later", "{\"n\": 2}"}};
+    const ac_tool_call_t calls[] = {{"c1", "later", "{\"n\": 1}", false}, {"c2", "later", "{\"n\": 2}", false}};
     start_traced("x", HEADER);
     open_well();
     retry(AC_MODEL_THROTTLED, 429);

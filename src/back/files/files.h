@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The bytes of files that clients upload. What is known about a file (its owner, name, type and size) is a document of
- * the store: see FILE_PUT and the verbs after it in agentchat.h. The order keeps both in step: the bytes are durable
- * before the document is stored, and the document is removed before the bytes. What a process that dies leaves between
- * the two are bytes without a document, which a sweep finds. */
+ * the store: see FILE_PUT and the verbs after it in agentchat_store.h. The order keeps both in step: the bytes are
+ * durable before the document is stored, and the document is removed before the bytes. What a process that dies leaves
+ * between the two are bytes without a document, which a sweep finds. */
 #ifndef AC_FILES_H
 #define AC_FILES_H
 
