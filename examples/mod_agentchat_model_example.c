@@ -76,7 +76,7 @@ static void end_answer(answer_t *answer)
 {
     json_t *arguments = answer->tool ? json_pack("{s:s}", "text", answer->text) : NULL;
     char *json = arguments ? json_dumps(arguments, JSON_COMPACT) : NULL;
-    ac_tool_call_t call = {"call_1", answer->tool, json};
+    ac_tool_call_t call = {.id = "call_1", .name = answer->tool, .arguments = json};
     ac_model_end_t end = {.status = APR_SUCCESS, .finish = answer->tool ? AC_FINISH_TOOL_CALLS : AC_FINISH_STOP};
 
     apr_cpystrn(end.model, "example-repeat-1", sizeof(end.model));

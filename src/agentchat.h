@@ -16,7 +16,7 @@
 #define AC_STORE_PROVIDER "agentchat-store"
 #define AC_MODEL_PROVIDER "agentchat-model"
 #define AC_TOOL_PROVIDER "agentchat-tool"
-#define AC_PROVIDER_VERSION "4"
+#define AC_PROVIDER_VERSION "5"
 
 /* apr_pool_userdata of the configuration's pool: the pool (apr_pool_t *) that outlives a reload. It may hold data only,
  * no functions: a reload unloads the module. */

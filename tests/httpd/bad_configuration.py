@@ -163,7 +163,7 @@ BAD = [
     ('a space in an endpoint', 3,
      in_model('AgentChatEndpoint https://api.openai .com/v1'),
      "AgentChatEndpoint: '.com/v1' is not key=value; put a value with spaces in quotes"),
-    ('a quoted endpoint with a space', 1,
+    ('a quoted endpoint with a space', 3,
      "<AgentChatModel gpt>\nAgentChatProvider openai\nAgentChatEndpoint \"https://api.openai .com/v1\" model=m\n</AgentChatModel>\n",
      "AgentChatEndpoint: 'https://api.openai .com/v1' is not an http or https address"),
     ('a space in the name of a store', 7,

@@ -11,7 +11,7 @@ BAD_MODELS = [
      "AgentChatEndpoint: effort='huge'; give none, minimal, low, medium, high, xhigh or max"),
     ('a store that is no switch', 3, in_model("responses", "http://127.0.0.1/v1 store=yes"),
      "AgentChatEndpoint: store='yes'; give on or off"),
-    ('an input that is the conversation', 3,
+    ('an input that is the conversation', 4,
      in_model("responses", "http://127.0.0.1/v1", 'AgentChatModelParameter input "x"\n'),
      "AgentChatModelParameter: 'input' cannot be set: this module decides it"),
     ('an older API without responses', 3,
@@ -21,7 +21,7 @@ BAD_MODELS = [
      "AgentChatEndpoint: give the address of the Foundry project and an agent"),
     ('a Foundry project without an agent', 3, in_model("foundry-agent", "https://x.services.ai.azure.com/api/projects/p"),
      "AgentChatEndpoint: no agent; add its name"),
-    ('a Foundry agent with a key', 3,
+    ('a Foundry agent with a key', 4,
      in_model("foundry-agent", "https://x.services.ai.azure.com/api/projects/p agent=a", "AgentChatCredential env:HOME\n"),
      "AgentChatCredential: Foundry takes tokens of Entra ID and no keys; give identity"),
 ]

@@ -42,6 +42,16 @@ const ap_directive_t *ac_config_check_at(const ac_definition_t *definition, cons
     return i >= 0 && definition->given[i] ? definition->given[i] : definition->at;
 }
 
+void ac_config_check_created(ac_config_check_t *check, const ac_definition_t *definition, const char *kind,
+                             const char *problem)
+{
+    if (problem) {
+        const char *name = apr_pstrmemdup(check->ptemp, problem, strcspn(problem, ": "));
+        ac_config_check_problem(check, ac_config_check_at(definition, name), "%s '%s': %s", kind, definition->id,
+                                problem);
+    }
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);

@@ -180,6 +180,10 @@ const char *ac_config_define_where(const ap_directive_t *at, apr_pool_t *p); /* 
 /* ---- config_check.c, config_registry.c ---- */
 /* The directive NAME of this definition, or its container. */
 const ap_directive_t *ac_config_check_at(const ac_definition_t *definition, const char *name);
+/* Reports the problem that the create function of a definition has found, at the directive that is its first word.
+ * kind: "model". problem: NULL: none. */
+void ac_config_check_created(ac_config_check_t *check, const ac_definition_t *definition, const char *kind,
+                             const char *problem);
 /* The names of all providers of a group, for an error message. */
 const char *ac_config_check_providers(ac_config_check_t *check, const char *group);
 /* Fills conf.registry from the definitions. Problems are reported. */

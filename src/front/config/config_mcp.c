@@ -25,11 +25,7 @@ void ac_config_mcp_build(ac_config_check_t *check, apr_hash_t *sources)
     for (int i = 0; i < defs->nelts; i++) {
         ac_mcp_def_t *def = APR_ARRAY_IDX(defs, i, ac_mcp_def_t *);
         const char *problem = ac_mcp_config_create(&def->server, &def->conf, check->p);
-        if (problem) { /* its first word is the directive */
-            const char *name = apr_pstrmemdup(check->ptemp, problem, strcspn(problem, ": "));
-            ac_config_check_problem(check, ac_config_check_at(&def->common, name), "MCP server '%s': %s", def->conf.id,
-                                    problem);
-        }
+        ac_config_check_created(check, &def->common, "MCP server", problem);
         const ac_tool_source_t *source = ac_mcp_upstream_source(def->server);
         APR_ARRAY_PUSH(check->conf->mcp, ac_mcp_upstream_t *) = def->server;
         apr_hash_set(sources, source->name, APR_HASH_KEY_STRING, source);

@@ -27,11 +27,7 @@ void ac_config_openapi_build(ac_config_check_t *check, apr_hash_t *sources)
         def->conf.state_dir = check->conf->state_dir;
         def->conf.from = whole_from(&def->conf, check->p);
         const char *problem = ac_openapi_config_create(&def->service, &def->conf, check->p);
-        if (problem) { /* its first word is the directive */
-            const char *name = apr_pstrmemdup(check->ptemp, problem, strcspn(problem, ": "));
-            ac_config_check_problem(check, ac_config_check_at(&def->common, name), "OpenAPI service '%s': %s",
-                                    def->conf.id, problem);
-        }
+        ac_config_check_created(check, &def->common, "OpenAPI service", problem);
         const ac_tool_source_t *source = ac_openapi_service_source(def->service);
         APR_ARRAY_PUSH(check->conf->openapi, ac_openapi_service_t *) = def->service;
         apr_hash_set(sources, source->name, APR_HASH_KEY_STRING, source);

@@ -74,10 +74,7 @@ static void build_model(ac_config_check_t *check, ac_model_def_t *def, apr_hash_
     if (!check_price(check, def) || !def->model.vt) {
         return;
     }
-    const char *problem = def->model.vt->create(&def->model.self, conf, check->p);
-    if (problem) {
-        ac_config_check_problem(check, def->common.at, "model '%s': %s", conf->id, problem);
-    }
+    ac_config_check_created(check, &def->common, "model", def->model.vt->create(&def->model.self, conf, check->p));
 }
 
 /* ---- fallbacks ---- */
