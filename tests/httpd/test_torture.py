@@ -22,7 +22,7 @@ TUNING = f"StartServers 3\nServerLimit 24\nThreadsPerChild 16\nMaxRequestWorkers
          f"MaxSpareThreads {16 * CHILDREN}\nAsyncRequestWorkerFactor 100\n"
 MODEL = """
 <AgentChatModel scripted>
-    AgentChatProvider openai
+    AgentChatProvider {provider}
     AgentChatEndpoint {url} model=scripted-1
     AgentChatTimeouts connect=2s first-byte=1s idle=1s total=20s
     AgentChatRetries 0
@@ -205,9 +205,13 @@ def store(request):
     store.stop()
 
 
-@pytest.mark.parametrize("store, seconds", [(Sqlite, 10), (ScriptedCosmos, 8)], indirect=["store"], ids=["sqlite", "cosmos"])
-def test_torture(make_server, model, store, seconds):
-    text = MODEL.format(url=model.url, timeout=store.timeout) + store.directives
+@pytest.mark.parametrize("store, seconds, provider", [
+    pytest.param(Sqlite, 10, "openai", id="sqlite"),
+    pytest.param(ScriptedCosmos, 8, "openai", id="cosmos"),
+    pytest.param(Sqlite, 10, "responses", id="responses", marks=pytest.mark.skipif(not SECONDS, reason="make torture"))],
+                         indirect=["store"])
+def test_torture(make_server, model, store, seconds, provider):
+    text = MODEL.format(provider=provider, url=model.url, timeout=store.timeout) + store.directives
     server = make_server(text, standard=False, tuning=TUNING, env=store.env)
     server.expect_log(r"AC0\d\d\d", "AH00484", "AH00485", "AH10503", "scoreboard is full", "long lost child came home")
     # A child that httpd starts at the moment of a restart, while others are killed, may miss the notice to end; it

@@ -30,7 +30,7 @@ def store(request):
 
 @pytest.mark.parametrize("store", [Sqlite, ScriptedCosmos], indirect=True, ids=["sqlite", "cosmos"])
 def test_torture_with_files(make_server, model, store):
-    text = MODEL.format(url=model.url, timeout=store.timeout) + SIGNED + FILES + store.directives
+    text = MODEL.format(provider="openai", url=model.url, timeout=store.timeout) + SIGNED + FILES + store.directives
     server = make_server(text, standard=False, start=False, tuning=TUNING, env=store.env, modules=MODULES)
     shift_clocks(server)
     server.start()

@@ -79,7 +79,7 @@ def test_torture_of_three_machines(redis, make_server, model, store):
     password = redis.root / "password"
     password.write_text("secret\n")
     password.chmod(0o644)
-    text = MODEL.format(url=model.url, timeout=store.timeout) + store.directives + \
+    text = MODEL.format(provider="openai", url=model.url, timeout=store.timeout) + store.directives + \
         f"AgentChatShared redis:127.0.0.1:{redis.port} user=chat password=file:{password}\n"
     servers = [make_server(text, standard=False, tuning=TUNING, env=store.env) for _ in range(MACHINES)]
     for server in servers:

@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 
+import responses_server as responses
 from model_server import DONE, Cut, Gate, Reply, finish, head, token, usage
 from runs import MIRROR, REST, STORED
 
@@ -15,22 +16,37 @@ GIVE_UP = 60            # seconds a client tries for, after the faults
 
 def troubled(share):
     """A model that fails on this share of calls: stalls, cuts, refuses, talks nonsense."""
-    def script(_request):
+    def script(request):
         kind = random.choice(("stall", "cut", "reset", "429", "500", "garbage")) if random.random() < share else "well"
         if kind == "429":
             yield Reply(429, {"error": {"message": "slow down"}}, {"Retry-After": "1"})
         elif kind == "500":
             yield Reply(500, {"error": {"message": "oops"}})
         else:
-            yield from speak(kind)
+            yield from speak(kind, by_responses if request.path.endswith("/responses") else by_chat)
     return script
 
 
-def speak(kind):
-    yield head()
+def by_chat(words):
+    """(beginning, words, end) of a stream of chat completions."""
+    return [head()], [token(word) for word in words], [finish(), usage(), DONE]
+
+
+def by_responses(words):
+    """The same, of the Responses API."""
+    item, number = responses.message(*words), random.randrange(10 ** 9)
+    events, end = list(responses.stream(0, item)), 2 + len(words)
+    last = responses.response(number, "completed", [item], usage=responses.USAGE)
+    return ([responses.event("response.created", response=responses.response(number, "in_progress")), *events[:2]], events[2:end],
+            [*events[end:], responses.event("response.completed", response=last)])
+
+
+def speak(kind, form):
     breaks = random.randrange(1, 12)
-    for i in range(random.randrange(5, 25)):
-        yield token(f"w{random.randrange(10 ** 6)} ")
+    begin, words, end = form([f"w{random.randrange(10 ** 6)} " for _ in range(random.randrange(5, 25))])
+    yield from begin
+    for i, word in enumerate(words):
+        yield word
         pause(0.02)
         if kind != "well" and i == breaks:
             break
@@ -40,9 +56,7 @@ def speak(kind):
         yield Cut(kind == "reset")
     elif kind == "garbage":
         yield b"data: {\"choices\": nonsense\n\n"
-    yield finish()
-    yield usage()
-    yield DONE
+    yield from end
 
 
 def pause(seconds):
