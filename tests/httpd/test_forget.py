@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from blob_server import KEY as BLOB_KEY
+from blob_server import Blob
 from client import WAIT, Client
 from cosmos_stores import ENV, store, wait_ready
 from key_file import MODULES as KEY_MODULES
 from key_file import KeyFile
 from model_server import Gate, answer
 from runs import begun, holding, wait_until
+from uploads import kept_bytes, upload
 
 KEYED = """
 <Location "/keys">
@@ -198,6 +201,77 @@ def test_killed_in_between(keyed, model, table):
     assert [thread["id"] for thread in server.ann.threads()] == [kept]
     assert server.ann.forget().json["threads"] == 1
     wait_until(lambda: "ann" not in owners(path), "no row has the owner")
+
+
+def test_killed_before_the_log_is_empty(keyed, model):
+    """All is removed and the index is merged, and a reader keeps the write-ahead log, which has the words."""
+    server = keyed()
+    made = fill(server, model)
+    path = server.root / "state/agentchat.db"
+    reader = sqlite3.connect(path, timeout=WAIT, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM threads").fetchone()
+    server.expect_log("AC02", "AC0651", "AC0616", "AH00098")
+    receipt = server.ann.forget().json
+    assert (receipt["status"], receipt["threads"], receipt["messages"]) == ("continuing", 3, 6)
+    with sqlite3.connect(path, timeout=WAIT) as db:
+        assert not db.execute("SELECT 1 FROM threads WHERE owner = 'ann'").fetchall()
+    server.kill()
+    reader.close()
+    assert holders(server.root / "state")
+    server.start()
+    wait_until(lambda: ended(server, receipt), "the erasure has ended")
+    wait_until(lambda: not holders(server.root / "state"), "no file has the word")
+    assert is_empty(server, made)
+
+
+def test_killed_before_a_file_is_removed(keyed, model):
+    """The file's folder is none, so that the file cannot be removed."""
+    server = keyed("AgentChatFiles on reserve=0\n")
+    made = fill(server, model)
+    name = upload(server.ann.client, SECRET.encode(), headers=server.ann.headers)
+    other = upload(server.bob.client, b"bob's", headers=server.bob.headers)
+    folder = next(path for path in (server.root / "state/files").rglob("*") if path.name == name).parent
+    aside = folder.with_name("aside")
+    folder.rename(aside)
+    folder.write_text("no folder")
+    server.expect_log("AC0613", "AC0651", "AC0616", "AH00098")
+    response = server.ann.forget()
+    receipt = response.json
+    assert (response.status, receipt["status"], receipt["files"]) == (202, "continuing", 1), response
+    assert is_empty(server, made) and server.ann("GET", f"/files/{name}").status == 404
+    server.kill()
+    folder.unlink()
+    aside.rename(folder)
+    server.start()
+    wait_until(lambda: ended(server, receipt), "the erasure has ended")
+    wait_until(lambda: not holders(server.root / "state"), "no file has the word")
+    assert kept_bytes(server) == [other]
+
+
+def test_killed_before_a_blob_is_removed(keyed, model, cosmos):
+    blob = Blob()
+    try:
+        server = keyed(store(cosmos) + f"AgentChatFiles blob:{blob.container_url} credential=env:BLOB_KEY\n",
+                       env={**ENV, "BLOB_KEY": BLOB_KEY})
+        wait_ready(server.client)
+        fill(server, model)
+        name = upload(server.ann.client, SECRET.encode(), headers=server.ann.headers)
+        other = upload(server.bob.client, b"bob's", headers=server.bob.headers)
+        blob.fault(rf"DELETE .*{name}", 1000, status=503, code="ServerBusy")
+        server.expect_log("AC0613", "AC0619", "AC0651", "AC0616", "AH00098")
+        receipt = server.ann.forget().json
+        assert (receipt["status"], server.ann("GET", f"/files/{name}").status) == ("continuing", 404)
+        server.kill()
+        assert any(name in one for one in blob.names())
+        blob.faults.clear()
+        server.start()
+        numbers = {"threads": 3, "messages": 6, "runs": 3, "files": 1}
+        wait_until(lambda: ended(server, {**receipt, **numbers}), "the erasure has ended")
+        assert not any(name in one for one in blob.names()) and any(other in one for one in blob.names())
+        assert SECRET not in cosmos_text(cosmos)
+    finally:
+        blob.stop()
 
 
 def test_nothing_happens_if_it_is_not_accepted(keyed, model):
