@@ -19,6 +19,7 @@ import statistics
 import sys
 import time
 import urllib.parse
+import urllib.request
 
 from crud import Connection, Httpd, QUICK, RIG_CPU, Rig, SIM, pinned
 
@@ -203,6 +204,22 @@ def written(httpd):
     return int(next(line for line in lines if line.startswith("write_bytes")).split()[1])
 
 
+def memory(httpd):
+    """Private memory of the process that serves, in kB: pages of the mapped file are none."""
+    lines = pathlib.Path(f"/proc/{httpd.child()}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("RssAnon")).split()[1])
+
+
+def export(httpd):
+    """All of the owner's as one stream: its size, how long it takes, and by how much the process grows meanwhile."""
+    before, began, size, most, last = memory(httpd), time.perf_counter(), 0, 0, b""
+    with urllib.request.urlopen(f"http://127.0.0.1:{httpd.port}/api/me/export", timeout=FILL_WAIT) as answer:
+        while piece := answer.read(65536):
+            size, most, last = size + len(piece), max(most, memory(httpd)), last[-1000:] + piece
+    assert b'"object":"end"' in last
+    return {"mb": size / 1e6, "seconds": time.perf_counter() - began, "grown_mb": (most - before) / 1e3}
+
+
 def turns(httpds, talk):
     """Turns in new threads, with each store in turns: a question of some 130 words, as many as a question and its answer have."""
     rng, found = random.Random(5), {name: [] for name in httpds}
@@ -230,7 +247,8 @@ def show(found):
             f"{c['p50_ms']:.1f}, {c['p99_ms']:.1f} ({c['first_ms']:.1f}) {c['found']:.0f}".rjust(38) for c in cells))
     for stage in stages:
         print(f"\n  {stage['threads']:,} threads: texts {stage['text_mb']:.1f} MB, file without index {stage['rows_mb']:.1f} MB, index"
-              f" {stage['index_mb']:.1f} MB; added in {stage['index_s']:.0f} s")
+              f" {stage['index_mb']:.1f} MB; added in {stage['index_s']:.0f} s; export of {stage['export']['mb']:.1f} MB in"
+              f" {stage['export']['seconds']:.1f} s, during which the process grows by {stage['export']['grown_mb']:.1f} MB")
     print("\n  a turn with 130 words       p50 ms    CPU ms    kB written")
     for name, one in found["turns"].items():
         print(f"  {name:26}{one['p50_ms']:8.2f}{one['cpu_ms']:10.2f}{one['written_kb']:14.0f}")
@@ -263,6 +281,7 @@ def main(build, out):
             for kind, paths in {**searches(talk, n_threads), **lists(Rig(httpd, None), path, n_threads)}.items():
                 stage["calls"][kind] = timed(httpd, paths)
                 print(kind, stage["calls"][kind], file=sys.stderr)
+            stage["export"] = export(httpd)
             found["stages"].append(stage)
         httpd.end()
         other = Httpd(build, STORE % "off")
