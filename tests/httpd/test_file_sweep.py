@@ -3,13 +3,14 @@
 import os
 import shutil
 import sqlite3
+import threading
 import time
 
 import pytest
 
 from client import WAIT
 from cosmos_stores import ENV, store, wait_ready
-from model_server import answer
+from model_server import Gate, answer
 from purges import LONG_AGO, purge, shift_clocks
 from runs import wait_until
 from server import user
@@ -44,6 +45,31 @@ def age(server, *ids):
     else:
         with sqlite3.connect(server.root / "state/agentchat.db", timeout=WAIT) as db:
             db.executemany("UPDATE files SET loose = ? WHERE id = ? AND loose IS NOT NULL", [(LONG_AGO, id) for id in ids])
+
+
+def test_a_file_that_two_turns_want_at_once(make_server, model, cosmos):
+    """The second turn makes the first one store its message again, and is slower then."""
+    server = make_server(FILES + store(cosmos), env=ENV)
+    wait_ready(server.client)
+    threads, id, held, results = [server.client.thread() for _ in range(2)], upload(server.client, b"words"), [Gate(), Gate()], {}
+
+    def send(thread):
+        results[thread] = server.client.send(thread, [text("read this"), file(id)]).status
+    turns = [threading.Thread(target=send, args=(thread,)) for thread in threads]
+    cosmos.behave(faults=[{"match": "POST .*/messages/docs", "batch": True, "gate": held[0]}])
+    turns[0].start()
+    held[0].wait_reached()              # has the file, and is about to store its message
+    cosmos.behave(faults=[{"match": "POST .*/threads/docs", "batch": True, "skip": 1, "gate": held[1]}])
+    turns[1].start()
+    held[1].wait_reached()              # has seen that no message has the file, and is about to take it
+    held[0].open()
+    wait_until(lambda: threads[0] in results, "the first turn does not end")
+    held[1].open()
+    for turn in turns:
+        turn.join(WAIT)
+    having = [thread for thread in threads if any(m.get("attachments") for m in server.client.messages(thread))]
+    assert results == {threads[0]: 200, threads[1]: 400} and having == threads[:1], (results, having)
+    assert server.client.get(f"/files/{id}").json["thread_id"] == threads[0]
 
 
 def place(server, folder, name, hours):

@@ -184,10 +184,10 @@ static apr_status_t files_attach_one(ac_cosmos_task_t *task, ac_cosmos_batch_t *
     const char *at = ac_json_peek_string(json_object_get(op->in, "run"), "created_at", "");
     apr_status_t status = ac_store_file_check_attach(op, doc, &sum, index);
     if (status == APR_SUCCESS && strcmp(ac_json_peek_string(doc, "status", ""), "attached") == 0 &&
-        strcmp(ac_json_peek_string(doc, "thread_id", ""), op->id) == 0 &&
-        strcmp(ac_json_peek_string(doc, "loose", at), at) == 0) {
-        return status; /* an earlier message has it, or an earlier attempt attached it */
+        strcmp(ac_json_peek_string(doc, "thread_id", ""), op->id) == 0 && !json_object_get(doc, "loose")) {
+        return status; /* an earlier message has it */
     }
+    /* Also if an earlier attempt attached it: another turn may be about to take it, which then conflicts. */
     if (status == APR_SUCCESS) {
         ac_json_put(doc, "thread_id", json_string(op->id));
         ac_json_put(doc, "status", json_string("attached"));
