@@ -205,7 +205,7 @@ def written(httpd):
 
 
 def memory(httpd):
-    """Private memory of the process that serves, in kB: pages of the mapped file are none."""
+    """Private memory of the process that serves, in kB, without the pages of the mapped file."""
     lines = pathlib.Path(f"/proc/{httpd.child()}/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith("RssAnon")).split()[1])
 

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from model_server import Gate, answer
 from runs import CHILDREN, begun, connection_to, event_logs, events_of, kill_child, owner_of, wait_until
 from server import user
+from test_shortage import small_disk
 
 
 @pytest.fixture
@@ -122,18 +122,13 @@ def test_a_child_that_begins_without_a_directory(placed, model):
 def full(make_server):
     """A server whose event logs have 192 KB."""
     server = make_server("", start=False)
-    place = server.root / "small"
-    place.mkdir()
-    options = f"size=192k,mode=0700,uid={user().pw_uid},gid={user().pw_gid}"
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True).returncode:
-        pytest.skip("file systems cannot be mounted here")
-    server.conf.write_text(server.conf.read_text() + f'AgentChatEventLog "{place}"\nAgentChatEventLogKeep 1h\n'
-                           "AgentChatEventLogTotal 1G\n")
-    try:
-        yield server.start()
-    finally:
-        server.stop()
-        subprocess.run(["umount", place], check=True)
+    with small_disk(server.root / "small/events", "192k") as place:
+        server.conf.write_text(server.conf.read_text() + f'AgentChatEventLog "{place}"\nAgentChatEventLogKeep 1h\n'
+                               "AgentChatEventLogTotal 1G\n")
+        try:
+            yield server.start()
+        finally:
+            server.stop()
 
 
 def test_no_room(full, model):

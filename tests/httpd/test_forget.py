@@ -226,7 +226,7 @@ def test_killed_before_the_log_is_empty(keyed, model):
 
 
 def test_killed_before_a_file_is_removed(keyed, model):
-    """The file's folder is none, so that the file cannot be removed."""
+    """The file cannot be removed, as its folder has become a file."""
     server = keyed("AgentChatFiles on reserve=0\n")
     made = fill(server, model)
     name = upload(server.ann.client, SECRET.encode(), headers=server.ann.headers)

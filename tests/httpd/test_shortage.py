@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exhausted resources of the machine: no descriptors, and a store that cannot be written."""
+"""Exhausted resources of the machine: no descriptors, a full disk, and a store that cannot be written."""
 import json
 import os
 import re
 import resource
+import shutil
+import subprocess
 import time
 from contextlib import contextmanager
 
@@ -11,8 +13,10 @@ import pytest
 
 from model_server import ModelServer, answer
 from runs import wait_until
+from server import user
 from test_cancel import HeldSqlite
 from test_credentials import MODEL, NOWHERE, token
+from uploads import upload
 
 
 # One child, which takes as many connections as it has descriptors.
@@ -30,6 +34,37 @@ def few_descriptors():
         yield few
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@contextmanager
+def small_disk(place, size):
+    """A file system of that size, which belongs to httpd's children."""
+    place.mkdir(parents=True)
+    options = f"size={size},mode=0700,uid={user().pw_uid},gid={user().pw_gid}"
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True).returncode:
+        pytest.skip("file systems cannot be mounted here")
+    shutil.chown(place.parent, user().pw_uid, user().pw_gid)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_uploads_to_a_full_disk(make_server):
+    server = make_server("AgentChatFiles on reserve=0\n", start=False)
+    with small_disk(server.root / "state/files", "2m") as place:
+        client = server.start().client
+        first = upload(client, b"a" * 1_000_000)
+        for _ in range(3):
+            response = client.request("POST", "/files", b"b" * 3_000_000)
+            assert response.status == 507 and response.json["code"] == "storage_full", response
+        server.expect_log("AC0651.*storage_full", "AC0619")
+        assert [path.name for path in place.rglob("*") if path.is_file()] == [first]
+        assert client.send(client.thread(), "x").status == 200
+        assert client.delete(f"/files/{first}").json["deleted"]
+        second = upload(client, b"c" * 1_500_000)
+        assert client.get(f"/files/{second}/content").body == b"c" * 1_500_000
+        server.stop()
 
 
 @contextmanager
