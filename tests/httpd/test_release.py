@@ -78,7 +78,7 @@ def test_the_list_of_contents_is_right(releases):
     wanted = json.loads((TOP / "tests/browser/package.json").read_text())["dependencies"]
     for name in ("highlight.js", "markdown-it", "temml"):
         assert names[name] == wanted[name]
-    assert {"entities", "httpd", "curl", "openssl", "sqlite", "jansson", "hiredis", "zlib"} <= set(names)
+    assert {"entities", "httpd", "curl", "openssl", "sqlite", "jansson", "hiredis", "libyaml", "zlib"} <= set(names)
     assert len(names) == len(document["components"]) == len(document["dependencies"][0]["dependsOn"])
     archive = releases[0] / f"mod_agentchat-{VERSION}.tar.gz"
     assert document["metadata"]["component"]["hashes"][0]["content"] == run("sha256sum", archive).stdout.split()[0]
