@@ -196,6 +196,9 @@ void ac_json_pointer_add(char pointer[AC_ERR_POINTER_SIZE], const char *name);
  * minItems, maxItems, allOf, anyOf, oneOf, $ref within the schema; pattern is ignored. errors: invalid_request with the
  * pointer inside value. Any thread. */
 apr_status_t ac_schema_check(const json_t *schema, const json_t *value, ac_err_t *err);
+/* Removes each member of value that is null, that schema's properties do not allow to be null, and that schema does not
+ * require. Members of members stay. Any thread. */
+void ac_schema_drop_nulls(const json_t *schema, json_t *value);
 /* Checks whether schema can describe an object, such as a tool's parameters. Returns NULL if it can, or an error
  * message allocated in p. */
 const char *ac_schema_problem(const json_t *schema, apr_pool_t *p);

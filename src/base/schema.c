@@ -356,3 +356,33 @@ apr_status_t ac_schema_check(const json_t *schema, const json_t *value, ac_err_t
     }
     return schema ? check_value(schema, value, &root, err) : APR_SUCCESS;
 }
+
+static bool is_required(const json_t *schema, const char *name)
+{
+    const json_t *required = json_object_get(schema, "required");
+    for (size_t i = 0; i < json_array_size(required); i++) {
+        const char *one = json_string_value(json_array_get(required, i));
+        if (one && strcmp(one, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void ac_schema_drop_nulls(const json_t *schema, json_t *value)
+{
+    const json_t *properties = json_object_get(schema, "properties");
+    const char *name;
+    json_t *member;
+    void *next;
+    json_object_foreach_safe(value, next, name, member)
+    {
+        check_t check = {schema, MOST_STEPS};
+        ac_schema_path_t root = {NULL, NULL, 0, 0, &check};
+        const json_t *property = json_object_get(properties, name);
+        if (json_is_null(member) && property && !is_required(schema, name) &&
+            check_value(property, member, &root, NULL) != APR_SUCCESS) {
+            json_object_del(value, name);
+        }
+    }
+}

@@ -91,6 +91,20 @@ def test_a_tool_is_offered_and_called(make, model, mcp, era):
     assert ended(events, "one_say_it")[0]["result"] == 'say.it: {"what": "hi"}'
 
 
+def test_null_for_an_argument_that_is_left_out(make, model, mcp):
+    """Models write it. A server with a strict schema refuses it."""
+    given = {"type": "string"}
+    mcp.tools = [tool("say", {"type": "object", "required": ["what"], "properties": {
+        "what": given, "how": given, "to": {"type": ["string", "null"]}}})]
+    server = make()
+    asked = {"what": "hi", "how": None, "to": None}
+    events = ask(server, model, calls(("one_say", asked), ("one_say", {"what": None})), answer("Said."))
+    assert [call.params["arguments"] for call in mcp.of("tools/call")] == [{"what": "hi", "to": None}]
+    assert sorted((one["arguments"] for one in ended(events, "one_say")), key=len) == [
+        {"what": None}, {"what": "hi", "to": None}]
+    assert "must be of type string" in tool_answers(model)[1]["error"]
+
+
 def test_the_list_is_kept_while_it_holds(make, model, mcp, era):
     server = make()
     for _ in range(3):

@@ -237,6 +237,45 @@ static void test_no_schema_and_no_value(void **state)
     json_decref(value);
 }
 
+static void test_nulls_that_are_not_allowed_are_dropped(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *schema, *value, *left;
+    } cases[] = {
+        {"{\"properties\": {\"a\": {\"type\": \"string\"}}}", "{\"a\": null, \"b\": null}", "{\"b\": null}"},
+        {"{\"properties\": {\"a\": {\"type\": \"string\"}}}", "{\"a\": \"\"}", "{\"a\": \"\"}"},
+        {"{\"properties\": {\"a\": {\"type\": \"string\"}}, \"required\": [1, \"a\"]}", "{\"a\": null}",
+         "{\"a\": null}"},
+        {"{\"properties\": {\"a\": {\"type\": [\"string\", \"null\"]}}}", "{\"a\": null}", "{\"a\": null}"},
+        {"{\"properties\": {\"a\": {}, \"b\": true, \"c\": false}}", "{\"a\": null, \"b\": null, \"c\": null}",
+         "{\"a\": null, \"b\": null}"},
+        {"{\"properties\": {\"a\": {\"enum\": [1, null]}, \"b\": {\"enum\": [1]}}}", "{\"a\": null, \"b\": null}",
+         "{\"a\": null}"},
+        {"{\"properties\": {\"a\": {\"$ref\": \"#/$defs/n\"}, \"b\": {\"$ref\": \"#/$defs/m\"}}, \"$defs\": {\"n\": "
+         "{\"type\": \"integer\"}, \"m\": {\"anyOf\": [{\"$ref\": \"#/$defs/n\"}, {\"type\": \"null\"}]}}}",
+         "{\"a\": null, \"b\": null}", "{\"b\": null}"},
+        {"{\"properties\": {\"a\": {\"type\": \"object\", \"properties\": {\"b\": {\"type\": \"string\"}}}}}",
+         "{\"a\": {\"b\": null}}", "{\"a\": {\"b\": null}}"},
+        {"{\"properties\": []}", "{\"a\": null}", "{\"a\": null}"},
+        {"{\"properties\": {\"a\": {\"type\": \"string\"}}}", "[null]", "[null]"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        json_t *schema = load(cases[i].schema), *value = load(cases[i].value), *left = load(cases[i].left);
+        ac_schema_drop_nulls(schema, value);
+        if (!json_equal(value, left)) {
+            fail_msg("%s with %s", cases[i].schema, cases[i].value);
+        }
+        json_decref(schema);
+        json_decref(value);
+        json_decref(left);
+    }
+    json_t *value = json_pack("{s:n}", "a");
+    ac_schema_drop_nulls(NULL, value);
+    assert_int_equal(json_object_size(value), 1);
+    json_decref(value);
+}
+
 /* A document that opens depth levels of key, with end inside. */
 static json_t *nest(const char *key, int depth, json_t *end)
 {
@@ -361,6 +400,7 @@ int main(void)
         cmocka_unit_test(test_forms),
         cmocka_unit_test(test_nonsense_in_a_schema_is_passed_over),
         cmocka_unit_test(test_no_schema_and_no_value),
+        cmocka_unit_test(test_nulls_that_are_not_allowed_are_dropped),
         cmocka_unit_test(test_depth_is_limited),
         cmocka_unit_test(test_a_schema_that_holds_itself),
         cmocka_unit_test(test_schemas_without_a_problem),

@@ -156,6 +156,9 @@ static void want_tools(ac_run_t *run, const ac_model_end_t *end)
         const char *text = end->calls[i].arguments && *end->calls[i].arguments ? end->calls[i].arguments : "{}";
         if (ac_json_parse(&call->arguments, text, strlen(text), &bad) != APR_SUCCESS) {
             call->arguments = ac_json_text(text);
+        } else if (call->tool) {
+            /* Models write null for an argument that they leave out. */
+            ac_schema_drop_nulls(call->tool->parameters, call->arguments);
         }
         if ((call->client || call->hosted) && !call->streamed) {
             ac_run_round_stream(call, text, strlen(text));
