@@ -14,6 +14,7 @@ class CutProxy:
         self._lock = threading.Lock()
         self._pairs = []
         self.taken = 0                  # connections so far
+        self.answered = b""             # what has come from the port
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):
@@ -29,11 +30,12 @@ class CutProxy:
             for a, b in ((near, far), (far, near)):
                 threading.Thread(target=self._forward, args=(a, b), daemon=True).start()
 
-    @staticmethod
-    def _forward(source, sink):
+    def _forward(self, source, sink):
         try:
             while data := source.recv(65536):
                 sink.sendall(data)
+                if source.getpeername()[1] == self._to:
+                    self.answered += data
             sink.shutdown(socket.SHUT_WR)
         except OSError:
             pass
