@@ -45,7 +45,9 @@ def whole(client, path, query=""):
     """All pages of a list."""
     found, after = [], ""
     while True:
-        page = client.get(f"{path}?limit=100{query}{after}").json
+        response = client.get(f"{path}?limit=100{query}{after}")
+        assert response.status == 200, response
+        page = response.json
         found += page["data"]
         if not page["has_more"]:
             return found
