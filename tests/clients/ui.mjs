@@ -62,6 +62,11 @@ const actions = {
   },
   approve: (approved, reason) => Promise.all(parts().filter(p => p.state === 'approval-requested').map(
     p => chat.addToolApprovalResponse({ id: p.approval.id, approved, reason }))),
+  decide: async (at, approved) => {
+    const { approval } = parts().filter(p => p.approval)[at];
+    await chat.addToolApprovalResponse({ id: approval.id, approved });
+  },
+  submit: () => chat.sendMessage(),
   // Sends, and stops or forgets the chat when a text has come.
   begin: async (text, then) => {
     const sent = chat.sendMessage({ text });

@@ -51,6 +51,21 @@ def test_two_calls_at_once_and_one_that_needs_none(site, model, mail, client):
 
 
 @pytest.mark.parametrize("client", NEW)
+@pytest.mark.parametrize("eager", [False, True])
+def test_one_of_two_calls_is_decided(site, model, mail, client, eager):
+    """The client sends decisions when it has all of them. A page that sends each one at once loses none: the answer ends where the other
+    call waits, and nothing is carried out before."""
+    model.play(calls(MAIL, ("send_mail", {"to": "c@d"})), answer("One of them."))
+    early = [["submit"]] if eager else []
+    result = run(client, site, ["send", "mail"], ["decide", 0, True], *early, ["decide", 1, False], **SECRETARY)
+    first, second = result["steps"][-2:]
+    assert first["status"] == "ready" and first["error"] is None, first
+    assert [p["state"] for p in part_of(first)] == ["approval-responded", "approval-requested"], first
+    assert second["error"] is None and [p["state"] for p in part_of(result)] == ["output-available", "output-denied"], result
+    assert said(result)[-1] == ("assistant", "One of them.") and len(mail.requests) == 1 and len(model.requests) == 2
+
+
+@pytest.mark.parametrize("client", NEW)
 def test_a_second_round_that_waits_too(site, model, mail, client):
     model.play(calls(MAIL), calls(("send_mail", {"to": "c@d"}), said="Another."), answer("Done."))
     result = run(client, site, ["send", "mail"], ["approve", True], ["approve", True], **SECRETARY)

@@ -78,16 +78,17 @@ static json_t *decision_of(const json_t *part)
 }
 
 /* Stores the decisions. A call that has been decided before is left as it is. *pcall: the first of the calls; NULL: the
- * message has no decisions. */
+ * message has no decisions. While another call waits for its own, the run does, too. */
 static apr_status_t decide(ac_request_t *rq, const chat_t *chat, const char *run_id, const char **pcall)
 {
     const json_t *part;
-    bool decided = false;
+    bool decided = false, waits = false;
     size_t i;
     *pcall = NULL;
     json_array_foreach(json_object_get(chat->request.message, "parts"), i, part)
     {
         const char *state = state_of(part);
+        waits = waits || (state && strcmp(state, "approval-requested") == 0);
         if (!state || strcmp(state, "approval-responded") != 0) {
             continue;
         }
@@ -103,7 +104,7 @@ static apr_status_t decide(ac_request_t *rq, const chat_t *chat, const char *run
         decided = decided || (run_id && status == APR_SUCCESS);
         ac_err_init(&rq->err);
     }
-    chat->view->repeats = !decided;
+    chat->view->repeats = !decided || waits;
     return APR_SUCCESS;
 }
 

@@ -14,7 +14,7 @@ typedef struct ac_ui_view_t {
     bool replays;                  /* the run is followed from its first event */
     bool approvals_as_data;        /* AgentChatUI approvals=data: for clients of version 5 */
     char decided[AC_UI_CALL_SIZE]; /* the stream begins with the outcome of this call; "": with the run */
-    bool repeats;                  /* it was decided before, or never asked about */
+    bool repeats;                  /* it was decided before, never asked about, or not the last that waits */
 } ac_ui_view_t;
 
 /* ---- ui_request.c: the body of POST /ui/chat ---- */
