@@ -52,6 +52,18 @@ def joined(events, kind):
     return "".join(e["content"] for e in events if e["type"] == kind)
 
 
+def test_an_answer_in_a_form(make, model, up):
+    """The first answer has not the form, and is answered."""
+    server, schema = make(), {"type": "object", "required": ["a"]}
+    model.play(up.play(message("no")), up.play(message('{"a":', ' 1}')))
+    form = {"type": "json_schema", "json_schema": {"name": "one", "schema": schema}}
+    events = stream(server.client, server.client.thread(), "Hi", response_format=form)
+    assert joined(events, "token") == '{"a": 1}' and events[-1]["type"] == "done"
+    assert [request.json["text"] for request in model.requests] == [
+        {"format": {"type": "json_schema", "name": "one", "schema": schema}}] * 2
+    assert "no" in str(model.requests[1].json["input"]) and "/a: a is missing" not in str(model.requests[0].json["input"])
+
+
 def test_an_answer_with_reasoning_and_usage(make, model, up):
     server = make("model=m effort=low summary=auto")
     model.play(up.play(reasoning("I think so."), message("Hel", "lo")))
