@@ -145,13 +145,13 @@ static ac_call_t *run_state_read_call(ac_run_t *run, int index, const json_t *js
     call->index = index;
     call->id = strdup(ac_json_peek_string(json, "id", ""));
     call->name = strdup(ac_json_peek_string(json, "name", ""));
-    call->error = error ? strdup(error) : NULL;
     if (!call->id || !call->name) {
         abort();
     }
     apr_cpystrn(call->step_id, ac_json_peek_string(json, "step_id", ""), sizeof call->step_id);
     call->arguments = arguments ? json_deep_copy(arguments) : json_object();
     call->done = json_is_true(json_object_get(json, "done"));
+    call->error = call->done && error ? strdup(error) : NULL;
     call->result = call->done && !error && result ? json_deep_copy(result) : NULL;
     call->started_at = number(json, "started_at");
     call->started = ac_clock() - (apr_time_now() - call->started_at);
