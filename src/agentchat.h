@@ -254,6 +254,7 @@ typedef struct ac_tool_t {
     const char *source; /* which tool it is, of a source of tools: "mcp:SERVER/NAME"; or the agent that it calls:
                            "agent:ID"; NULL: one of the configuration */
     const struct ac_agent_t *agent; /* a call is a nested run of this agent; NULL: a call of the table's functions */
+    bool hands_off;                 /* a call is no nested run: the agent continues the run */
 } ac_tool_t;
 
 typedef struct ac_agent_t {

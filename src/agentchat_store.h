@@ -194,10 +194,10 @@ struct ac_store_op_t {
  *                  afterwards.
  *                  errors: not_found; invalid_request: a file belongs to another thread; file_limit_exceeded. Each
  *                  with the pointer /files/N, of the index in ids.
- * TURN_CLOSE       id thread  in {message|null, run, steps, parent_seq?, after?, late?}
+ * TURN_CLOSE       id thread  in {message|null, run, steps, agent_id?, parent_seq?, after?, late?}
  *                  out {message (with its seq) | null}
  *                  One transaction stores the message, the whole final run and its steps, and moves the leaf to the
- *                  message. It also ends a suspension.
+ *                  message. It also ends a suspension. agent_id: with a message, the thread's agent from now on.
  *                  parent_seq: as in TURN_OPEN. after: the thread's message_count after the opening write. If the
  *                  thread has newer messages, the leaf stays; but if parent_seq is `after` and above the leaf, the
  *                  message follows the leaf, and the store sets its parent_id.

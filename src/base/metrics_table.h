@@ -83,6 +83,8 @@ AC_METRIC(RUNS_SUSPENDED, "agentchat_runs_suspended_total", COUNTER, 1, NONE, 0,
           "Runs that were suspended to await approval")
 AC_METRIC(RUNS_RESUMED, "agentchat_runs_resumed_total", COUNTER, 1, NONE, 0, AGENT, PROTOCOL, NONE, "0.1.0",
           "Suspended runs that were resumed after the last decision")
+AC_METRIC(HANDOFFS, "agentchat_handoffs_total", COUNTER, 1, NONE, 0, AGENT, NONE, NONE, "0.1.0",
+          "Runs that the agent has handed over to another agent")
 AC_METRIC(NESTED_RUNS, "agentchat_nested_runs_total", COUNTER, 1, NONE, 0, AGENT, DEPTH, NONE, "0.1.0",
           "Runs of agents that other agents called as tools, by how deep they are below the turn")
 AC_METRIC(FIRST_TOKEN, "agentchat_run_first_token_seconds", HISTOGRAM, 1, MODEL, 1, AGENT, MODEL, NONE, "0.1.0",

@@ -32,6 +32,8 @@ export interface ToolCall {
   /** The client carries the call out; the next message has the result. */
   client?: true;
   hosted?: true;
+  /** The id of the agent that the call hands the conversation over to. */
+  hands_over_to?: string;
 }
 
 export interface Message {
@@ -187,6 +189,8 @@ export interface Step {
   approval?: 'required' | 'approved' | 'refused';
   client?: true;
   hosted?: true;
+  /** The id of the agent that the call hands the conversation over to. */
+  hands_over_to?: string;
   requested_at?: string;
   usage: Usage | null;
   cost?: Cost | null;
@@ -329,6 +333,8 @@ export interface TraceStartEvent extends EventBase {
   call_id: string;
   /** The id of the agent that the call asks. */
   asks?: string;
+  /** The id of the agent that the call hands the conversation over to. */
+  hands_over_to?: string;
   /** The tool is called only with an approval. */
   needs_approval?: true;
   /** The client carries the call out; its place among these calls. */
@@ -378,6 +384,7 @@ export interface TraceEndEvent extends EventBase {
   latency_ms: number | null;
   client?: true;
   hosted?: true;
+  hands_over_to?: string;
   index?: number;
 }
 
@@ -400,6 +407,8 @@ export interface DoneEvent extends EventBase {
   status: 'completed' | 'cancelled';
   finish_reason: 'stop' | 'length' | 'content_filter' | 'tool_calls' | 'cancelled' | 'interrupted' | 'error' | null;
   client_calls?: { id: string; tool: string; arguments: any }[];
+  /** The agent that ended the run, if the one that began it has handed over. */
+  agent_id?: string;
   /** All sources of the answer. */
   sources?: Source[];
 }

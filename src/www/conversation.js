@@ -457,7 +457,11 @@ export class Conversation {
       case 'token': answer.token(event.content); announcer.take(event.content); break;
       case 'trace_start': announcer.say(t('said.uses', { tool: event.tool })); answer.call(event); this.#toEnd(); break;
       case 'trace_update': if (event.approval_required) announcer.say(t('said.approval')); // and as below
-      case 'trace_end': answer.call(event); this.#toEnd(); break; // eslint-disable-line no-fallthrough
+      case 'trace_end': // eslint-disable-line no-fallthrough
+        answer.call(event);
+        if (event.hands_over_to && event.type === 'trace_end' && !event.error) answer.handedTo(this.#app.agentName(event.hands_over_to));
+        this.#toEnd();
+        break;
       case 'done':
         answer.end(event);
         this.#known.set(event.message_id ?? event.run_id, answer);

@@ -112,6 +112,9 @@ export class AnswerTurn {
     this.#stretch(this.node.firstElementChild);
   }
 
+  /** Another agent continues. */
+  handedTo(name) { this.node.firstElementChild.append(` → ${name}`); }
+
   /** A part of the answer, behind this element: calls, and the text after them. */
   #stretch(last) {
     this.#prose?.classList.remove('growing');

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Agents that other agents ask, as the clients of all protocols see them: one answer, and an approval inside of an agent."""
+"""Agents that other agents ask, or hand over to, as the clients of all protocols see them: one answer, and an approval
+inside of an agent."""
 import pytest
 
 import agui_client
@@ -17,25 +18,30 @@ WHOLE = "It is two."
 @pytest.fixture
 def make(make_server, mail):  # noqa: F811
     def start(directives):
-        return make_server(MAIL_TOOL.format(url=mail.url) + AGENTS.format(triage="", writer="") + directives)
+        return make_server(MAIL_TOOL.format(url=mail.url) + AGENTS.format(triage="AgentChatHandoffs sums", writer="") + directives)
     return start
 
 
-def turn(model):
-    return Cast(model, triage=[calls(ask("sums")), answer(WHOLE)],
-                sums=[calls(("calculate", {"expression": "1+1"}), said="Let me add."), answer("Two.")])
+@pytest.fixture(params=["asked", "handed over to"])
+def first(request, model):
+    """The other agent adds; the name of the first call."""
+    add = ("calculate", {"expression": "1+1"})
+    if request.param == "asked":
+        Cast(model, triage=[calls(ask("sums")), answer(WHOLE)], sums=[calls(add, said="Let me add."), answer("Two.")])
+        return "ask_sums"
+    Cast(model, triage=[calls(("transfer_to_sums", {}))], sums=[calls(add), answer(WHOLE)])
+    return "transfer_to_sums"
 
 
 @pytest.mark.parametrize("client", UI)
-def test_use_chat(make, model, client):
+def test_use_chat(make, first, client):
     site = make(UI_ON)
-    turn(model)
     result = run_ui(client, site, ["send", "how much?"], body={"agent_id": "triage"})
     assert result["error"] is None, result
     parts = result["messages"][1]["parts"]
     assert [p["text"] for p in parts if p["type"] == "text"] == [WHOLE]
     tools = {p.get("toolName") or p["type"].removeprefix("tool-"): p for p in parts if "toolCallId" in p}
-    assert set(tools) == {"ask_sums", "calculate"} and {p["state"] for p in tools.values()} == {"output-available"}
+    assert set(tools) == {first, "calculate"} and {p["state"] for p in tools.values()} == {"output-available"}
 
 
 def test_use_chat_decides_about_a_call_of_an_agent(make, model, mail):  # noqa: F811
@@ -50,17 +56,15 @@ def test_use_chat_decides_about_a_call_of_an_agent(make, model, mail):  # noqa: 
 @pytest.mark.parametrize("client", ("openai", "aisdk"))
 @pytest.mark.parametrize("case", ("whole", "stream"))
 @pytest.mark.parametrize("activity", ("none", "events", "reasoning"))
-def test_chat_completions(make, model, client, case, activity):
+def test_chat_completions(make, first, client, case, activity):
     site = make(f"<Location /api>\nAgentChatOpenAI on activity={activity}\n</Location>\n")
-    turn(model)
     assert run_chat(client, case, site, model="triage")["text"] == WHOLE
 
 
 @pytest.mark.parametrize("client", ("openai", "aisdk"))
 @pytest.mark.parametrize("case", ("whole", "stream"))
-def test_responses(make, model, client, case):
+def test_responses(make, first, client, case):
     site = make("<Location /api>\nAgentChatOpenAI on client-tools=pass\n</Location>\n")
-    turn(model)
     result = run_responses(client, case, site, model="triage")
     assert result.get("error") is None and not result.get("errors"), result
     if client == "openai":
@@ -69,20 +73,18 @@ def test_responses(make, model, client, case):
 
 
 @pytest.mark.parametrize("version", agui_client.ALL)
-def test_agui(make, model, version):
+def test_agui(make, first, version):
     site = make(agui_client.ON)
-    turn(model)
     result = agui_client.run(version, site, ["send", "how much?"], agent="triage")
     assert result["error"] is None, result
     events = result["steps"][0]["events"]
     assert "".join(e["delta"] for e in events if e["type"] == "TEXT_MESSAGE_CONTENT") == WHOLE
-    assert [e["toolCallName"] for e in events if e["type"] == "TOOL_CALL_START"] == ["ask_sums", "calculate"]
+    assert [e["toolCallName"] for e in events if e["type"] == "TOOL_CALL_START"] == [first, "calculate"]
 
 
 @pytest.mark.parametrize("client", mcp.CLIENTS)
-def test_mcp_server(make, model, client):
+def test_mcp_server(make, first, client):
     site = make(mcp.ON)
-    turn(model)
     result = mcp.run(client, site, ["call", "ask_triage", {"message": "how much?"}])["given"][-1]["result"]
     assert mcp.text_of(result).split("\n")[0] == WHOLE, result
 

@@ -18,7 +18,7 @@ def mail(services):
 
 @pytest.fixture
 def server(model, mail):
-    agents = AGENTS.replace("writer", "scribe").format(triage="", scribe="")
+    agents = AGENTS.replace("writer", "scribe").format(triage="AgentChatHandoffs sums", scribe="")
     server = PageServer(model, more=MAIL_TOOL.format(url=mail.url) + agents).start()
     yield server
     server.stop()
@@ -39,3 +39,17 @@ def test_calls_of_an_agent_are_inside_of_its_call(browser, server, model, mail):
     page.click(".approval .primary")
     page.wait_text(".turn", "Sent and added.")
     assert [r.json for r in mail.requests] == [{"to": "a@b"}]
+
+
+def test_another_agent_continues(browser, server, model):
+    """Its name stands beside that of the first one, and the next message goes to it."""
+    cast = Cast(model, triage=[calls(("transfer_to_sums", {}))], sums=[answer("Two."), answer("Three.")])
+    page = Page(browser, browser.context(), server.url)
+    page.find("#agent").selectOption("triage")
+    page.send("add")
+    page.wait_text(".turn", "Two.")
+    page.wait_text(".speaker", "triage \u2192 sums")
+    page.until("document.getElementById('agent').value === 'sums'")
+    page.send("and again")
+    page.wait_text(".turn", "Three.")
+    assert [name for name, _request in cast.asked] == ["triage", "sums", "sums"]

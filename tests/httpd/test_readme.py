@@ -136,7 +136,7 @@ NEEDS = {"`<AgentChatModel>`": {"AgentChatProvider": "openai", "AgentChatCredent
         "`<AgentChatAgent>`": {"AgentChatModel": "gpt"}}
 DEFINED = {"model": "<AgentChatModel {id}>\nAgentChatProvider demo\n"
                     "AgentChatPrice input=1 output=1 currency=USD\n</AgentChatModel>\n",
-           "agent": "<AgentChatAgent {id}>\nAgentChatModel {model}\n</AgentChatAgent>\n",
+           "agent": "<AgentChatAgent {id}>\nAgentChatModel {model}\nAgentChatDescription x\n</AgentChatAgent>\n",
            "tool": "<AgentChatTool {id}>\nAgentChatToolProvider calculator\n</AgentChatTool>\n",
           "server": "<AgentChatMCP {id}>\nAgentChatMCPURL https://tools.example.com/mcp\n</AgentChatMCP>\n"}
 
@@ -185,6 +185,7 @@ def whole(text, context):
             tools.add(name)
             more += DEFINED["server" if name.startswith("mcp:") else "tool"].format(id=name.removeprefix("mcp:"))
     named = re.findall(r"^ *AgentChatDefaultAgent +([\w.-]+)", text, re.M)
+    named += " ".join(re.findall(r"^ *AgentChatHandoffs +(.*)$", text, re.M)).split()
     more += "".join(DEFINED["agent"].format(id=name, model="any") for name in sorted({*named, "any"} - agents))
     return text + more
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The contract of all stores about agents that were made through the API. */
+/* The contract of all stores about agents: those made through the API, and the one of a thread. */
 #include "store_contract.h"
+
+#include <apr_strings.h>
 
 static json_t *document(const char *id, const char *etag, const char *name)
 {
@@ -134,6 +136,40 @@ static void test_agents_need_an_id_and_a_tag(void **state)
     contract_kind(contract_call(AC_STORE_AGENT_PUT, NULL, NULL, json_object()), AC_INVALID_REQUEST);
 }
 
+static void expect_agent(const contract_ids_t *ids, const char *agent_id)
+{
+    json_t *thread = contract_ok(contract_call(AC_STORE_THREAD_GET, ids->owner, ids->thread, NULL));
+    json_t *loaded = contract_ok(contract_call(AC_STORE_TURN_LOAD, ids->owner, ids->thread, NULL));
+    assert_string_equal(ac_json_peek_string(thread, "agent_id", ""), agent_id);
+    assert_string_equal(ac_json_peek_string(json_object_get(loaded, "thread"), "agent_id", ""), agent_id);
+    json_decref(thread);
+    json_decref(loaded);
+    ac_store_op_t *op = contract_op(AC_STORE_THREAD_LIST, ids->owner, NULL, NULL);
+    op->page.limit = 10;
+    apr_cpystrn(op->page.agent_id, agent_id, sizeof op->page.agent_id);
+    json_t *list = contract_ok(contract_wait(op));
+    assert_int_equal(json_array_size(json_object_get(list, "data")), 1);
+    json_decref(list);
+}
+
+/* A run that was handed over changes the thread's agent, with its answer. */
+static void test_a_closing_write_changes_the_agent(void **state)
+{
+    (void)state;
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "", next[AC_ID_SIZE] = "";
+    contract_open(&ids, run, "hello", true);
+    json_t *in = contract_close_in(&ids, run, "hi");
+    json_object_set_new(in, "agent_id", json_string("writer"));
+    contract_done(contract_call(AC_STORE_TURN_CLOSE, ids.owner, ids.thread, json_incref(in)));
+    expect_agent(&ids, "writer");
+    contract_done(contract_call(AC_STORE_TURN_CLOSE, ids.owner, ids.thread, in));
+    contract_open(&ids, next, "and now", false);
+    contract_close(&ids, next, "well");
+    expect_agent(&ids, "writer");
+    contract_gapless(&ids, 4);
+}
+
 int contract_agents(const char *name)
 {
     const struct CMUnitTest tests[] = {
@@ -141,6 +177,7 @@ int contract_agents(const char *name)
         cmocka_unit_test(test_agents_change_only_under_their_tag),
         cmocka_unit_test(test_every_change_changes_the_stamp),
         cmocka_unit_test(test_agents_need_an_id_and_a_tag),
+        cmocka_unit_test(test_a_closing_write_changes_the_agent),
     };
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);
 }

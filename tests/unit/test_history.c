@@ -171,6 +171,55 @@ static void test_foreign_text_is_marked(void **state)
     expect_shown("a removed tool", json_integer(1), "{\"origin\":\"a removed tool\"," NOTE ",\"result\":1}");
 }
 
+/* ---- calls of tools that the model is not offered ---- */
+
+static void expect_offered(const char *messages, const char *client, const char *wanted)
+{
+    ac_toolset_t *set = ac_toolset_create(&agent, false);
+    json_t *given = json_loads(messages, 0, NULL), *tools_of_client = json_loads(client, 0, NULL),
+           *all = json_loads(wanted, 0, NULL);
+    assert_non_null(given);
+    assert_non_null(all);
+    ac_history_offer(given, set, tools_of_client);
+    if (!json_equal(given, all)) {
+        fail_msg("%s", json_dumps(given, 0));
+    }
+    json_decref(given);
+    json_decref(tools_of_client);
+    json_decref(all);
+    ac_toolset_destroy(set);
+}
+
+#define CALL(id, name) "{\"id\":\"" id "\",\"function\":{\"name\":\"" name "\",\"arguments\":\"{}\"}}"
+#define CALLS(said, list) "{\"role\":\"assistant\",\"content\":" said ",\"tool_calls\":[" list "]}"
+#define RESULT(id, text) "{\"role\":\"tool\",\"tool_call_id\":\"" id "\",\"content\":\"" text "\"}"
+#define SAID(role, text) "{\"role\":\"" role "\",\"content\":\"" text "\"}"
+#define AS_TEXT(name, result) "(The tool " name " was called with {}. Its result: " result ")"
+
+static void test_calls_of_tools_that_are_not_offered(void **state)
+{
+    (void)state;
+    static const char kept[] = "[" CALLS("null", CALL("1", "add")) "," RESULT("1", "3") "," SAID("assistant", "3") "]";
+    expect_offered(kept, "[]", kept);
+    expect_offered("[" SAID("user", "a") "," CALLS("\"Let me see.\"", CALL("1", "mail")) "," RESULT(
+                       "1", "sent") "," SAID("assistant", "Done.") "," SAID("user", "b") "]",
+                   "[]",
+                   "[" SAID("user",
+                            "a") "," SAID("assistant",
+                                          "Let me see.\\n\\n" AS_TEXT("mail", "sent") "\\n\\nDone.") "," SAID("user",
+                                                                                                              "b") "]");
+    /* One that is not offered is enough. The results come in any order; one is missing. */
+    expect_offered("[" CALLS("null", CALL("1", "add") "," CALL("2", "mail") "," CALL("3", "mail")) "," RESULT(
+                       "2", "sent") "," RESULT("1", "3") "," CALLS("null", CALL("4", "add")) "," RESULT("4", "5") "]",
+                   "[]",
+                   "[" SAID("assistant",
+                            AS_TEXT("add", "3") "\\n" AS_TEXT("mail", "sent") "\\n" AS_TEXT(
+                                "mail", "")) "," CALLS("null", CALL("4", "add")) "," RESULT("4", "5") "]");
+    /* The client has it. */
+    static const char of_client[] = "[" CALLS("null", CALL("1", "paint")) "," RESULT("1", "done") "]";
+    expect_offered(of_client, "[{\"type\":\"function\",\"function\":{\"name\":\"paint\"}}]", of_client);
+}
+
 int main(void)
 {
     const struct CMUnitTest group[] = {
@@ -183,6 +232,7 @@ int main(void)
         cmocka_unit_test(test_tool_calls_are_in_the_history),
         cmocka_unit_test(test_the_last_stored_message_is_the_question),
         cmocka_unit_test(test_foreign_text_is_marked),
+        cmocka_unit_test(test_calls_of_tools_that_are_not_offered),
     };
     return cmocka_run_group_tests_name("history", group, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* An agent's document: checks a request's members against the configured models and tools, and fills in the rest.
  * Pure. */
-#include "catalog.h"
+#include "catalog_internal.h"
 
 #include <apr_strings.h>
 #include <stdlib.h>
@@ -83,7 +83,7 @@ static apr_status_t check_tool(const json_t *tools, size_t at, const ac_registry
         return ac_err_set_at(err, AC_INVALID_REQUEST, pointer, "must be the name of a tool");
     }
     const char *id = json_string_value(name);
-    bool source = ac_registry_is_source(id), agent = strncmp(id, AC_AGENT_TOOL, sizeof AC_AGENT_TOOL - 1) == 0;
+    bool source = ac_registry_is_source(id), agent = ac_registry_is_agent_tool(id);
     const apr_hash_t *known = source ? registry->sources : agent ? registry->agent_tools : registry->tools;
     if (!known || !apr_hash_get((apr_hash_t *)known, id, APR_HASH_KEY_STRING)) {
         return refuse_unknown(pointer, source ? "source of tools" : "tool", id, known, err);

@@ -9,7 +9,7 @@
 typedef struct ac_registry_t {
     const apr_hash_t *models;             /* id → ac_model_t */
     const apr_hash_t *tools;              /* id → ac_tool_t */
-    const apr_hash_t *agent_tools;        /* "agent:ID" → ac_tool_t that calls this agent; NULL: none */
+    const apr_hash_t *agent_tools;        /* "agent:ID" and "handoff:ID" → ac_tool_t; NULL: none */
     const apr_hash_t *sources;            /* name → const ac_tool_source_t; NULL: none */
     const apr_hash_t *agents;             /* id or alias → ac_agent_t */
     const apr_hash_t *gates;              /* model id → ac_gate_conf_t; NULL: nothing is configured */
@@ -25,7 +25,9 @@ json_t *ac_registry_tools_json(const ac_tool_t *const *tools, int n_tools);
 /* The name of OpenTelemetry for the provider of a model; one of another module keeps its own. */
 const char *ac_registry_provider_name(const ac_model_t *model);
 
-#define AC_AGENT_TOOL "agent:" /* and an agent's id, in a list of tools: the tool that calls this agent */
+/* Before an agent's id in a list of tools: the tool that calls this agent, and the one that hands over to it. */
+#define AC_AGENT_TOOL "agent:"
+#define AC_HANDOFF_TOOL "handoff:"
 /* A tool by its name in a list of tools; NULL: there is none. Any thread. */
 const ac_tool_t *ac_registry_tool(const ac_registry_t *registry, const char *name);
 /* Whether this name in a list of tools means a source of tools ("mcp:github") and not a tool. */
@@ -34,9 +36,9 @@ const ac_tool_source_t *ac_registry_source(const ac_registry_t *registry, const 
 
 /* ---- toolset.c: the tools of a run; loop thread ---- */
 typedef struct ac_toolset_t ac_toolset_t;
-/* The agent's own tools, and those of its sources as they are known now; their names are unique. Each function allows
- * NULL. */
-ac_toolset_t *ac_toolset_create(const ac_agent_t *agent);
+/* The agent's own tools, and those of its sources as they are known now; their names are unique. nested: of a nested
+ * run, which cannot hand over. Each other function allows NULL. */
+ac_toolset_t *ac_toolset_create(const ac_agent_t *agent, bool nested);
 void ac_toolset_destroy(ac_toolset_t *set); /* no call of its tools is active */
 const ac_tool_t *ac_toolset_find(const ac_toolset_t *set, const char *name);
 json_t *ac_toolset_json(const ac_toolset_t *set); /* the `tools` of a model call, or NULL; borrowed */

@@ -5,6 +5,9 @@
 
 #include "catalog.h"
 
+/* registry.c: whether a name in a list of tools begins with AC_AGENT_TOOL or AC_HANDOFF_TOOL. */
+bool ac_registry_is_agent_tool(const char *name);
+
 /* documents: as AGENT_LIST returns them; they are copied. An agent of the configuration hides a document with its id.
  * stamp: the version of the documents; NULL: the store was not read yet, and documents is NULL.
  * defaults: the values that a document does not say. config must outlive the snapshot. */

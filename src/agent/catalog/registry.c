@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Agents, models and tools of the configuration, by name. */
-#include "catalog.h"
+#include "catalog_internal.h"
 
 #include <string.h>
 
@@ -12,19 +12,20 @@ const ac_agent_t *ac_registry_agent(const ac_registry_t *registry, const char *i
     return apr_hash_get((apr_hash_t *)registry->agents, id_or_alias, APR_HASH_KEY_STRING);
 }
 
-static bool registry_is_agent(const char *name)
+bool ac_registry_is_agent_tool(const char *name)
 {
-    return strncmp(name, AC_AGENT_TOOL, sizeof AC_AGENT_TOOL - 1) == 0;
+    return strncmp(name, AC_AGENT_TOOL, sizeof AC_AGENT_TOOL - 1) == 0 ||
+        strncmp(name, AC_HANDOFF_TOOL, sizeof AC_HANDOFF_TOOL - 1) == 0;
 }
 
 bool ac_registry_is_source(const char *name)
 {
-    return strchr(name, ':') != NULL && !registry_is_agent(name); /* no id of a tool has one */
+    return strchr(name, ':') != NULL && !ac_registry_is_agent_tool(name); /* no id of a tool has one */
 }
 
 const ac_tool_t *ac_registry_tool(const ac_registry_t *registry, const char *name)
 {
-    const apr_hash_t *known = registry_is_agent(name) ? registry->agent_tools : registry->tools;
+    const apr_hash_t *known = ac_registry_is_agent_tool(name) ? registry->agent_tools : registry->tools;
     return known ? apr_hash_get((apr_hash_t *)known, name, APR_HASH_KEY_STRING) : NULL;
 }
 

@@ -68,19 +68,21 @@ static void add_source(ac_toolset_t *set, const ac_tool_source_t *source)
     }
 }
 
-ac_toolset_t *ac_toolset_create(const ac_agent_t *agent)
+ac_toolset_t *ac_toolset_create(const ac_agent_t *agent, bool nested)
 {
     ac_toolset_t *set = ac_alloc(sizeof *set);
     size_t room = agent->n_sources ? AC_MAX_RUN_TOOLS : 0;
     set->tools = ac_alloc(((size_t)agent->n_tools + room + 1) * sizeof *set->tools);
     for (int i = 0; i < agent->n_tools; i++) {
-        set->tools[set->n++] = agent->tools[i];
+        if (!nested || !agent->tools[i]->hands_off) {
+            set->tools[set->n++] = agent->tools[i];
+        }
     }
-    if (!agent->n_sources) {
+    if (!agent->n_sources && set->n == agent->n_tools) {
         set->json = json_incref(agent->tools_json);
         return set;
     }
-    set->uses = ac_alloc((size_t)agent->n_sources * sizeof *set->uses);
+    set->uses = ac_alloc(((size_t)agent->n_sources + 1) * sizeof *set->uses);
     for (int i = 0; i < agent->n_sources; i++) {
         add_source(set, agent->sources[i]);
     }

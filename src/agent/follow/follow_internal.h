@@ -82,9 +82,10 @@ typedef struct ac_recover_turn_t { /* what a log has of a run */
     ac_record_parts_t parts;              /* the positions of the calls in `text` */
     json_t *closing;                      /* the `in` of TURN_CLOSE, or NULL */
     uint64_t seq;
-    ac_log_place_t place;        /* of the answer */
-    char message_id[AC_ID_SIZE]; /* what it answers */
-    bool ended;                  /* the log has the terminal event */
+    ac_log_place_t place;               /* of the answer */
+    char message_id[AC_ID_SIZE];        /* what it answers */
+    char agent_id[AC_MAX_AGENT_ID + 1]; /* to which the run was handed over; "": to none */
+    bool ended;                         /* the log has the terminal event */
 } ac_recover_turn_t;
 void ac_recover_turn_read(ac_recover_turn_t *turn, ac_event_log_t *log);
 void ac_recover_turn_free(ac_recover_turn_t *turn);

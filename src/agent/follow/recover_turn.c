@@ -81,6 +81,10 @@ static void begin_call(ac_recover_turn_t *turn, const ac_event_t *event)
         ac_json_put(step, "hosted", json_true());
         ac_json_put(call, "hosted", json_true());
     }
+    if (json_object_get(event->data, "hands_over_to")) {
+        recover_turn_copy(step, "hands_over_to", event->data, "hands_over_to");
+        recover_turn_copy(call, "hands_over_to", event->data, "hands_over_to");
+    }
     if (json_is_true(json_object_get(event->data, "client"))) {
         ac_json_put(step, "client", json_true());
         ac_json_put(call, "client", json_true());
@@ -99,6 +103,9 @@ static void recover_turn_end_call(ac_recover_turn_t *turn, const ac_event_t *eve
     }
     ac_json_put(step, "status", json_string(failed ? "failed" : "completed"));
     ac_json_put(step, "completed_at", ac_time_json(event->at));
+    if (!failed && json_object_get(event->data, "hands_over_to")) {
+        apr_cpystrn(turn->agent_id, ac_json_peek_string(event->data, "hands_over_to", ""), sizeof turn->agent_id);
+    }
     for (int pass = 0; pass < 1 + (call != NULL); pass++) {
         json_t *to = pass ? call : step;
         recover_turn_copy(to, "arguments", event->data, "arguments");
@@ -182,6 +189,9 @@ static json_t *make_message(const ac_recover_turn_t *turn, const json_t *run, co
     if (json_array_size(turn->sources)) {
         ac_json_put(metadata, "sources", json_incref(turn->sources));
     }
+    if (turn->agent_id[0]) {
+        ac_json_put(metadata, "agent_id", ac_json_text(turn->agent_id));
+    }
     recover_turn_copy(metadata, "model", run, "model");
     ac_json_put(metadata, "finish_reason", json_string(finish));
     ac_json_put(metadata, "usage", guess_usage(turn, run));
@@ -234,6 +244,10 @@ json_t *ac_recover_turn_closing(ac_recover_turn_t *turn, const json_t *run, bool
     ac_json_put(after, "completed_at", ac_time_json(now));
     ac_json_put(after, "latency_ms", began ? json_integer(apr_time_as_msec(now - began)) : json_null());
     json_array_foreach(turn->steps, i, step) recover_turn_copy(step, "run_id", run, "id");
+    if (turn->agent_id[0]) {
+        ac_json_put(after, "agent_id", ac_json_text(turn->agent_id));
+        ac_json_put(closing, "agent_id", ac_json_text(turn->agent_id));
+    }
     ac_json_put(closing, "message", make_message(turn, run, cancelled ? "cancelled" : "interrupted"));
     ac_json_put(closing, "run", after);
     if (turn->place.parent_seq > 0) { /* the log of an older version does not have it */

@@ -125,8 +125,10 @@ static void history_add_calls(json_t *messages, const ac_agent_t *agent, const j
     size_t i;
     json_array_foreach(json_object_get(stored, "tool_calls"), i, call)
     {
-        /* The model's service has made a hosted call, and has used its result. */
-        if (json_is_true(json_object_get(call, "client")) != client || json_is_true(json_object_get(call, "hosted"))) {
+        /* The model's service has made a hosted call, and has used its result. A handoff is no matter of the agent
+         * that has got the conversation. */
+        if (json_is_true(json_object_get(call, "client")) != client || json_is_true(json_object_get(call, "hosted")) ||
+            json_object_get(call, "hands_over_to")) {
             continue;
         }
         const char *id = ac_json_peek_string(call, "id", ""), *tool = ac_json_peek_string(call, "tool", "");

@@ -204,6 +204,7 @@ typedef struct ac_run_answer_t { /* what becomes the assistant's message */
     json_t *named;               /* those of them that the current model call has named; NULL: none */
     bool ends_in_calls;          /* of the client */
     int n_rejected;              /* answers that had not the wanted form */
+    bool handed_over;            /* to the run's agent, which is the thread's from now on */
 } ac_run_answer_t;
 
 typedef struct ac_run_limits_t {

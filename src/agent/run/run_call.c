@@ -62,9 +62,10 @@ static void show_call(ac_call_t *call, bool asks)
     if (asks && !call->run->turn->stateless) {
         ac_json_put(data, "needs_approval", json_true());
     }
-    if (call->tool && call->tool->agent) {
+    if (call->tool && call->tool->agent && !call->tool->hands_off) {
         ac_json_put(data, "asks", ac_json_text(call->tool->agent->id));
     }
+    ac_run_handoff_mark(call, data);
     ac_run_round_mark(call, data);
     ac_run_event_emit(call->run, AC_EVENT_TRACE_START, data, NULL, 0);
 }
@@ -123,33 +124,13 @@ void ac_run_call_record(ac_run_t *run, ac_call_t *call)
     ac_run_document_add_step(run, ac_run_document_step(run, call));
 }
 
-/* The client carries out the rest of the round, and brings the results with its next turn. */
-static void end_in_calls(ac_run_t *run)
-{
-    for (int i = 0; i < run->calls.n; i++) {
-        ac_call_t *call = run->calls.list[i];
-        if (call->client) {
-            call->done = true;
-            call->took = 0;
-            ac_run_call_record(run, call);
-        }
-    }
-    ac_run_round_keep_calls(run);
-    run->answer.ends_in_calls = true;
-    ac_run_finish(run, AC_RUN_COMPLETED, NULL, "calls of the client");
-}
-
 void ac_run_call_moved(ac_run_t *run)
 {
     if (!run->calls.begun || run->state != AC_RUN_CALLING || run->calls.n_open > run->calls.n_approvals) {
         return;
     }
-    if (run->calls.n_open == 0 && run->calls.n_client > 0) {
-        end_in_calls(run);
-    } else if (run->calls.n_open == 0) {
-        ac_run_round_next(run);
-        ac_run_call_drop_all(run);
-        ac_run_transit(run, AC_RUN_ASKING, "tools answered");
+    if (run->calls.n_open == 0) {
+        ac_run_round_end(run);
     } else if (run->n_ops > 0) {
         return; /* a limit counts the resumed run; its completion comes back here */
     } else if (run->nested.outer) {
@@ -378,6 +359,13 @@ static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
         return await_approval(call, err);
     }
     call->begun = true;
+    if (tool->hands_off) {
+        status = ac_run_handoff_check(call, err);
+        if (status == APR_SUCCESS) {
+            ac_run_call_result(call, status, json_pack("{s:s}", "agent_id", tool->agent->id), NULL);
+        }
+        return status;
+    }
     if (tool->agent) {
         return ac_run_nested_start(call, err);
     }

@@ -80,6 +80,9 @@ void ac_run_close_continue(ac_run_t *run)
         ac_json_put(run->close.document, "message", message ? message : json_null());
         ac_json_put(run->close.document, "run", ac_run_document_run(run));
         ac_json_put(run->close.document, "steps", run->answer.steps ? json_incref(run->answer.steps) : json_array());
+        if (run->answer.handed_over) {
+            ac_json_put(run->close.document, "agent_id", ac_json_text(run->agent->id));
+        }
         if (run->open.place.parent_seq > 0) { /* an older version has suspended runs without it */
             ac_json_put(run->close.document, "parent_seq", json_integer(run->open.place.parent_seq));
             ac_json_put(run->close.document, "after", json_integer(run->open.place.after));

@@ -96,6 +96,14 @@ static const char *currency_of(const ac_run_t *run)
     return run->cost.unpriced || !run->agent->model ? "" : run->agent->model->conf->price.currency;
 }
 
+void ac_run_cost_move(ac_run_t *run, const ac_agent_t *to)
+{
+    ac_run_cost_commit(run);
+    if (to->model && strcmp(currency_of(run), to->model->conf->price.currency) != 0) {
+        run->cost.unpriced = true;
+    }
+}
+
 void ac_run_cost_pass(ac_run_t *run, const ac_usage_t *before, double amount)
 {
     double more = ac_run_cost_amount(run) - amount;

@@ -219,6 +219,9 @@ json_t *ac_run_document_answer(const ac_run_t *run)
     if (response) {
         ac_json_put(metadata, "response", response);
     }
+    if (run->answer.handed_over) {
+        ac_json_put(metadata, "agent_id", ac_json_text(run->agent->id));
+    }
     if (run->times.reasoning) {
         ac_json_put(metadata, "reasoning_ms", json_integer(apr_time_as_msec(run->times.reasoning)));
     }
@@ -265,6 +268,7 @@ json_t *ac_run_document_step(const ac_run_t *run, const ac_call_t *call)
     if (call->hosted) {
         ac_json_put(step, "hosted", json_true());
     }
+    ac_run_handoff_mark(call, step);
     ac_json_put(step, "round", json_integer(run->round));
     ac_json_put(step, "usage", json_null());
     ac_json_put(step, "started_at", ac_time_json(call->started_at));

@@ -105,6 +105,9 @@ static json_t *done_data(const ac_run_t *run)
     ac_json_put(data, "cost", ac_run_cost_json(run));
     ac_json_put(data, "status", json_string(run->outcome == AC_RUN_CANCELLED ? "cancelled" : "completed"));
     ac_json_put(data, "finish_reason", json_string(ac_run_document_finish_reason(run)));
+    if (run->answer.handed_over) {
+        ac_json_put(data, "agent_id", ac_json_text(run->agent->id));
+    }
     if (run->answer.sources) {
         ac_json_put(data, "sources", json_incref(run->answer.sources));
     }

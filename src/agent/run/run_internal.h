@@ -125,6 +125,7 @@ void ac_run_limit_spend(ac_run_t *run); /* the usage has grown */
 void ac_run_limit_count(ac_run_t *run);
 void ac_run_limit_uncount(ac_run_t *run); /* at the end of the run */
 void ac_run_limit_resume(ac_run_t *run);  /* counts a resumed run and its further usage; refuses nothing */
+void ac_run_limit_move(ac_run_t *run);    /* the same for a run that another agent continues */
 void ac_run_limit_release(ac_run_t *run); /* the run uses no more: releases the rest of the reservation */
 
 /* ---- run_load.c ---- */
@@ -165,10 +166,11 @@ void ac_run_ask_stop(ac_run_t *run);
 void ac_run_cost_add(ac_run_t *run, const ac_model_end_t *end);
 /* What a nested run has used since `before`, its outer runs have used, too. amount: its cost before. */
 void ac_run_cost_pass(ac_run_t *run, const ac_usage_t *before, double amount);
-double ac_run_cost_amount(const ac_run_t *run);           /* 0: not known */
-void ac_run_cost_commit(ac_run_t *run);                   /* the usage so far has the price of the current model */
-json_t *ac_run_cost_json(const ac_run_t *run);            /* null if a model has no price. New reference */
-int64_t ac_run_cost_estimate_prompt(const ac_run_t *run); /* tokens of the model's conversation */
+double ac_run_cost_amount(const ac_run_t *run);             /* 0: not known */
+void ac_run_cost_commit(ac_run_t *run);                     /* the usage so far has the price of the current model */
+void ac_run_cost_move(ac_run_t *run, const ac_agent_t *to); /* the same, before this agent continues the run */
+json_t *ac_run_cost_json(const ac_run_t *run);              /* null if a model has no price. New reference */
+int64_t ac_run_cost_estimate_prompt(const ac_run_t *run);   /* tokens of the model's conversation */
 
 /* ---- run_tools.c ---- */
 /* Chooses the run's tools, and calls then(run): at once, or when the lists of its agent's sources are here. */
@@ -198,6 +200,15 @@ void ac_run_nested_stop(ac_call_t *call); /* its result is not wanted any more; 
 void ac_run_nested_drop(ac_call_t *call); /* the same without events and steps: its state is stored */
 void ac_run_nested_wait(ac_run_t *run);   /* all open calls of a nested run await approval */
 void ac_run_nested_close(ac_run_t *run);  /* SAVING of a nested run */
+
+/* ---- run_handoff.c: another agent continues the run; docs/architecture.md. Pure ---- */
+/* Whether a call may hand over now. errors: tool_error. */
+apr_status_t ac_run_handoff_check(const ac_call_t *call, ac_err_t *err);
+bool ac_run_handoff_has(const ac_call_t *call);                /* it has ended, and has handed over */
+const ac_call_t *ac_run_handoff_find(const ac_run_t *run);     /* that call of the round; NULL: none */
+void ac_run_handoff_mark(const ac_call_t *call, json_t *data); /* hands_over_to, if the call is one of such a tool */
+/* Makes the agent of the call the run's. The round is in the conversation, and its calls are still there. */
+void ac_run_handoff_take(ac_run_t *run, const ac_call_t *call);
 
 /* ---- run_job.c ---- */
 typedef void ac_run_job_done_fn(void *call, apr_status_t status, json_t *result, const ac_err_t *err);
@@ -243,8 +254,8 @@ void ac_run_round_keep(ac_run_t *run, const ac_call_t *call); /* one of them */
 /* Shows a call that the model's service carries out: its begin, or its end. */
 void ac_run_round_hosted(ac_run_t *run, const ac_hosted_call_t *hosted);
 void ac_run_round_end_hosted(ac_run_t *run); /* the model call has ended: so have they */
-/* Adds the calls and results to the message and to the conversation, in the same order. */
-void ac_run_round_next(ac_run_t *run);
+/* All calls have ended: asks the model again, perhaps that of another agent, or ends the run for the client's calls. */
+void ac_run_round_end(ac_run_t *run);
 
 /* ---- run_sources.c: what the answer rests on ---- */
 void ac_run_sources_find(ac_call_t *call, const json_t *result); /* in the result, before it is cut */
@@ -365,6 +376,9 @@ void ac_quota_publish(ac_quota_t *quota, const ac_reservation_t *started, const 
 json_t *ac_history_messages(const ac_agent_t *agent, const json_t *stored, const char *content, const json_t *files);
 /* Adds a system message with this text, after the agent's instructions. */
 void ac_history_instruct(json_t *messages, const char *text);
+/* history_offer.c: calls of tools that are neither in the set nor in `client`, with their results, become text.
+ * client: as chat completions have tools, or NULL. */
+void ac_history_offer(json_t *messages, const ac_toolset_t *set, const json_t *client);
 int64_t ac_history_estimate(const char *text); /* tokens, at 4 bytes each */
 /* The `tool` message of a call. AC_TOOL_COMPUTES: the result as JSON text, a string as it is. Else {"origin": tool,
  * "note": …, "result": …}, since the result may contain other people's text. With an error: {"error": …}. New

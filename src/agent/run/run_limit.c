@@ -265,6 +265,9 @@ static void on_counted_again(void *baton, apr_status_t status, const ac_err_t *e
     ac_run_t *run = again->run;
     (void)err; /* no limit stops a run that has begun */
     if (status == APR_SUCCESS) {
+        if (*again->pmine) { /* two agents have taken the run over meanwhile */
+            ac_counters_release(run->engine->counters, *again->pmine);
+        }
         *again->pmine = again->reservation;
     } else {
         free(again->reservation);
@@ -296,13 +299,20 @@ static void take_again(ac_run_t *run, ac_reservation_t *reservation, ac_reservat
     }
 }
 
-void ac_run_limit_resume(ac_run_t *run)
+static const int64_t itself[AC_N_MEASURES] = {[AC_LIMIT_STREAMS] = 1, [AC_LIMIT_RUNS] = 1};
+
+/* What other reservations have counted. */
+static void note_spent(ac_run_t *run)
 {
-    static const int64_t itself[AC_N_MEASURES] = {[AC_LIMIT_STREAMS] = 1, [AC_LIMIT_RUNS] = 1};
     json_t *spent = ac_run_cost_json(run);
     run->limits.spent_tokens = run->cost.usage.total;
     run->limits.spent_cost = ac_quota_money(json_number_value(json_object_get(spent, "amount")));
     json_decref(spent);
+}
+
+void ac_run_limit_resume(ac_run_t *run)
+{
+    note_spent(run);
     if (!run->engine->counters || !run->turn->quota) {
         return;
     }
@@ -310,6 +320,15 @@ void ac_run_limit_resume(ac_run_t *run)
         take_again(run, want_start(run), &run->limits.started);
     }
     if (has_any(run)) {
+        take_again(run, run_limit_want(run, itself), &run->limits.reserved);
+    }
+}
+
+void ac_run_limit_move(ac_run_t *run)
+{
+    ac_run_limit_release(run);
+    note_spent(run);
+    if (run->engine->counters && run->turn->quota && has_any(run)) {
         take_again(run, run_limit_want(run, itself), &run->limits.reserved);
     }
 }

@@ -122,6 +122,9 @@ static void run_load_ask(ac_run_t *run, const json_t *stored, const char *cause)
     if (!run->ask.messages) {
         abort();
     }
+    if (!turn->history) { /* the client's own messages stay as they are */
+        ac_history_offer(run->ask.messages, run->tools.set, turn->client.list);
+    }
     if (run->turn->instructions) {
         ac_history_instruct(run->ask.messages, run->turn->instructions);
     }

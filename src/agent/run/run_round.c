@@ -66,6 +66,7 @@ json_t *ac_run_round_ended(const ac_call_t *call)
         ac_json_put(data, "result", call_result_json(call));
     }
     ac_json_put(data, "latency_ms", json_integer(apr_time_as_msec(call->took)));
+    ac_run_handoff_mark(call, data);
     if (call->refusal || call->approved) {
         ac_json_put(data, "approved", json_boolean(call->approved));
     }
@@ -91,6 +92,7 @@ void ac_run_round_keep(ac_run_t *run, const ac_call_t *call)
     if (call->hosted) {
         ac_json_put(kept, "hosted", json_true());
     }
+    ac_run_handoff_mark(call, kept);
     json_array_append_new(run->answer.tool_calls, kept);
     ac_record_parts_add_call(&run->answer.parts, call->answer_len, call->id);
 }
@@ -107,11 +109,44 @@ void ac_run_round_keep_calls(ac_run_t *run)
     }
 }
 
-void ac_run_round_next(ac_run_t *run)
+/* The message of the round, and the results. Consumes calls: those that the next model call gets. */
+static void round_add(ac_run_t *run, json_t *calls)
+{
+    json_t *message = json_object();
+    bool any = json_array_size(calls) > 0;
+    const char *said = run->answer.text.len > run->answer.round_start ? run->answer.text.data + run->answer.round_start
+                                                                      : NULL;
+    ac_json_put(message, "role", json_string("assistant"));
+    ac_json_put(message, "content", ac_json_text(said));
+    if (any) {
+        ac_json_put(message, "tool_calls", json_incref(calls));
+    }
+    if (!ac_run_handoff_find(run)) { /* what the model wants back has the call that hands over */
+        ac_run_carried_put(run, message);
+    }
+    if (any || said) {
+        json_array_append(run->ask.messages, message);
+    }
+    for (int i = 0; i < run->calls.n; i++) {
+        const ac_call_t *call = run->calls.list[i];
+        if (!ac_run_handoff_has(call)) {
+            json_array_append_new(run->ask.messages,
+                                  ac_history_tool_message(run->agent, call->id, call->name, call->result, call->error));
+        }
+    }
+    json_decref(message);
+    json_decref(calls);
+}
+
+/* Adds the calls and results to the message and to the conversation, in the same order. */
+static void next_round(ac_run_t *run)
 {
     json_t *calls = json_array();
     for (int i = 0; i < run->calls.n; i++) {
         const ac_call_t *call = run->calls.list[i];
+        if (ac_run_handoff_has(call)) {
+            continue;
+        }
         char *arguments = json_is_string(call->arguments) ? strdup(json_string_value(call->arguments))
                                                           : ac_json_dump(call->arguments, NULL);
         json_t *function = json_object(), *entry = json_object();
@@ -123,20 +158,60 @@ void ac_run_round_next(ac_run_t *run)
         ac_json_put(entry, "function", function);
         json_array_append_new(calls, entry);
     }
-    json_t *message = json_object();
-    ac_json_put(message, "role", json_string("assistant"));
-    const char *said = run->answer.text.len > run->answer.round_start ? run->answer.text.data + run->answer.round_start
-                                                                      : NULL;
-    ac_json_put(message, "content", ac_json_text(said));
-    ac_json_put(message, "tool_calls", calls);
-    ac_run_carried_put(run, message);
-    json_array_append_new(run->ask.messages, message);
+    round_add(run, calls);
+    ac_run_round_keep_calls(run);
+}
+
+/* The client carries out the rest of the round, and brings the results with its next turn. */
+static void end_in_calls(ac_run_t *run)
+{
     for (int i = 0; i < run->calls.n; i++) {
-        const ac_call_t *call = run->calls.list[i];
-        json_array_append_new(run->ask.messages,
-                              ac_history_tool_message(run->agent, call->id, call->name, call->result, call->error));
+        ac_call_t *call = run->calls.list[i];
+        if (call->client) {
+            call->done = true;
+            call->took = 0;
+            ac_run_call_record(run, call);
+        }
     }
     ac_run_round_keep_calls(run);
+    run->answer.ends_in_calls = true;
+    ac_run_finish(run, AC_RUN_COMPLETED, NULL, "calls of the client");
+}
+
+static void ask_new_agent(ac_run_t *run)
+{
+    ac_err_t err;
+    ac_err_init(&err);
+    if (ac_client_tools_check(run, &err) != APR_SUCCESS) {
+        ac_run_finish(run, AC_RUN_FAILED, &err, "tools refused");
+        return;
+    }
+    ac_history_offer(run->ask.messages, run->tools.set, run->turn->client.list);
+    ac_run_transit(run, AC_RUN_ASKING, "another agent continues");
+}
+
+void ac_run_round_end(ac_run_t *run)
+{
+    const ac_call_t *handoff = ac_run_handoff_find(run);
+    bool ends = run->calls.n_client > 0;
+    if (!ends) {
+        next_round(run);
+    }
+    if (handoff) {
+        ac_run_handoff_take(run, handoff);
+        ac_run_limit_move(run);
+    }
+    if (ends) {
+        end_in_calls(run);
+        return;
+    }
+    ac_run_call_drop_all(run);
+    if (handoff) {
+        ac_run_tools_free(run);
+        ac_run_tools_load(run, ask_new_agent);
+    } else {
+        ac_run_transit(run, AC_RUN_ASKING, "tools answered");
+    }
 }
 
 /* ---- calls that the model's service carries out itself: it knows their results, so no model gets them again ---- */

@@ -104,6 +104,7 @@ json_t *ac_run_suspended_make(ac_run_t *run, json_t *events)
     if (turn->format) {
         ac_json_put(state, "format", json_incref(turn->format));
     }
+    ac_json_put(state, "handed_over", json_boolean(run->answer.handed_over));
     ac_json_put(state, "n_rejected", json_integer(run->answer.n_rejected));
     ac_json_put(state, "title", ac_json_text(run->load.title));
     ac_json_put(state, "title_unsure", json_boolean(run->load.title_unsure));
@@ -263,6 +264,7 @@ bool ac_run_suspended_read(ac_run_t *run, const json_t *state)
     run->turn->client.one_call = json_is_true(json_object_get(state, "one_call"));
     run->turn->format = json_deep_copy(json_object_get(state, "format"));
     run->answer.n_rejected = (int)number(state, "n_rejected");
+    run->answer.handed_over = json_is_true(json_object_get(state, "handed_over"));
     const char *title = ac_json_peek_string(state, "title", NULL);
     run->load.title = title ? strdup(title) : NULL;
     run->load.title_unsure = json_is_true(json_object_get(state, "title_unsure"));

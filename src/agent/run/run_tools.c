@@ -9,7 +9,7 @@ static void tools_make(ac_run_t *run)
 {
     free(run->tools.waiters);
     run->tools.waiters = NULL;
-    run->tools.set = ac_toolset_create(run->agent);
+    run->tools.set = ac_toolset_create(run->agent, run->nested.outer != NULL);
     run->tools.then(run);
 }
 

@@ -367,7 +367,7 @@ static void store_cache_on_changed(ac_store_op_t *op)
     if (op->status == APR_SUCCESS && op->verb == AC_STORE_TURN_OPEN && whole) {
         store_cache_write_entry(call, fresh ? AC_CACHE_PUT : AC_CACHE_ADD, opened_part(op, fresh),
                                 store_cache_on_written);
-    } else if (op->status == APR_SUCCESS && op->verb == AC_STORE_TURN_CLOSE) {
+    } else if (op->status == APR_SUCCESS && op->verb == AC_STORE_TURN_CLOSE && !json_object_get(op->in, "agent_id")) {
         json_t *message = json_object_get(op->out, "message"),
                *run = json_object_get(json_object_get(op->in, "run"), "id");
         store_cache_write_entry(call, AC_CACHE_ADD, json_pack("{s:O?, s:O}", "message", message, "ends", run),

@@ -7,8 +7,9 @@
 
 #include <apr_strings.h>
 
-/* An entry that is changing may have an old status, pin or labels. Its thread is read, and judged by the caller. A list
- * by the last change has two queries: the entries without a copy, whose threads are read, and the copies in order. */
+/* An entry that is changing may have an old status, agent, pin or labels. Its thread is read, and judged by the
+ * caller. A list by the last change has two queries: the entries without a copy, whose threads are read, and the
+ * copies in order. */
 static void add_condition(char *sql, bool maybe_changing, const char *condition)
 {
     size_t len = strlen(sql);
@@ -21,7 +22,7 @@ static void add_conditions(char *sql, const ac_store_op_t *op, bool maybe_changi
     const json_t *pinned = json_object_get(op->in, "pinned");
     add_condition(sql, maybe_changing, *op->page.status ? "c.status = @status" : "c.status != 'deleted'");
     if (*op->page.agent_id) {
-        add_condition(sql, false, "c.agent_id = @agent");
+        add_condition(sql, maybe_changing, "c.agent_id = @agent");
     }
     if (json_is_boolean(pinned)) {
         add_condition(sql, maybe_changing, json_is_true(pinned) ? "c.pinned = true" : "NOT IS_DEFINED(c.pinned)");
@@ -39,7 +40,7 @@ void ac_cosmos_list_sql_page(char sql[AC_COSMOS_LIST_SQL], const ac_store_op_t *
     if (of == AC_COSMOS_UNCOPIED) {
         add_condition(sql, false, "NOT IS_DEFINED(c.copy.updated_at)");
         if (*op->page.agent_id) {
-            add_condition(sql, false, "c.agent_id = @agent");
+            add_condition(sql, true, "c.agent_id = @agent");
         }
         return;
     }

@@ -94,6 +94,9 @@ static bool put_turn(ac_cosmos_task_t *task, json_t *thread, json_t *updated_at)
     if (!json_is_string(title) && json_is_string(first)) {
         fine = ac_json_put(thread, "title", json_incref((json_t *)first));
     }
+    if (task->op->verb == AC_STORE_TURN_CLOSE && json_is_string(json_object_get(task->op->in, "agent_id"))) {
+        fine = ac_json_put(thread, "agent_id", json_incref(json_object_get(task->op->in, "agent_id"))) && fine;
+    }
     if (*task->run_id) {
         fine = ac_json_put(thread, "last_run", json_string(task->run_id)) && fine;
     }

@@ -5,7 +5,8 @@
 #include <string.h>
 
 static const char sql_thread_touch[] = "UPDATE threads SET title = ?2, message_count = ?3, updated_at = ?4, tree = ?6,"
-                                       " version = version + 1 WHERE id = ?1 AND owner = ?5";
+                                       " agent_id = coalesce(?7, agent_id), version = version + 1"
+                                       " WHERE id = ?1 AND owner = ?5";
 static const char sql_run_insert[] =
     "INSERT INTO runs (id, thread_id, owner, status, boot, pid, started, created_at, doc)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
@@ -158,7 +159,7 @@ static apr_status_t thread_touch(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *c
                                  const json_t *message, const ac_tree_t *tree)
 {
     apr_status_t status = thread_note(thread, op, message, tree);
-    json_t *json = NULL;
+    json_t *json = NULL, *agent_id = json_object_get(op->in, "agent_id");
 
     if (status == APR_SUCCESS) {
         json = ac_tree_json(tree);
@@ -167,7 +168,9 @@ static apr_status_t thread_touch(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *c
                                                         ac_sqlite_string(json_object_get(thread->json, "title")),
                                                         ac_sqlite_int(thread->n_messages),
                                                         ac_sqlite_string(json_object_get(thread->json, "updated_at")),
-                                                        ac_sqlite_text(op->owner), ac_sqlite_json(json)),
+                                                        ac_sqlite_text(op->owner), ac_sqlite_json(json),
+                                                        op->verb == AC_STORE_TURN_CLOSE ? ac_sqlite_string(agent_id)
+                                                                                        : ac_sqlite_string(NULL)),
                                          &op->err);
     }
     json_decref(json);

@@ -412,6 +412,8 @@ const command_rec ac_directives[] = {
     ROW("AgentChatInstructions", AGENT, TEXT, agent.instructions, NULL, NULL, NULL, "TEXT|file:PATH",
         "Instructions for the model, before all messages"),
     ROW("AgentChatTools", AGENT, WORDS, tools, NULL, NULL, NULL, "TOOL ...", "Tools of the agent"),
+    ROW("AgentChatHandoffs", AGENT, WORDS, handoffs, NULL, NULL, NULL, "AGENT ...",
+        "Agents to which the agent may hand the conversation over"),
     ROW("AgentChatOutputSchema", AGENT, DOCUMENT, agent.output_schema, NULL, NULL, NULL, "file:PATH|JSON",
         "JSON Schema of the agent's answers"),
     ROW("AgentChatMaxRounds", AGENT, INT, agent.max_rounds, "8", "1", "64", "NUMBER",

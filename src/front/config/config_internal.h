@@ -142,8 +142,8 @@ typedef struct ac_openapi_def_t {
 typedef struct ac_agent_def_t {
     ac_definition_t common;
     ac_agent_t agent;
-    const char *model;                         /* its id */
-    const apr_array_header_t *tools, *aliases; /* of const char * */
+    const char *model;                                    /* its id */
+    const apr_array_header_t *tools, *handoffs, *aliases; /* of const char * */
 } ac_agent_def_t;
 
 typedef struct ac_definitions_t { /* each of pointers, in order of configuration */
@@ -189,12 +189,14 @@ const char *ac_config_check_providers(ac_config_check_t *check, const char *grou
 /* Fills conf.registry from the definitions. Problems are reported. */
 void ac_config_registry_build(ac_config_check_t *check);
 
-/* ---- config_agents.c: agents that other agents call as tools ---- */
-/* Makes the tool "agent:ID" of each agent. Before the agents are built. */
+/* ---- config_agents.c: agents that other agents call as tools, or hand over to ---- */
+/* Makes the tools "agent:ID" and "handoff:ID" of each agent. Before the agents are built. */
 void ac_config_agents_add_tools(ac_config_check_t *check, apr_hash_t *tools);
 /* The tool of this name, for an agent. NULL: reported. */
 const ac_tool_t *ac_config_agents_find(ac_config_check_t *check, const ac_agent_def_t *def, const char *name);
-/* Reports agents that call each other in a ring, or too deep. */
+/* The tool that hands over to this agent. NULL: reported. */
+const ac_tool_t *ac_config_agents_find_handoff(ac_config_check_t *check, const ac_agent_def_t *def, const char *id);
+/* Reports agents that call each other in a ring, or too deep, and handoffs that cannot be. */
 void ac_config_agents_check(ac_config_check_t *check);
 
 /* ---- config_mcp.c: MCP servers. Problems are reported. ---- */

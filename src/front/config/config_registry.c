@@ -292,26 +292,40 @@ static const ac_tool_t *config_registry_find_tool(ac_config_check_t *check, cons
     return NULL;
 }
 
+/* tool may be NULL. name: as the configuration has it. */
+static void config_registry_add_tool(ac_config_check_t *check, ac_agent_def_t *def, const ac_tool_t **list,
+                                     const ac_tool_t *tool, const char *name)
+{
+    const char *directive = tool && tool->hands_off ? "AgentChatHandoffs" : "AgentChatTools";
+    for (int i = 0; tool && i < def->agent.n_tools; i++) {
+        if (list[i] == tool) {
+            ac_config_check_problem(check, ac_config_check_at(&def->common, directive),
+                                    "%s: agent '%s' names the %s '%s' twice", directive, def->agent.id,
+                                    tool->hands_off ? "agent" : "tool", name);
+        } else if (strcmp(list[i]->id, tool->id) == 0) {
+            ac_config_check_problem(check, ac_config_check_at(&def->common, directive),
+                                    "%s: agent '%s' has two tools of the name '%s'", directive, def->agent.id,
+                                    tool->id);
+        }
+    }
+    if (tool) {
+        list[def->agent.n_tools++] = tool;
+    }
+}
+
 static void config_registry_set_tools(ac_config_check_t *check, ac_agent_def_t *def, apr_hash_t *tools)
 {
-    int n = def->tools ? def->tools->nelts : 0;
-    const ac_tool_t **list = apr_pcalloc(check->p, sizeof(*list) * (size_t)(n + 1));
+    int n = def->tools ? def->tools->nelts : 0, n_handoffs = def->handoffs ? def->handoffs->nelts : 0;
+    const ac_tool_t **list = apr_pcalloc(check->p, sizeof(*list) * (size_t)(n + n_handoffs + 1));
     for (int i = 0; i < n; i++) {
         const char *id = APR_ARRAY_IDX(def->tools, i, const char *);
-        if (ac_registry_is_source(id)) {
-            continue;
+        if (!ac_registry_is_source(id)) {
+            config_registry_add_tool(check, def, list, config_registry_find_tool(check, def, id, tools), id);
         }
-        const ac_tool_t *tool = config_registry_find_tool(check, def, id, tools);
-        for (int j = 0; tool && j < def->agent.n_tools; j++) {
-            if (list[j] != tool) {
-                continue;
-            }
-            ac_config_check_problem(check, ac_config_check_at(&def->common, "AgentChatTools"),
-                                    "AgentChatTools: agent '%s' names the tool '%s' twice", def->agent.id, id);
-        }
-        if (tool) {
-            list[def->agent.n_tools++] = tool;
-        }
+    }
+    for (int i = 0; i < n_handoffs; i++) {
+        const char *id = APR_ARRAY_IDX(def->handoffs, i, const char *);
+        config_registry_add_tool(check, def, list, ac_config_agents_find_handoff(check, def, id), id);
     }
     def->agent.tools = list;
 }
@@ -323,11 +337,14 @@ static const char *make_etag(const ac_agent_def_t *def, apr_pool_t *p)
     apr_sha1_ctx_t sha;
     unsigned char digest[APR_SHA1_DIGESTSIZE];
     char text[2 * 8 + 1];
+    const char *tools = ac_config_value_list(def->tools, p);
+    if (def->handoffs) {
+        tools = apr_pstrcat(p, tools, "\n", ac_config_value_list(def->handoffs, p), NULL);
+    }
     const char *all = apr_psprintf(p, "%s\n%s\n%s\n%s\n%s\n%s\n%s\n%d %d %d %d %" APR_INT64_T_FMT " %g", agent->id,
                                    agent->name, agent->description, agent->instructions, def->model, agent->status,
-                                   ac_config_value_list(def->tools, p), agent->max_rounds, agent->max_tool_calls,
-                                   agent->max_tokens, agent->history_messages, agent->history_tokens,
-                                   agent->temperature);
+                                   tools, agent->max_rounds, agent->max_tool_calls, agent->max_tokens,
+                                   agent->history_messages, agent->history_tokens, agent->temperature);
     apr_sha1_init(&sha);
     apr_sha1_update(&sha, all, (unsigned int)strlen(all));
     apr_sha1_final(digest, &sha);
