@@ -57,6 +57,10 @@ typedef enum ac_store_verb_e {
     AC_STORE_TURN_QUEUE,
     AC_STORE_TURN_UNQUEUE,
     AC_STORE_QUEUED_LIST,
+    AC_STORE_WEBHOOK_LIST,
+    AC_STORE_WEBHOOK_DUE,
+    AC_STORE_WEBHOOK_ACQUIRE,
+    AC_STORE_WEBHOOK_REPORT,
     AC_STORE_N_VERBS
 } ac_store_verb_e;
 
@@ -237,6 +241,25 @@ struct ac_store_op_t {
  * QUEUED_LIST      id -       in {before}, page.limit    out {data: [{run_id, owner}]}: queued runs of every owner
  *                  that were created before that time. Some may have left the queue; TURN_UNQUEUE then makes the store
  *                  forget them.
+ *
+ * Webhooks. A run's `webhook`, {name, events?}, names the receiver of its events. RUN_SUSPEND, TURN_CLOSE,
+ * TURN_UNQUEUE, and whatever closes the run of a dead process, store its delivery in the same transaction:
+ * back/webhook/webhook.h has the document. A run that ends again with the same event (TURN_CLOSE `late`) causes none.
+ * Deliveries go with their thread; they are not moved. Times are the store's.
+ *
+ * WEBHOOK_LIST     id thread  in {run_id}    out {data: [delivery as the API shows it]}, the oldest one first
+ * WEBHOOK_DUE      id -       in {ahead, busy: [name]}, page.limit    out {data: [{id, thread_id, owner, webhook,
+ *                             process|null, wait}]}
+ *                  Deliveries of every owner that are due in `ahead` ms, but not those of webhooks in `busy`. process:
+ *                  the one that has it; wait: ms until it is due.
+ * WEBHOOK_ACQUIRE  id thread  in {delivery_id, token, process, lease}    out {delivery: delivery|null}
+ *                  From now on the delivery belongs to this process, for `lease` ms, and `attempts` counts this one.
+ *                  null: the thread is deleted, and the delivery forgotten. token: the caller's own, for each
+ *                  operation another one. errors: not_found; precondition_failed: it is not due, or another process has
+ *                  it and lives.
+ * WEBHOOK_REPORT   id thread  in {delivery_id, token, state, status|null, error|null, wait?}    out {}
+ *                  What has become of the attempt; token: of its WEBHOOK_ACQUIRE. pending: the next one is in `wait`
+ *                  ms. errors: not_found; precondition_failed: another process has acquired it meanwhile.
  *
  * Runs that await approval of tool calls
  *

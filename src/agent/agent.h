@@ -8,6 +8,7 @@
 #include "back/files/files.h"
 #include "back/limit/limit.h"
 #include "back/mirror/mirror.h"
+#include "back/webhook/webhook.h"
 
 #include <stdatomic.h>
 
@@ -206,6 +207,7 @@ typedef struct ac_turn_t {
     char *instructions;             /* further ones, after the agent's; NULL: none; on the heap */
     int max_tokens;                 /* of each answer of the model, if the agent allows more; 0: as the agent says */
     json_t *format;                 /* of the answer, as in chat completions; NULL: as the agent says; owned */
+    json_t *webhook;                /* {name, events?}: what is notified of the run's end; NULL: nothing; owned */
     char *content;
     json_t *metadata;                 /* of the message, or NULL */
     json_t *attachments;              /* its files as they are stored, [{file_id, name, type, size}], or NULL */
@@ -261,6 +263,10 @@ void ac_notice_post(ac_engine_t *engine, const char *run_id);
 /* The bytes of files that messages have (NULL: there are none), and the threads that read them and those of requests;
  * both are the caller's. Before the first run. */
 void ac_engine_use_files(ac_engine_t *engine, const ac_files_t *files, ac_work_t *work);
+/* on_end(sender) is called for each run that has ended or is suspended; the sender is the caller's. Before the first
+ * run. */
+typedef void ac_engine_webhook_fn(ac_webhook_sender_t *sender, const ac_webhook_cause_t *cause);
+void ac_engine_use_webhooks(ac_engine_t *engine, ac_webhook_sender_t *sender, ac_engine_webhook_fn *on_end);
 /* Counts what runs use; the caller owns the counters. Without counters there are no limits. Before the first run. */
 void ac_engine_use_counters(ac_engine_t *engine, ac_counters_t *counters);
 /* Listens to other children, and recovers the runs of dead ones: now and once a minute. Loop thread. */

@@ -55,6 +55,12 @@ void ac_engine_use_files(ac_engine_t *engine, const ac_files_t *files, ac_work_t
     engine->files_work = work;
 }
 
+void ac_engine_use_webhooks(ac_engine_t *engine, ac_webhook_sender_t *sender, ac_engine_webhook_fn *on_end)
+{
+    engine->webhooks = sender;
+    engine->on_webhook = on_end;
+}
+
 void ac_engine_use_counters(ac_engine_t *engine, ac_counters_t *counters)
 {
     engine->counters = counters;

@@ -60,8 +60,10 @@ struct ac_engine_t {
     const ac_registry_t *registry;
     ac_engine_conf_t conf;
     apr_pool_t *pool;
-    ac_catalog_t *catalog;   /* NULL: the registry has all agents */
-    ac_counters_t *counters; /* NULL: no limits */
+    ac_catalog_t *catalog;         /* NULL: the registry has all agents */
+    ac_counters_t *counters;       /* NULL: no limits */
+    ac_webhook_sender_t *webhooks; /* NULL: there are none */
+    ac_engine_webhook_fn *on_webhook;
     ac_event_dir_t *dir;     /* NULL: no event logs */
     const ac_files_t *files; /* NULL: files are off */
     ac_work_t *files_work;   /* for reading them */
@@ -79,5 +81,8 @@ struct ac_engine_t {
     const ac_engine_hooks_t *hooks;
     ac_follow_t *follow;
 };
+
+/* run/run_webhook.c: an owner's run was ended by the store, or suspended (asks). */
+void ac_run_webhook_notify(const ac_engine_t *engine, const char *owner, const json_t *run, const json_t *asks);
 
 #endif

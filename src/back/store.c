@@ -61,6 +61,10 @@ static const struct {
     [AC_STORE_TURN_QUEUE] = {"turn queue", true},
     [AC_STORE_TURN_UNQUEUE] = {"turn unqueue", true},
     [AC_STORE_QUEUED_LIST] = {"queued list", false},
+    [AC_STORE_WEBHOOK_LIST] = {"webhook list", true},
+    [AC_STORE_WEBHOOK_DUE] = {"webhook due", false},
+    [AC_STORE_WEBHOOK_ACQUIRE] = {"webhook acquire", true},
+    [AC_STORE_WEBHOOK_REPORT] = {"webhook report", true},
 };
 
 const char *ac_store_verb_name(ac_store_verb_e verb)

@@ -284,6 +284,15 @@ AC_MESSAGE(546, AC_INFO,
            "A model did not make a title (AgentChatTitles), and the thread keeps its automatic one. Logged once a "
            "minute by each child.",
            "The line contains the cause. Nothing for a single line; agentchat_titles_total counts them.")
+AC_MESSAGE(550, AC_WARNING,
+           "An attempt to deliver an event to a webhook failed; the line says why and when the next one is.",
+           "Nothing for a single line. If there are many: check the receiver. It has to answer with a status of 2xx "
+           "within AgentChatWebhookTimeout.")
+AC_MESSAGE(551, AC_ERROR,
+           "An event is not delivered to a webhook: the last attempt of AgentChatWebhookRetries failed, or the "
+           "receiver answered 410.",
+           "Check the receiver. The run shows its deliveries (GET /runs/{id}); the receiver can read there what it has "
+           "missed.")
 AC_MESSAGE(601, AC_INFO,
            "A child process is ready to serve; the line lists its store, models, tools, agents and limits.",
            "Nothing to do.")

@@ -72,6 +72,7 @@ static const char *const breaker_state[] = {"off", "closed", "open", "half-open"
 static const char *const cache_result[] = {"hit", "miss", "stale"};
 static const char *const rating[] = {"up", "down", "removed"};
 static const char *const title_outcome[] = {"set", "kept", "skipped", "failed"};
+static const char *const webhook_outcome[] = {"delivered", "retried", "failed", "gone"};
 static const char *const depth[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8"};
 _Static_assert(sizeof depth / sizeof depth[0] == AC_MAX_AGENT_DEPTH + 1, "each depth has a name");
 static const char *const telemetry_signal[] = {"traces", "metrics", "logs"};
@@ -157,6 +158,7 @@ void ac_metrics_names_init(ac_metric_names_t *names)
     SET(SIGNAL, telemetry_signal);
     SET(RATING, rating);
     SET(TITLE_OUTCOME, title_outcome);
+    SET(WEBHOOK_OUTCOME, webhook_outcome);
     SET(DEPTH, depth);
     make_names(names);
 }

@@ -43,6 +43,8 @@ AC_METRIC_DOMAIN(SIGNAL,         "signal",    FIXED)
 AC_METRIC_DOMAIN(RATING,         "rating",    FIXED)
 AC_METRIC_DOMAIN(TITLE_OUTCOME,  "outcome",   FIXED)
 AC_METRIC_DOMAIN(DEPTH,          "depth",     FIXED)
+AC_METRIC_DOMAIN(WEBHOOK,        "webhook",   OPEN)
+AC_METRIC_DOMAIN(WEBHOOK_OUTCOME, "outcome",  FIXED)
 
 /* requests */
 AC_METRIC(REQUESTS, "agentchat_requests_total", COUNTER, 1, NONE, 0, ROUTE, HTTP_STATUS, NONE, "0.1.0",
@@ -99,6 +101,12 @@ AC_METRIC(FEEDBACK, "agentchat_feedback_total", COUNTER, 1, NONE, 0, AGENT, MODE
 
 AC_METRIC(TITLES, "agentchat_titles_total", COUNTER, 1, NONE, 0, AGENT, MODEL, TITLE_OUTCOME, "0.1.0",
           "Titles that models were to make for threads, by outcome")
+
+/* webhooks */
+AC_METRIC(WEBHOOK_ATTEMPTS, "agentchat_webhook_attempts_total", COUNTER, 1, NONE, 0, WEBHOOK, WEBHOOK_OUTCOME, NONE,
+          "0.1.0", "Attempts to deliver an event to a webhook, by outcome")
+AC_METRIC(WEBHOOKS_PENDING, "agentchat_webhook_deliveries_pending", GAUGE, 1, NONE, 0, NONE, NONE, NONE, "0.1.0",
+          "Webhook deliveries that children know of and have not finished: they wait for an attempt or its answer")
 
 /* models */
 AC_METRIC(MODEL_CALLS, "agentchat_model_calls_total", COUNTER, 1, NONE, 0, MODEL, OUTCOME, NONE, "0.1.0",

@@ -195,6 +195,11 @@ static apr_status_t start_all(ac_child_life_t *self, const char **ppart, ac_err_
     if (status != APR_SUCCESS) {
         return status;
     }
+    if (conf->webhooks->nelts > 0) {
+        child->webhooks =
+            ac_webhook_sender_create(child->loop, &conf->store, conf->webhooks, conf->engine.store_timeout);
+        ac_engine_use_webhooks(child->engine, child->webhooks, ac_webhook_sender_notify);
+    }
     ac_event_logs_open(child);
     *ppart = "limits";
     status = ac_limits_open(child, err);
@@ -243,6 +248,9 @@ static void start_timers(void *baton)
     ac_engine_watch(self->child.engine);
     ac_run_approval_watch(self->child.engine, self->child.conf->agents_refresh > 0 ? self->child.catalog : NULL);
     ac_run_queued_watch(self->child.engine);
+    if (self->child.webhooks) {
+        ac_webhook_sender_start(self->child.webhooks);
+    }
     if (self->child.conf->agents_refresh > 0) {
         ac_catalog_watch(self->child.catalog, self->child.loop, &self->child.conf->store,
                          self->child.conf->agents_refresh);

@@ -74,6 +74,7 @@ void ac_child_stop_end(ac_child_life_t *self)
     if (child->engine) {
         ac_engine_destroy(child->engine);
     }
+    ac_webhook_sender_destroy(child->webhooks);
     ac_telemetry_front_close(child);
     ac_mirror_redis_destroy(child->mirror_redis);
     ac_limits_leave(child);
@@ -154,6 +155,9 @@ static void stop_streams(void *baton)
     ac_stream_stop_all();
     ac_mcp_front_stop(&wait->life->child);
     ac_openapi_front_stop(&wait->life->child);
+    if (wait->life->child.webhooks) {
+        ac_webhook_sender_stop(wait->life->child.webhooks);
+    }
     open_latch(wait->latch);
     free(wait);
 }

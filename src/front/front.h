@@ -44,6 +44,7 @@ typedef struct ac_child_t {
     ac_work_t *work;
     ac_work_t *files_work; /* for the bytes of files: of its own where they are on another machine, else the same */
     ac_engine_t *engine;
+    ac_webhook_sender_t *webhooks;   /* NULL: the configuration has none */
     ac_event_dir_t *event_dir;       /* NULL: no event logs */
     ac_catalog_t *catalog;           /* the agents */
     ac_counters_t counters;          /* of limits */

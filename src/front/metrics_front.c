@@ -74,7 +74,8 @@ static void name_configured(ac_metric_names_t *names, const ac_conf_t *conf, apr
 {
     const ac_registry_t *registry = &conf->registry;
     apr_array_header_t *agents = new_list(p, "other"), *models = new_list(p, "other"), *tools = new_list(p, "other"),
-                       *currencies = new_list(p, "other"), *stores = new_list(p, "other");
+                       *currencies = new_list(p, "other"), *stores = new_list(p, "other"),
+                       *webhooks = new_list(p, "other");
     for (int i = 0; registry->agent_list && i < registry->agent_list->nelts; i++) {
         APR_ARRAY_PUSH(agents, const char *) = APR_ARRAY_IDX(registry->agent_list, i, const ac_agent_t *)->id;
     }
@@ -97,6 +98,11 @@ static void name_configured(ac_metric_names_t *names, const ac_conf_t *conf, apr
     set_domain(names, AC_DOMAIN_TOOL, tools);
     set_domain(names, AC_DOMAIN_CURRENCY, currencies);
     set_domain(names, AC_DOMAIN_STORE, stores);
+    for (int i = 0; i < conf->webhooks->nelts; i++) {
+        APR_ARRAY_PUSH(webhooks, const char *) =
+            ac_webhook_config_id(APR_ARRAY_IDX(conf->webhooks, i, const ac_webhook_t *));
+    }
+    set_domain(names, AC_DOMAIN_WEBHOOK, webhooks);
 }
 
 /* The objects are the configuration's own, and no child has them yet. */
@@ -132,6 +138,11 @@ static void set_indexes(ac_conf_t *conf, apr_pool_t *p)
         ac_mcp_upstream_t *server = APR_ARRAY_IDX(conf->mcp, i, ac_mcp_upstream_t *);
         ac_mcp_upstream_set_metric(server,
                                    ac_metrics_find(memory, AC_DOMAIN_TOOL, ac_mcp_upstream_source(server)->name));
+    }
+    for (int i = 0; i < conf->webhooks->nelts; i++) {
+        ac_webhook_t *webhook = APR_ARRAY_IDX(conf->webhooks, i, ac_webhook_t *);
+        ac_webhook_config_set_metric(webhook,
+                                     ac_metrics_find(memory, AC_DOMAIN_WEBHOOK, ac_webhook_config_id(webhook)));
     }
     if (conf->store.vt) {
         conf->store.metric = ac_metrics_find(memory, AC_DOMAIN_STORE, conf->store.vt->name);

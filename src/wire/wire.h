@@ -310,4 +310,21 @@ apr_status_t ac_template_header(ac_buf_t *out, const char *text, const char *sec
 #include "wire/mcp.h"
 #include "wire/openapi.h"
 
+/* ---- webhook_signature.c: signatures of webhooks ---- */
+#define AC_WEBHOOK_KEY_MAX 64
+typedef struct ac_webhook_key_t {
+    unsigned char bytes[AC_WEBHOOK_KEY_MAX];
+    size_t len;
+} ac_webhook_key_t;
+typedef struct ac_webhook_signed_t { /* what is signed: id "." timestamp "." body */
+    const char *id;
+    int64_t timestamp; /* seconds since 1970 */
+    const char *body;
+    size_t len;
+} ac_webhook_signed_t;
+/* Reads a secret: "whsec_" and the base64 of 24 to 64 bytes. Returns false if it has another form. Any thread. */
+bool ac_webhook_signature_key(ac_webhook_key_t *key, const char *secret);
+/* Appends "v1,BASE64", after a blank if signatures of other keys stand before. errors: APR_ENOMEM. Any thread. */
+apr_status_t ac_webhook_signature_add(ac_buf_t *out, const ac_webhook_key_t *key, const ac_webhook_signed_t *of);
+
 #endif

@@ -164,6 +164,33 @@ export interface Run {
   /** Of a queued run: how long it waits. */
   expires_at?: string;
   input?: QueuedInput;
+  /** What is notified of the end of the run. */
+  webhook?: RunWebhook;
+}
+
+export type WebhookType = 'run.completed' | 'run.failed' | 'run.cancelled' | 'run.approval_required';
+
+export interface RunWebhook {
+  name: string;
+  /** Those that it wants; missing: all. */
+  events?: WebhookType[];
+  /** In an answer about one run: the oldest one first. */
+  deliveries?: WebhookDelivery[];
+}
+
+export interface WebhookDelivery {
+  /** The field `webhook-id` of all its requests. */
+  id: string;
+  type: WebhookType;
+  /** failed: given up; gone: the receiver answered 410. */
+  state: 'pending' | 'delivered' | 'failed' | 'gone';
+  created_at: string;
+  attempts: number;
+  last_attempt_at: string | null;
+  last_status: number | null;
+  last_error: string | null;
+  delivered_at: string | null;
+  next_attempt_at: string | null;
 }
 
 export interface Step {

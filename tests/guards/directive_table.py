@@ -6,7 +6,8 @@ import re
 STRING = r'(?:NULL|"((?:[^"\\]|\\.)*)")'
 VALUES = r'(\w+), (\w+), [\w.]+, ' + ", ".join([STRING] * 3)
 CONTEXT = {"MOUNT": "server config, virtual host, `<Location>`", "SERVER": "server config", "MODEL": "`<AgentChatModel>`",
-           "TOOL": "`<AgentChatTool>`", "MCP": "`<AgentChatMCP>`", "OPENAPI": "`<AgentChatOpenAPI>`", "AGENT": "`<AgentChatAgent>`"}
+           "TOOL": "`<AgentChatTool>`", "MCP": "`<AgentChatMCP>`", "OPENAPI": "`<AgentChatOpenAPI>`",
+           "WEBHOOK": "`<AgentChatWebhook>`", "AGENT": "`<AgentChatAgent>`"}
 RANGES = ("INT", "NUMBER", "SIZE", "DURATION", "PERCENT")
 
 

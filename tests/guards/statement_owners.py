@@ -21,6 +21,7 @@ OF_EVERY_OWNER = {
     "sqlite_threads.c:sql_purge_runs": "of a thread that sql_purge_next gave",
     "sqlite_threads.c:sql_purge_messages": "of a thread that sql_purge_next gave",
     "sqlite_erasures.c:sql_ended": "all erasures that a purge has completed; their owners come with them",
+    "sqlite_webhook.c:sql_due": "whichever is due; its owner comes with it",
     "sqlite_queued.c:sql_late": "whichever waits for its thread; its owner comes with it",
     "sqlite_suspended.c:sql_late": "whichever has waited too long; its owner comes with it",
     "sqlite_runs.c:sql_active": "closes what a dead process left; shown only behind ac_sqlite_thread_find()",

@@ -13,7 +13,9 @@ from bad_configuration import BAD, GOOD
 from bad_mcp import BAD_MCP
 from bad_models import BAD_MODELS
 from bad_openapi import BAD_OPENAPI
+from bad_webhooks import BAD_WEBHOOKS
 from server import MODULES, TOP, Server, load
+from webhooks import SECRET as WEBHOOK_SECRET
 
 CERTIFICATE = Path("/etc/ssl/certs/ca-certificates.crt")
 
@@ -23,7 +25,7 @@ def configtest():
     made = []
 
     def check(directives):
-        server = Server("", modules=("authn_core",))
+        server = Server("", modules=("authn_core",), env={"GOOD": WEBHOOK_SECRET, "OTHER": "secret"})
         made.append(server)
         text = directives.replace("{root}", str(server.root)).replace("{port}", str(server.port))
         server.write(text)
@@ -36,7 +38,7 @@ def configtest():
         server.remove()
 
 
-WRONG = BAD + BAD_MCP + BAD_OPENAPI + BAD_AGENTS + BAD_MODELS
+WRONG = BAD + BAD_MCP + BAD_OPENAPI + BAD_AGENTS + BAD_MODELS + BAD_WEBHOOKS
 
 
 @pytest.mark.parametrize("case", WRONG, ids=[case[0] for case in WRONG])
@@ -58,7 +60,8 @@ def test_right(configtest, case):
 def test_the_reference_with_everything_in_it(make_server):
     """conf/agentchat.conf with every directive made active, on files that exist."""
     server = make_server(start=False, standard=False, env={"AZURE_OPENAI_API_KEY": "k", "SEARCH_KEY": "k", "ORDERS_KEY": "k",
-                                                              "ORDERS_SECRET": "s", "PETS_KEY": "k"})
+                                                              "ORDERS_SECRET": "s", "PETS_KEY": "k", "BILLING_HOOK": WEBHOOK_SECRET,
+                                                              "OLD_HOOK": WEBHOOK_SECRET})
     lines = (TOP / "conf/agentchat.conf").read_text().splitlines()
     active = [re.sub(r"^(\s*)#(?=\S)", r"\1", line) for line in lines if not line.startswith("#LoadModule")]
     text = "\n".join(active)

@@ -12,6 +12,7 @@ import pytest
 from client import Client
 from manual import blocks
 from server import BUILD, MODULE, TOP, WAIT, Server, sanitizer, user
+from webhooks import SECRET as WEBHOOK_SECRET
 
 PAGES = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
 
@@ -124,6 +125,7 @@ WRAP = {"`<AgentChatModel>`": "<AgentChatModel m>\n{text}{needs}</AgentChatModel
         "`<AgentChatTool>`": "<AgentChatTool t>\n{text}{needs}</AgentChatTool>\n",
         "`<AgentChatMCP>`": "<AgentChatMCP m>\n{text}{needs}</AgentChatMCP>\n",
         "`<AgentChatOpenAPI>`": "<AgentChatOpenAPI m>\n{text}{needs}</AgentChatOpenAPI>\n",
+        "`<AgentChatWebhook>`": "<AgentChatWebhook w>\n{text}{needs}</AgentChatWebhook>\n",
         "`<AgentChatAgent>`": "<AgentChatAgent a>\n{text}{needs}</AgentChatAgent>\n"}
 NEEDS = {"`<AgentChatModel>`": {"AgentChatProvider": "openai", "AgentChatCredential": "env:A_KEY",
                                 "AgentChatEndpoint": "https://api.openai.com/v1 model=m"},
@@ -133,11 +135,14 @@ NEEDS = {"`<AgentChatModel>`": {"AgentChatProvider": "openai", "AgentChatCredent
          "`<AgentChatOpenAPI>`": {"AgentChatToolsFrom": "openapi:https://tools.example.com/openapi.json",
                                   "AgentChatOpenAPIOperations": "get"},
          "`<AgentChatMCP>`": {"AgentChatMCPURL": "https://tools.example.com/mcp"},
+         "`<AgentChatWebhook>`": {"AgentChatWebhookURL": "https://hooks.example.com/x", "AgentChatWebhookSecret": "env:HOOK"},
         "`<AgentChatAgent>`": {"AgentChatModel": "gpt"}}
 DEFINED = {"model": "<AgentChatModel {id}>\nAgentChatProvider demo\n"
                     "AgentChatPrice input=1 output=1 currency=USD\n</AgentChatModel>\n",
            "agent": "<AgentChatAgent {id}>\nAgentChatModel {model}\nAgentChatDescription x\n</AgentChatAgent>\n",
            "tool": "<AgentChatTool {id}>\nAgentChatToolProvider calculator\n</AgentChatTool>\n",
+          "webhook": "<AgentChatWebhook {id}>\nAgentChatWebhookURL https://hooks.example.com/x\n"
+                     "AgentChatWebhookSecret env:HOOK\n</AgentChatWebhook>\n",
           "server": "<AgentChatMCP {id}>\nAgentChatMCPURL https://tools.example.com/mcp\n</AgentChatMCP>\n"}
 
 # The document of the examples.
@@ -192,7 +197,8 @@ def whole(text, context):
 
 @pytest.mark.parametrize("page, line, text", CASES, ids=[f"{page.name}:{line}" for page, line, _ in CASES])
 def test_manual_configuration_is_valid(page, line, text):
-    keys = {name: "secret" for name in re.findall(r"\benv:(\w+)", text)}
+    text += "".join(DEFINED["webhook"].format(id=name) for name in re.findall(r"^ *AgentChatDefaultWebhook +(\w+)", text, re.M))
+    keys = {name: WEBHOOK_SECRET if name.endswith("HOOK") else "secret" for name in {*re.findall(r"\benv:(\w+)", text), "HOOK"}}
     server = Server("", modules=("authz_host", "authz_user", "authn_core", "authn_file", "auth_basic", "alias", "dir",
                                  "proxy", "proxy_http", "rewrite", "remoteip", "ssl"),
                     env={**keys, "A_KEY": "secret", "APPLICATIONINSIGHTS_CONNECTION_STRING": CONNECTION})

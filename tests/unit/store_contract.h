@@ -75,5 +75,6 @@ int contract_erase(const char *name);
 int contract_branches(const char *name);
 int contract_search(const char *name);
 int contract_queue(const char *name);
+int contract_webhook(const char *name);
 
 #endif

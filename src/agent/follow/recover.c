@@ -281,6 +281,7 @@ static void recover_on_closed(ac_store_op_t *op)
         if (recovery->late) {
             recover_log(recovery, run);
         }
+        ac_run_webhook_notify(recovery->engine, op->owner, run, NULL);
         recover_end_with(recovery, run, json_object_get(op->out, "message"));
         json_decref(run);
     } else if (op->err.kind == AC_INTERRUPTED && recovery->late && ac_recover_turn_interrupt(&recovery->turn)) {

@@ -118,6 +118,10 @@ static void on_suspended(ac_store_op_t *op)
     ac_run_t *run = op->baton;
     ac_err_t err = op->err;
     bool stored = op->status == APR_SUCCESS;
+    if (stored) {
+        ac_run_webhook_notify(run->engine, run->turn->owner, json_object_get(op->in, "run"),
+                              json_object_get(op->in, "asks"));
+    }
     ac_store_op_free(op);
     run->n_ops--;
     if (run->state != AC_RUN_SUSPENDING) { /* cancelled meanwhile; the closing write ends the suspended run, too */

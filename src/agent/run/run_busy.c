@@ -309,6 +309,9 @@ static void busy_on_unqueued(ac_store_op_t *op)
 {
     ac_run_t *run = op->baton;
     run->n_ops--;
+    if (op->status == APR_SUCCESS) {
+        ac_run_webhook_notify(run->engine, run->turn->owner, json_object_get(op->in, "run"), NULL);
+    }
     ac_store_op_free(op); /* if it failed, another process ends the turn when its time is over */
     ac_run_close_continue(run);
 }

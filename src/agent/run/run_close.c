@@ -37,6 +37,7 @@ static void run_close_on_closed(ac_store_op_t *op)
     run->n_ops--;
     if (op->status == APR_SUCCESS) {
         run->engine->hooks->on_stored(run->engine);
+        ac_run_webhook_notify(run->engine, run->turn->owner, json_object_get(op->in, "run"), NULL);
         json_t *message = json_object_get(op->out, "message");
         run->close.message = json_is_object(message) ? json_incref(message) : NULL; /* the thread may be deleted */
     } else if (!close_retry(run, op)) {

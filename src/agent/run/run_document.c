@@ -126,6 +126,9 @@ json_t *ac_run_document_run(const ac_run_t *run)
     ac_json_put(json, "created_at", ac_time_json(run->times.created_at));
     ac_json_put(json, "started_at", ac_time_json(run->times.started_at));
     ac_json_put(json, "completed_at", ended ? ac_time_json(apr_time_now()) : json_null());
+    if (run->turn->webhook) {
+        ac_json_put(json, "webhook", json_deep_copy(run->turn->webhook));
+    }
     return json;
 }
 

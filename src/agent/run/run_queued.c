@@ -48,6 +48,10 @@ static apr_time_t expires_at(const json_t *run)
 
 static void orphan_on_ended(ac_store_op_t *op)
 {
+    const orphan_t *orphan = op->baton;
+    if (op->status == APR_SUCCESS) {
+        ac_run_webhook_notify(orphan->engine, orphan->owner, json_object_get(op->in, "run"), NULL);
+    }
     orphan_free(op->baton);
     ac_store_op_free(op);
 }
@@ -102,6 +106,7 @@ static ac_turn_t *orphan_turn(const orphan_t *orphan, ac_agents_t *agents)
     turn->metadata = json_deep_copy(json_object_get(input, "metadata"));
     turn->attachments = json_deep_copy(json_object_get(input, "attachments"));
     turn->format = json_deep_copy(json_object_get(input, "response_format"));
+    turn->webhook = json_deep_copy(json_object_get(orphan->run, "webhook"));
     return turn;
 }
 

@@ -263,6 +263,7 @@ bool ac_run_suspended_read(ac_run_t *run, const json_t *state)
     run->turn->client.list = list_of(state, "client_tools");
     run->turn->client.one_call = json_is_true(json_object_get(state, "one_call"));
     run->turn->format = json_deep_copy(json_object_get(state, "format"));
+    run->turn->webhook = json_deep_copy(json_object_get(json_object_get(state, "run"), "webhook"));
     run->answer.n_rejected = (int)number(state, "n_rejected");
     run->answer.handed_over = json_is_true(json_object_get(state, "handed_over"));
     const char *title = ac_json_peek_string(state, "title", NULL);

@@ -46,6 +46,7 @@ void ac_turn_free(ac_turn_t *turn)
     free(turn->instructions);
     ac_client_tools_free(&turn->client);
     json_decref(turn->format);
+    json_decref(turn->webhook);
     json_decref(turn->metadata);
     json_decref(turn->history);
     json_decref(turn->attachments);

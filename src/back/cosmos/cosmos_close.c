@@ -71,6 +71,10 @@ static apr_status_t close_make_documents(ac_cosmos_task_t *task)
     }
     apr_cpystrn(task->run_id, ac_json_peek_string(run, "id", ""), sizeof(task->run_id));
     task->documents = json_pack("{s:o?, s:o?, s:o?}", "message", message, "run", run, "steps", steps);
+    if (status == APR_SUCCESS) {
+        const ac_webhook_cause_t cause = {run, NULL, task->whole, &op->trace, op->owner, ac_cosmos_now(task->store)};
+        ac_cosmos_webhook_add(task, task->documents, &cause);
+    }
     return status != APR_SUCCESS || task->documents ? status : ac_err_set(&op->err, AC_INTERNAL, "out of memory");
 }
 
@@ -140,6 +144,9 @@ static void close_on_run(void *baton, const ac_cosmos_reply_t *reply)
         return;
     }
     if (reply->status == 404 || ac_record_is_active(reply->body) || may_follow(task, reply->body)) {
+        if (ac_webhook_delivery_same(run, reply->body)) {
+            json_object_del(task->documents, "webhook");
+        }
         ac_cosmos_usage_mark(task, close_mark_thread);
     } else if (json_equal(json_object_get(run, "completed_at"), json_object_get(reply->body, "completed_at"))) {
         end_closed(task, NULL); /* by an earlier attempt of the caller; it had no message */

@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "back/webhook/webhook.h"
 #include "cosmos_call.h"
 #include "cosmos_task.h"
 
@@ -360,6 +361,12 @@ ac_cosmos_step_fn ac_cosmos_suspend_run, ac_cosmos_suspend_list, ac_cosmos_appro
 /* Ends with the entries in the partition of suspended runs that this query finds before op->in's `before`. */
 void ac_cosmos_suspend_query(ac_cosmos_task_t *task, const char *sql);
 ac_cosmos_step_fn ac_cosmos_queue_add, ac_cosmos_queue_remove, ac_cosmos_queue_list;
+/* cosmos_webhook.c */
+ac_cosmos_step_fn ac_cosmos_webhook_list, ac_cosmos_webhook_due, ac_cosmos_webhook_change;
+/* Adds the delivery of a run that ends or is suspended to the task's documents, as `webhook`, if it wants one. */
+void ac_cosmos_webhook_add(ac_cosmos_task_t *task, json_t *documents, const ac_webhook_cause_t *cause);
+/* Writes it with the batch, if there is one. */
+void ac_cosmos_webhook_batch(ac_cosmos_batch_t *batch, const ac_cosmos_task_t *task, const json_t *documents);
 ac_cosmos_step_fn ac_cosmos_run_get, ac_cosmos_run_list, ac_cosmos_run_steps, ac_cosmos_run_cancel;
 ac_cosmos_step_fn ac_cosmos_remove_thread, ac_cosmos_remove_deleted;
 ac_cosmos_step_fn ac_cosmos_move_export_threads, ac_cosmos_move_export_runs, ac_cosmos_move_import;

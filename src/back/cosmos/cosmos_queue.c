@@ -57,6 +57,11 @@ static void queue_failed(ac_cosmos_task_t *task)
     ac_cosmos_key_release(task);
 }
 
+static bool queue_adds(const ac_cosmos_task_t *task)
+{
+    return task->op->verb == AC_STORE_TURN_QUEUE;
+}
+
 static apr_status_t queue_make_run(ac_cosmos_task_t *task)
 {
     json_t *run = NULL;
@@ -64,6 +69,11 @@ static apr_status_t queue_make_run(ac_cosmos_task_t *task)
     apr_cpystrn(task->run_id, ac_json_peek_string(run, "id", ""), sizeof(task->run_id));
     json_decref(task->documents);
     task->documents = json_pack("{s:o?}", "run", run);
+    if (status == APR_SUCCESS && !queue_adds(task)) {
+        const ac_webhook_cause_t cause = {
+            run, NULL, NULL, &task->op->trace, task->op->owner, ac_cosmos_now(task->store)};
+        ac_cosmos_webhook_add(task, task->documents, &cause);
+    }
     return status;
 }
 
@@ -116,11 +126,6 @@ void ac_cosmos_queue_remove(ac_cosmos_task_t *task)
 }
 
 /* ---- 2: the thread's document ---- */
-
-static bool queue_adds(const ac_cosmos_task_t *task)
-{
-    return task->op->verb == AC_STORE_TURN_QUEUE;
-}
 
 static void queue_read_thread(ac_cosmos_task_t *task)
 {
@@ -211,6 +216,7 @@ static void queue_commit(ac_cosmos_task_t *task)
     ac_cosmos_request_batch_add(&batch, AC_COSMOS_REPLACE, task->op->id, task->op->id, head, task->thread.etag);
     ac_cosmos_request_batch_add(&batch, AC_COSMOS_UPSERT, task->op->id, task->run_id,
                                 json_object_get(task->documents, "run"), NULL);
+    ac_cosmos_webhook_batch(&batch, task, task->documents);
     if (ac_cosmos_request_batch_end(&batch) != APR_SUCCESS) {
         ac_cosmos_request_batch_free(&batch);
         ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_INTERNAL, "a turn is too large to be queued"));

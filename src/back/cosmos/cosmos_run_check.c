@@ -118,6 +118,14 @@ static void interrupt(ac_cosmos_task_t *task, const json_t *run, const char *run
         ac_cosmos_request_batch_add(&batch, AC_COSMOS_REPLACE, task->op->id, ac_json_peek_string(run, "id", ""), ended,
                                     run_etag);
     }
+    if (ended) {
+        json_t *documents = json_object();
+        const ac_webhook_cause_t cause = {
+            ended, NULL, NULL, NULL, ac_json_peek_string(task->thread.doc, "owner", ""), ac_cosmos_now(task->store)};
+        ac_cosmos_webhook_add(task, documents, &cause);
+        ac_cosmos_webhook_batch(&batch, task, documents);
+        json_decref(documents);
+    }
     ac_cosmos_request_batch_end(&batch);
     ac_cosmos_call_write_batch(task, &request, &batch, run_check_on_interrupted);
 }

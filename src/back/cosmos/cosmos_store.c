@@ -111,6 +111,10 @@ static ac_cosmos_step_fn *const verbs[AC_STORE_N_VERBS] = {
     [AC_STORE_TURN_QUEUE] = ac_cosmos_queue_add,
     [AC_STORE_TURN_UNQUEUE] = ac_cosmos_queue_remove,
     [AC_STORE_QUEUED_LIST] = ac_cosmos_queue_list,
+    [AC_STORE_WEBHOOK_LIST] = ac_cosmos_webhook_list,
+    [AC_STORE_WEBHOOK_DUE] = ac_cosmos_webhook_due,
+    [AC_STORE_WEBHOOK_ACQUIRE] = ac_cosmos_webhook_change,
+    [AC_STORE_WEBHOOK_REPORT] = ac_cosmos_webhook_change,
 };
 
 static void op_begin(void *baton)

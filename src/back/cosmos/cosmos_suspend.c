@@ -47,6 +47,11 @@ static apr_status_t suspend_make_documents(ac_cosmos_task_t *task)
         status = ac_cosmos_doc_split(&steps, task->parts, &op->err);
     }
     task->documents = json_pack("{s:o?, s:o?, s:o?}", "run", run, "steps", steps, "wait", wait);
+    if (status == APR_SUCCESS) {
+        const ac_webhook_cause_t cause = {run,       json_object_get(op->in, "asks"), NULL, &op->trace,
+                                          op->owner, ac_cosmos_now(task->store)};
+        ac_cosmos_webhook_add(task, task->documents, &cause);
+    }
     return status;
 }
 
@@ -112,6 +117,7 @@ static void suspend_commit(ac_cosmos_task_t *task)
                                         document, NULL);
         }
     }
+    ac_cosmos_webhook_batch(&batch, task, task->documents);
     if (ac_cosmos_request_batch_end(&batch) != APR_SUCCESS) {
         ac_cosmos_request_batch_free(&batch);
         ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_INTERNAL, "a run is too large to be suspended"));

@@ -49,14 +49,15 @@ void ac_cosmos_thread_doc_remember(ac_cosmos_t *store, const char *thread_id, co
 /* ---- reading ---- */
 
 /* Clears another owner's document: its thread does not exist for this owner. Verbs from PURGE on and the store's own
- * tasks see all owners' threads, except for suspending, approvals, feedback and the queue. */
+ * tasks see all owners' threads, except for suspending, approvals, feedback, the queue and webhooks. */
 static void check_owner(ac_cosmos_task_t *task)
 {
     const char *owner = ac_json_peek_string(task->thread.doc, "owner", NULL);
     bool mine = owner && strcmp(ac_json_peek_string(task->thread.doc, "type", ""), "thread") == 0;
     if (task->op->verb < AC_STORE_PURGE || task->op->verb == AC_STORE_RUN_SUSPEND ||
         task->op->verb == AC_STORE_APPROVAL_DECIDE || task->op->verb == AC_STORE_FEEDBACK_PUT ||
-        task->op->verb == AC_STORE_TURN_QUEUE || task->op->verb == AC_STORE_TURN_UNQUEUE) {
+        task->op->verb == AC_STORE_TURN_QUEUE || task->op->verb == AC_STORE_TURN_UNQUEUE ||
+        task->op->verb == AC_STORE_WEBHOOK_ACQUIRE || task->op->verb == AC_STORE_WEBHOOK_REPORT) {
         mine = mine && strcmp(owner, task->op->owner) == 0 &&
             !ac_cosmos_erasures_hide(task->store, owner, task->thread.doc);
     }

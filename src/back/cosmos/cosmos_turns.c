@@ -153,6 +153,7 @@ void ac_cosmos_turn_commit(ac_cosmos_task_t *task, bool fresh, ac_cosmos_reply_f
     opens = opens && !ac_cosmos_queue_has(task->thread.doc, task->run_id);
     add_to_batch(&batch, task, "run", opens ? AC_COSMOS_CREATE : AC_COSMOS_UPSERT);
     add_to_batch(&batch, task, "steps", AC_COSMOS_UPSERT);
+    ac_cosmos_webhook_batch(&batch, task, task->documents);
     if (ac_cosmos_request_batch_end(&batch) != APR_SUCCESS) {
         ac_cosmos_request_batch_free(&batch);
         ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_INTERNAL, "a turn is too large to be written"));

@@ -34,6 +34,7 @@ static const char sql_hide[] = "UPDATE threads SET status = 'purging', deleted_a
                                " metadata = NULL, version = version + 1 WHERE owner = ?1";
 static const char *const removals[] = {
     "DELETE FROM waits WHERE thread_id IN (SELECT id FROM threads WHERE owner = ?1)",
+    "DELETE FROM webhooks WHERE thread_id IN (SELECT id FROM threads WHERE owner = ?1)",
     "DELETE FROM files WHERE owner = ?1",
     "DELETE FROM keys WHERE owner = ?1",
     /* The numbers of the search index stay taken. */

@@ -96,6 +96,10 @@ static const struct {
     [AC_STORE_TURN_QUEUE] = {ac_sqlite_queued_add, true},
     [AC_STORE_TURN_UNQUEUE] = {ac_sqlite_queued_remove, true},
     [AC_STORE_QUEUED_LIST] = {ac_sqlite_queued_list, false},
+    [AC_STORE_WEBHOOK_LIST] = {ac_sqlite_webhook_list, false},
+    [AC_STORE_WEBHOOK_DUE] = {ac_sqlite_webhook_due, false},
+    [AC_STORE_WEBHOOK_ACQUIRE] = {ac_sqlite_webhook_acquire, true},
+    [AC_STORE_WEBHOOK_REPORT] = {ac_sqlite_webhook_report, true},
 };
 
 bool ac_sqlite_group_verb_writes(ac_store_verb_e verb)

@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <sqlite3.h>
 
-#include "back/back.h"
+#include "back/webhook/webhook.h"
 #include "sqlite.h"
 
 #define AC_SQLITE_APPLICATION_ID 0x41474348 /* "AGCH" in the file's header */
@@ -363,6 +363,11 @@ apr_status_t ac_sqlite_turn_steps_write(ac_sqlite_conn_t *conn, ac_store_op_t *o
 
 /* sqlite_queued.c */
 ac_sqlite_verb_fn ac_sqlite_queued_add, ac_sqlite_queued_remove, ac_sqlite_queued_list;
+
+/* sqlite_webhook.c */
+ac_sqlite_verb_fn ac_sqlite_webhook_list, ac_sqlite_webhook_due, ac_sqlite_webhook_acquire, ac_sqlite_webhook_report;
+/* Stores the delivery of a run that ends or is suspended, if it wants one and there is none of this id. */
+apr_status_t ac_sqlite_webhook_add(ac_sqlite_conn_t *conn, const ac_webhook_cause_t *cause, ac_err_t *err);
 
 /* sqlite_queue.c */
 /* The ids of the runs in the queue of the thread op->id. The caller owns *pqueue, also after an error. */

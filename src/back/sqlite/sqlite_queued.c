@@ -91,6 +91,10 @@ apr_status_t ac_sqlite_queued_remove(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     if (status == APR_SUCCESS) {
         status = ac_sqlite_usage_count(conn, op->owner, NULL, run, &op->err);
     }
+    if (status == APR_SUCCESS) {
+        const ac_webhook_cause_t cause = {run, NULL, NULL, &op->trace, op->owner, apr_time_now()};
+        status = ac_sqlite_webhook_add(conn, &cause, &op->err);
+    }
     json_decref(thread_id);
     op->out = status == APR_SUCCESS ? json_object() : NULL;
     return status;

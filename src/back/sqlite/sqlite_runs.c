@@ -85,6 +85,10 @@ static apr_status_t run_interrupt(ac_sqlite_conn_t *conn, const char *id, sqlite
     if (status == APR_SUCCESS) {
         status = ac_sqlite_usage_count(conn, json_string_value(owner), NULL, doc, err);
     }
+    if (status == APR_SUCCESS) {
+        const ac_webhook_cause_t cause = {doc, NULL, NULL, NULL, json_string_value(owner), apr_time_now()};
+        status = ac_sqlite_webhook_add(conn, &cause, err);
+    }
     json_decref(doc);
     json_decref(owner);
     return status;

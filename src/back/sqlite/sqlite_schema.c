@@ -137,8 +137,18 @@ static const char version_6[] =
 
 static const char version_7[] = COLUMNS_TREE TABLE_FILES COLUMNS_FEEDBACK PINNED_AND_LABELS SEARCH_STATE TABLE_ERASURES;
 
+/* Webhook deliveries. due: when one is to be carried out; NULL: never again. */
+static const char version_8[] =
+    "CREATE TABLE webhooks ("
+    " id TEXT NOT NULL PRIMARY KEY, run_id TEXT NOT NULL, thread_id TEXT NOT NULL, owner TEXT NOT NULL,"
+    " webhook TEXT NOT NULL, due TEXT, doc TEXT NOT NULL) WITHOUT ROWID;"
+    "CREATE INDEX webhooks_due ON webhooks(due) WHERE due IS NOT NULL;"
+    "CREATE INDEX webhooks_by_run ON webhooks(run_id);"
+    "CREATE INDEX webhooks_by_thread ON webhooks(thread_id);";
+
 /* The n-th entry updates version n to version n+1. A released entry never changes. */
-static const char *const versions[] = {version_1, version_2, version_3, version_4, version_5, version_6, version_7};
+static const char *const versions[] = {version_1, version_2, version_3, version_4,
+                                       version_5, version_6, version_7, version_8};
 #define N_VERSIONS ((int)(sizeof(versions) / sizeof(*versions)))
 
 typedef struct header_t {

@@ -52,6 +52,11 @@ apr_status_t ac_sqlite_suspended_write(ac_sqlite_conn_t *conn, ac_store_op_t *op
                                                         ac_sqlite_json(json_object_get(op->in, "state"))),
                                          &op->err);
     }
+    if (status == APR_SUCCESS) {
+        const ac_webhook_cause_t cause = {run,           json_object_get(op->in, "asks"), NULL, &op->trace, op->owner,
+                                          apr_time_now()};
+        status = ac_sqlite_webhook_add(conn, &cause, &op->err);
+    }
     op->out = status == APR_SUCCESS ? json_object() : NULL;
     return status;
 }

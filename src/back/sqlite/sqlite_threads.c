@@ -36,6 +36,7 @@ static const char sql_remove_steps[] =
     "DELETE FROM steps WHERE run_id IN (SELECT id FROM runs WHERE thread_id = ?1 AND owner = ?2)";
 static const char sql_remove_runs[] = "DELETE FROM runs WHERE thread_id = ?1 AND owner = ?2";
 static const char sql_remove_waits[] = "DELETE FROM waits WHERE thread_id = ?1 AND owner = ?2";
+static const char sql_remove_webhooks[] = "DELETE FROM webhooks WHERE thread_id = ?1 AND owner = ?2";
 static const char sql_remove_messages[] =
     "DELETE FROM messages WHERE thread_id = ?1 AND " AC_SQLITE_THREAD_OF("?1", "?2");
 static const char sql_remove_thread[] = "DELETE FROM threads WHERE id = ?1 AND owner = ?2";
@@ -240,8 +241,8 @@ apr_status_t ac_sqlite_thread_update(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 static apr_status_t thread_remove(json_t *files, ac_sqlite_conn_t *conn, const char *id, const char *owner,
                                   ac_err_t *err)
 {
-    static const char *const order[] = {sql_remove_steps, sql_remove_waits, sql_remove_runs, sql_remove_messages,
-                                        sql_remove_thread};
+    static const char *const order[] = {sql_remove_steps,    sql_remove_waits,    sql_remove_runs,
+                                        sql_remove_webhooks, sql_remove_messages, sql_remove_thread};
     apr_status_t status = ac_sqlite_file_remove_all(files, conn, id, owner, err);
 
     if (status == APR_SUCCESS) {

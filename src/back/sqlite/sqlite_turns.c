@@ -109,8 +109,8 @@ static apr_status_t run_write(ac_sqlite_conn_t *conn, ac_store_op_t *op, bool en
                                    &op->err);
 }
 
-/* Writes the ended run of the operation, and counts its usage. */
-static apr_status_t run_end(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+/* Writes the ended run of the operation, counts its usage, and tells its webhook. message: the answer, or NULL. */
+static apr_status_t run_end(ac_sqlite_conn_t *conn, ac_store_op_t *op, const json_t *message)
 {
     const json_t *run = json_object_get(op->in, "run");
     json_t *before = NULL;
@@ -127,8 +127,13 @@ static apr_status_t run_end(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     if (status == APR_SUCCESS) {
         status = run_write(conn, op, true);
     }
-    if (status == APR_SUCCESS && sqlite3_changes(conn->db)) {
+    bool changed = status == APR_SUCCESS && sqlite3_changes(conn->db) > 0;
+    if (changed) {
         status = ac_sqlite_usage_count(conn, op->owner, before, run, &op->err);
+    }
+    if (changed && status == APR_SUCCESS && !ac_webhook_delivery_same(run, before)) {
+        const ac_webhook_cause_t cause = {run, NULL, message, &op->trace, op->owner, apr_time_now()};
+        status = ac_sqlite_webhook_add(conn, &cause, &op->err);
     }
     json_decref(before);
     return status;
@@ -358,7 +363,7 @@ apr_status_t ac_sqlite_turn_close(ac_sqlite_conn_t *conn, ac_store_op_t *op)
     } else if (status == APR_SUCCESS) {
         status = answer_write(&message, &thread, conn, op);
         if (status == APR_SUCCESS) {
-            status = run_end(conn, op);
+            status = run_end(conn, op, message);
         }
         if (status == APR_SUCCESS) {
             status = ac_sqlite_turn_steps_write(conn, op);

@@ -77,10 +77,7 @@ typedef struct ac_tool_header_check_t {
 /* Checks a header's name, its template, its secret, and the way that a secret would take. Returns NULL, or an error
  * message. */
 const char *ac_tool_header_problem(const ac_tool_header_t *header, const ac_tool_header_check_t *check, apr_pool_t *p);
-/* The host of a URL without port and brackets, in p. */
-const char *ac_tool_header_host(const char *url, apr_pool_t *p);
-/* Whether the URL itself says that its host is not public: a private address, or localhost. */
-bool ac_tool_header_is_private(const char *url, apr_pool_t *p);
-bool ac_tool_header_host_is_private(const char *host); /* the same of a host without brackets */
+/* As ac_tool_header_is_private(), of a host without brackets. */
+bool ac_tool_header_host_is_private(const char *host);
 
 #endif

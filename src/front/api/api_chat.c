@@ -2,9 +2,8 @@
 /* /chat and /agent/stream: the default agent, with and without a thread. */
 #include "api_internal.h"
 
-static const char *const chat_members[] = {"message",   AC_COMPAT_THREAD_ID, "thread_id",
-                                           "parent_id", "regenerate",        "stream",
-                                           NULL};
+static const char *const chat_members[] = {"message", AC_COMPAT_THREAD_ID, "thread_id", "parent_id", "regenerate",
+                                           "stream",  "webhook",           NULL};
 static const char *const ask_members[] = {"message", NULL};
 
 int ac_api_chat_send(ac_request_t *rq)

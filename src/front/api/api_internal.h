@@ -34,7 +34,9 @@ typedef struct ac_chat_request_t {
     const char *parent_id, *regenerate; /* NULL: not given; parent_id "": null */
     bool stream, stateless;
     ac_busy_e on_busy;
-    bool background; /* the answer is the run, as soon as it is stored */
+    bool has_webhook;
+    const ac_webhook_t *webhook; /* with has_webhook; NULL: none */
+    bool background;             /* the answer is the run, as soon as it is stored */
 } ac_chat_request_t;
 /* Reads rq's body. errors: those of ac_request_body, invalid_request, message_empty, not_found (agent,
  * thread or file). */

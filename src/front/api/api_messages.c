@@ -16,8 +16,8 @@ static apr_status_t check_thread_id(ac_request_t *rq)
 
 int ac_api_messages_send(ac_request_t *rq)
 {
-    static const char *const members[] = {"content",  "parent_id", "regenerate", "stream",          "agent_id",
-                                          "metadata", "on_busy",   "background", "response_format", NULL};
+    static const char *const members[] = {"content", "parent_id",  "regenerate",      "stream",  "agent_id", "metadata",
+                                          "on_busy", "background", "response_format", "webhook", NULL};
     static const ac_chat_request_form_t form = {members, "content", false, true};
     ac_chat_request_t chat;
     if (check_thread_id(rq) != APR_SUCCESS || ac_chat_request_read(rq, &chat, &form) != APR_SUCCESS) {

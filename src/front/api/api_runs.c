@@ -47,10 +47,39 @@ static int reply_of_run(ac_request_t *rq, ac_store_verb_e verb)
     return reply_store(rq, ac_store_op_create(verb, rq->owner, rq->args[0]));
 }
 
+/* Adds the deliveries to the webhook of a run. */
+static apr_status_t add_deliveries(ac_request_t *rq, json_t *run)
+{
+    ac_store_op_t *result, *op;
+    json_t *webhook = json_object_get(run, "webhook");
+    if (!json_is_object(webhook)) {
+        return APR_SUCCESS;
+    }
+    op = ac_store_op_create(AC_STORE_WEBHOOK_LIST, rq->owner, ac_json_peek_string(run, "thread_id", ""));
+    if (op) {
+        op->in = json_pack("{s:s}", "run_id", rq->args[0]);
+    }
+    apr_status_t status = ac_request_store(rq, op, &result);
+    if (status == APR_SUCCESS) {
+        ac_json_put(webhook, "deliveries", json_incref(json_object_get(result->out, "data")));
+    }
+    return status;
+}
+
 int ac_api_runs_get(ac_request_t *rq)
 {
+    ac_store_op_t *result;
     rq->doing = "reading the run";
-    return reply_of_run(rq, AC_STORE_RUN_GET);
+    if (check_run_id(rq) != APR_SUCCESS ||
+        ac_request_store(rq, ac_store_op_create(AC_STORE_RUN_GET, rq->owner, rq->args[0]), &result) != APR_SUCCESS) {
+        return ac_reply_problem(rq, NULL);
+    }
+    json_t *run = json_incref(result->out);
+    if (add_deliveries(rq, run) != APR_SUCCESS) {
+        json_decref(run);
+        return ac_reply_problem(rq, NULL);
+    }
+    return ac_reply_json(rq, HTTP_OK, run);
 }
 
 int ac_api_runs_steps(ac_request_t *rq)
@@ -166,7 +195,11 @@ static apr_status_t cancel_queued(ac_request_t *rq, const json_t *run)
         ac_json_put(ended, "completed_at", ac_time_json(apr_time_now()));
         op->in = json_pack("{s:o}", "run", ended);
     }
-    return ac_request_store(rq, op, &result);
+    apr_status_t status = ac_request_store(rq, op, &result);
+    if (status == APR_SUCCESS) {
+        ac_webhook_sender_notify_post(ac_child()->webhooks, rq->owner, json_object_get(result->in, "run"));
+    }
+    return status;
 }
 
 static bool run_is_queued(const json_t *run)

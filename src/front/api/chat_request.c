@@ -132,6 +132,18 @@ static apr_status_t read_patience(ac_request_t *rq, ac_chat_request_t *chat)
     return status;
 }
 
+/* A request names a webhook of the configuration; it can never give a URL. */
+static apr_status_t read_webhook(ac_request_t *rq, ac_chat_request_t *chat)
+{
+    const char *name = NULL;
+    apr_status_t status = ac_json_string(&name, rq->body, "webhook", false, &rq->err);
+    chat->has_webhook = json_object_get(rq->body, "webhook") != NULL;
+    chat->webhook = name ? ac_webhook_config_find(ac_conf()->webhooks, name) : NULL;
+    return status != APR_SUCCESS || !name || chat->webhook
+        ? status
+        : ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/webhook", "there is no webhook of this name");
+}
+
 static apr_status_t read_options(ac_request_t *rq, ac_chat_request_t *chat, const ac_chat_request_form_t *form)
 {
     const char *agent_id = NULL;
@@ -139,6 +151,9 @@ static apr_status_t read_options(ac_request_t *rq, ac_chat_request_t *chat, cons
     apr_status_t status = ac_json_bool(&chat->stream, rq->body, "stream", fallback, &rq->err);
     if (status == APR_SUCCESS) {
         status = read_patience(rq, chat);
+    }
+    if (status == APR_SUCCESS) {
+        status = read_webhook(rq, chat);
     }
     if (status == APR_SUCCESS) {
         status = ac_compat_thread_id(rq, &chat->thread_id);
@@ -362,6 +377,12 @@ static apr_status_t read_earlier(ac_request_t *rq, ac_turn_t *turn, const char *
 
 /* ---- the turn ---- */
 
+static void set_webhook(ac_turn_t *turn, const ac_webhook_t *webhook)
+{
+    json_decref(turn->webhook);
+    turn->webhook = webhook ? ac_webhook_config_json(webhook) : NULL;
+}
+
 ac_turn_t *ac_chat_request_turn(ac_request_t *rq, const ac_agent_t *agent, const char *content)
 {
     ac_turn_t *turn = ac_turn_create(agent, rq->owner, content);
@@ -378,6 +399,9 @@ ac_turn_t *ac_chat_request_turn(ac_request_t *rq, const ac_agent_t *agent, const
     apr_cpystrn(turn->request_id, rq->request_id, sizeof(turn->request_id));
     turn->protocol = ac_protocol_id(rq->route);
     turn->leave = rq->mount->on_disconnect;
+    if (rq->mount->default_webhook) {
+        set_webhook(turn, ac_webhook_config_find(ac_conf()->webhooks, rq->mount->default_webhook));
+    }
     turn->quota = ac_limits_quota(rq);
     ac_quota_ref(turn->quota);
     ac_turn_set_trace(turn, &rq->trace);
@@ -429,6 +453,9 @@ int ac_chat_request_start(ac_request_t *rq, const ac_chat_request_t *chat)
     turn->on_busy = chat->on_busy;
     turn->queue_most = rq->mount->busy.most;
     turn->queue_wait = rq->mount->busy.wait;
+    if (chat->has_webhook) {
+        set_webhook(turn, chat->webhook);
+    }
     rq->background = chat->background;
     if (chat->background) {
         turn->leave = -1;

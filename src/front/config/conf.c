@@ -30,6 +30,9 @@ ac_config_t *ac_conf_create(apr_pool_t *pconf)
     config->conf.openapi = apr_array_make(pconf, 4, sizeof(ac_openapi_service_t *));
     config->defs.mcp = apr_array_make(pconf, 4, sizeof(ac_mcp_def_t *));
     config->defs.openapi = apr_array_make(pconf, 4, sizeof(ac_openapi_def_t *));
+    config->conf.webhooks = apr_array_make(pconf, 4, sizeof(ac_webhook_t *));
+    config->defs.webhooks = apr_array_make(pconf, 4, sizeof(ac_webhook_def_t *));
+    config->defs.default_webhooks = apr_array_make(pconf, 4, sizeof(const ap_directive_t *));
     config->defs.agents = apr_array_make(pconf, 8, sizeof(ac_agent_def_t *));
     config->defs.default_agents = apr_array_make(pconf, 4, sizeof(const ap_directive_t *));
     config->conf.store_options = apr_table_make(pconf, 4);

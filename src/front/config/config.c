@@ -4,9 +4,9 @@
  * The columns of a row, which the checks of the manual read too:
  *     ROW("Name", WHERE, TYPE, field, "default" or NULL, "min", "max",
  *         "syntax", "one line")
- * WHERE is MOUNT (per directory), SERVER, or MODEL, TOOL, MCP, AGENT (inside of that container). ac_value_type_e
- * explains TYPE, min and max. A directive of keys has KEY rows with the same columns instead. The rows of MOUNT come
- * first: a row's index is its bit in ac_mount_conf_t.set, which has 64. */
+ * WHERE is MOUNT (per directory), SERVER, or MODEL, TOOL, MCP, OPENAPI, WEBHOOK, AGENT (inside of that container).
+ * ac_value_type_e explains TYPE, min and max. A directive of keys has KEY rows with the same columns instead. The rows
+ * of MOUNT come first: a row's index is its bit in ac_mount_conf_t.set, which has 64. */
 #include "config_internal.h"
 
 #define STRUCT_MOUNT ac_mount_conf_t
@@ -15,6 +15,7 @@
 #define STRUCT_TOOL ac_tool_def_t
 #define STRUCT_MCP ac_mcp_def_t
 #define STRUCT_OPENAPI ac_openapi_def_t
+#define STRUCT_WEBHOOK ac_webhook_def_t
 #define STRUCT_AGENT ac_agent_def_t
 #define ALLOW_MOUNT (RSRC_CONF | ACCESS_CONF)
 #define ALLOW_SERVER RSRC_CONF
@@ -22,6 +23,7 @@
 #define ALLOW_TOOL RSRC_CONF
 #define ALLOW_MCP RSRC_CONF
 #define ALLOW_OPENAPI RSRC_CONF
+#define ALLOW_WEBHOOK RSRC_CONF
 #define ALLOW_AGENT RSRC_CONF
 
 #define VALUE(where, type, field, fallback, min, max) \
@@ -80,6 +82,8 @@ const command_rec ac_directives[] = {
     ROW("AgentChatDefaultAgent", MOUNT, WORD, default_agent_id, NULL, NULL, NULL, "AGENT",
         "Agent of requests that name no agent"),
     ROW("AgentChatKeys", MOUNT, PATH, keys_path, NULL, NULL, NULL, "PATH", "File of API keys for AuthType AgentChat"),
+    ROW("AgentChatDefaultWebhook", MOUNT, WORD, default_webhook, NULL, NULL, NULL, "WEBHOOK|none",
+        "Webhook of messages that name none"),
     ROW("AgentChatOwnerFrom", MOUNT, VARIABLE, owner_from, NULL, NULL, NULL, "env:NAME",
         "Variable in which the authentication module sets the user's identity"),
     ROW_OF_KEYS("AgentChatRolesFrom", MOUNT, "env:NAME [delimiter=comma|blank|semicolon] [ROLE=VALUE ...]",
@@ -402,6 +406,25 @@ const command_rec ac_directives[] = {
         "Whether the service may have a loopback, link-local or private address"),
     ROW("AgentChatOpenAPICAFile", OPENAPI, PATH, conf.ca_file, NULL, NULL, NULL, "PATH",
         "CA certificates (PEM) for the service's certificate, instead of the system's"),
+
+    CONTAINER("<AgentChatWebhook", WEBHOOK, "ID", "Defines a webhook, which is notified when a run has ended"),
+    ROW_OF_KEYS("AgentChatWebhookURL", WEBHOOK, "URL [insecure=on]", "URL that events are sent to",
+                KEY("", WEBHOOK, WORD, conf.url, NULL, NULL, NULL),
+                KEY("insecure", WEBHOOK, FLAG, conf.insecure, "off", NULL, NULL)),
+    ROW_OF_KEYS("AgentChatWebhookSecret", WEBHOOK, "env:NAME|file:PATH [previous=env:NAME|file:PATH]",
+                "Secret that events are signed with, and the one before it, which is valid during a rotation",
+                KEY("", WEBHOOK, SECRET, conf.secret, NULL, NULL, NULL),
+                KEY("previous", WEBHOOK, SECRET, conf.previous, NULL, NULL, NULL)),
+    ROW("AgentChatWebhookEvents", WEBHOOK, WORDS, conf.events, NULL, NULL, NULL, "EVENT ...",
+        "Events that are sent; without this directive all"),
+    ROW("AgentChatWebhookRetries", WEBHOOK, WORDS, conf.retries, NULL, NULL, NULL, "DURATION ...|none",
+        "How long after each failed attempt the next one is made"),
+    ROW("AgentChatWebhookTimeout", WEBHOOK, DURATION, conf.timeout, "15s", "100ms", "1min", "DURATION",
+        "How long the receiver may take to answer"),
+    ROW("AgentChatWebhookAllowPrivate", WEBHOOK, FLAG, conf.allow_private, "off", NULL, NULL, "on|off",
+        "Whether the receiver may be at a loopback, link-local or private address"),
+    ROW("AgentChatWebhookCAFile", WEBHOOK, PATH, conf.ca_file, NULL, NULL, NULL, "PATH",
+        "CA certificates (PEM) for the receiver's certificate, instead of the system's"),
 
     CONTAINER("<AgentChatAgent", AGENT, "ID [ALIAS ...]", "Defines an agent"),
     ROW("AgentChatModel", AGENT, WORD, model, NULL, NULL, NULL, "MODEL", "Model of the agent"),

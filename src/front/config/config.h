@@ -9,6 +9,7 @@
 #include "back/tools/mcp/mcp.h"
 #include "back/tools/openapi/openapi.h"
 #include "back/telemetry/telemetry.h"
+#include "back/webhook/webhook.h"
 #include "front/front.h"
 
 /* ---- what directives give ---- */
@@ -52,8 +53,9 @@ struct ac_conf_t {          /* one per configuration; the directives of all virt
         ac_files_t store;                /* of their bytes, set by the check; vt NULL: files are off */
     } files;
     ac_registry_t registry;
-    apr_array_header_t *mcp;     /* of ac_mcp_upstream_t *, set by the check */
-    apr_array_header_t *openapi; /* of ac_openapi_service_t *, set by the check */
+    apr_array_header_t *mcp;      /* of ac_mcp_upstream_t *, set by the check */
+    apr_array_header_t *openapi;  /* of ac_openapi_service_t *, set by the check */
+    apr_array_header_t *webhooks; /* of ac_webhook_t *, set by the check */
     ac_engine_conf_t engine;
     int work_threads, max_streams, max_blocking_streams, max_http2_streams; /* per child */
     int http2_threads;             /* threads of mod_http2 in each child; 0: it is not loaded */
@@ -161,6 +163,7 @@ struct ac_mount_conf_t {               /* per directory: the settings that a <Lo
     } mcp;
     /* … the setter writes through the directive table's offsets; a bit in `set` says that a directive was given */
     uint64_t set;
+    const char *default_webhook; /* AgentChatDefaultWebhook; NULL, "none": none */
     const char *default_agent_id;
 };
 

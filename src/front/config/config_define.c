@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The containers <AgentChatModel>, <AgentChatTool>, <AgentChatMCP>, <AgentChatOpenAPI> and <AgentChatAgent>: each makes
+/* The containers <AgentChatModel>, <AgentChatTool>, <AgentChatMCP>, <AgentChatOpenAPI>, <AgentChatWebhook> and
+ * <AgentChatAgent>: each makes
  * a definition that the directives inside of it fill. Definitions belong to the whole server, whatever virtual host
  * they stand in. */
 #include "config_internal.h"
@@ -34,6 +35,11 @@ static ac_definition_t *create_definition(ac_config_where_e where, const char *i
         def->conf.id = id;
         definition = &def->common;
         APR_ARRAY_PUSH(ac_conf_mutable()->defs.openapi, ac_openapi_def_t *) = def;
+    } else if (where == AC_CONFIG_IN_WEBHOOK) {
+        ac_webhook_def_t *def = apr_pcalloc(p, sizeof *def);
+        def->conf.id = id;
+        definition = &def->common;
+        APR_ARRAY_PUSH(ac_conf_mutable()->defs.webhooks, ac_webhook_def_t *) = def;
     } else {
         ac_agent_def_t *def = apr_pcalloc(p, sizeof *def);
         def->agent.id = id;
@@ -60,6 +66,7 @@ static const ac_definition_t *find_same(ac_config_where_e where, const char *id)
         : where == AC_CONFIG_IN_TOOL                             ? ac_conf_mutable()->defs.tools
         : where == AC_CONFIG_IN_MCP                              ? ac_conf_mutable()->defs.mcp
         : where == AC_CONFIG_IN_OPENAPI                          ? ac_conf_mutable()->defs.openapi
+        : where == AC_CONFIG_IN_WEBHOOK                          ? ac_conf_mutable()->defs.webhooks
                                                                  : ac_conf_mutable()->defs.agents;
     for (int i = 0; i < list->nelts; i++) {
         const ac_definition_t *definition = APR_ARRAY_IDX(list, i, const ac_definition_t *);
@@ -144,6 +151,7 @@ static const char *container_of(ac_config_where_e where)
         : where == AC_CONFIG_IN_TOOL    ? "<AgentChatTool"
         : where == AC_CONFIG_IN_MCP     ? "<AgentChatMCP"
         : where == AC_CONFIG_IN_OPENAPI ? "<AgentChatOpenAPI"
+        : where == AC_CONFIG_IN_WEBHOOK ? "<AgentChatWebhook"
                                         : "<AgentChatAgent";
 }
 

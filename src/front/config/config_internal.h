@@ -17,6 +17,7 @@ typedef enum ac_config_where_e {
     AC_CONFIG_IN_TOOL,
     AC_CONFIG_IN_MCP,
     AC_CONFIG_IN_OPENAPI,
+    AC_CONFIG_IN_WEBHOOK,
     AC_CONFIG_IN_AGENT
 } ac_config_where_e;
 
@@ -139,6 +140,12 @@ typedef struct ac_openapi_def_t {
     ac_openapi_service_t *service;
 } ac_openapi_def_t;
 
+typedef struct ac_webhook_def_t {
+    ac_definition_t common;
+    ac_webhook_conf_t conf;
+    ac_webhook_t *webhook;
+} ac_webhook_def_t;
+
 typedef struct ac_agent_def_t {
     ac_definition_t common;
     ac_agent_t agent;
@@ -147,8 +154,9 @@ typedef struct ac_agent_def_t {
 } ac_agent_def_t;
 
 typedef struct ac_definitions_t { /* each of pointers, in order of configuration */
-    apr_array_header_t *models, *tools, *mcp, *openapi, *agents;
-    apr_array_header_t *default_agents; /* of const ap_directive_t *: AgentChatDefaultAgent, to be checked */
+    apr_array_header_t *models, *tools, *mcp, *openapi, *webhooks, *agents;
+    apr_array_header_t *default_webhooks; /* of const ap_directive_t *: AgentChatDefaultWebhook, to be checked */
+    apr_array_header_t *default_agents;   /* of const ap_directive_t *: AgentChatDefaultAgent, to be checked */
 } ac_definitions_t;
 
 /* All settings and definitions, created by ac_conf_create(). */
@@ -208,6 +216,9 @@ void ac_config_mcp_set_sources(ac_config_check_t *check, ac_agent_def_t *def);
 void ac_config_openapi_build(ac_config_check_t *check, apr_hash_t *sources);
 /* Says what became of the operations of each document that is a file. */
 void ac_config_openapi_tell(const ac_config_check_t *check);
+
+/* ---- config_webhook.c: webhooks. Problems are reported. ---- */
+void ac_config_webhook_build(ac_config_check_t *check);
 
 /* ---- config_access.c: permissions of the children, which have another user if httpd is started as root ---- */
 /* Reports a file that the children cannot read; path NULL: no file. name: of the directive. */

@@ -465,6 +465,7 @@ void ac_config_registry_build(ac_config_check_t *check)
     ac_config_mcp_build(check, sources);
     ac_config_agents_add_tools(check, agent_tools);
     ac_config_openapi_build(check, sources);
+    ac_config_webhook_build(check);
     for (int i = 0; i < defs->agents->nelts; i++) {
         ac_agent_def_t *def = APR_ARRAY_IDX(defs->agents, i, ac_agent_def_t *);
         name_agent(check, def, agents, owners);

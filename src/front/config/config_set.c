@@ -57,6 +57,9 @@ static const char *set_mount(cmd_parms *cmd, ac_mount_conf_t *mount, const ac_se
     if (setting->value.offset == offsetof(ac_mount_conf_t, default_agent_id)) {
         APR_ARRAY_PUSH(ac_conf_mutable()->defs.default_agents, const ap_directive_t *) = cmd->directive;
     }
+    if (setting->value.offset == offsetof(ac_mount_conf_t, default_webhook)) {
+        APR_ARRAY_PUSH(ac_conf_mutable()->defs.default_webhooks, const ap_directive_t *) = cmd->directive;
+    }
     if (setting->value.offset == offsetof(ac_mount_conf_t, keys_path)) {
         ac_config_keys_add(mount->keys_path, cmd->directive);
     }

@@ -292,6 +292,7 @@ json_t *ac_config_show(const ac_mount_conf_t *mount, apr_pool_t *p)
     ac_json_put(answer, "tools", definitions_json(config->defs.tools, AC_CONFIG_IN_TOOL, p));
     ac_json_put(answer, "mcp", definitions_json(config->defs.mcp, AC_CONFIG_IN_MCP, p));
     ac_json_put(answer, "openapi", definitions_json(config->defs.openapi, AC_CONFIG_IN_OPENAPI, p));
+    ac_json_put(answer, "webhooks", definitions_json(config->defs.webhooks, AC_CONFIG_IN_WEBHOOK, p));
     ac_json_put(answer, "agents", definitions_json(config->defs.agents, AC_CONFIG_IN_AGENT, p));
     return answer;
 }
