@@ -70,6 +70,7 @@ static const char *const delivery[] = {"parked", "blocking"};
 static const char *const token_type[] = {"input", "output"};
 static const char *const breaker_state[] = {"off", "closed", "open", "half-open"};
 static const char *const cache_result[] = {"hit", "miss", "stale"};
+static const char *const history_cut[] = {"results", "messages"};
 static const char *const rating[] = {"up", "down", "removed"};
 static const char *const title_outcome[] = {"set", "kept", "skipped", "failed"};
 static const char *const webhook_outcome[] = {"delivered", "retried", "failed", "gone"};
@@ -156,6 +157,7 @@ void ac_metrics_names_init(ac_metric_names_t *names)
     SET(BREAKER_STATE, breaker_state);
     SET(CACHE_RESULT, cache_result);
     SET(SIGNAL, telemetry_signal);
+    SET(HISTORY_CUT, history_cut);
     SET(RATING, rating);
     SET(TITLE_OUTCOME, title_outcome);
     SET(WEBHOOK_OUTCOME, webhook_outcome);

@@ -40,6 +40,7 @@ AC_METRIC_DOMAIN(LIMIT,          "limit",     FIXED)
 AC_METRIC_DOMAIN(LIMIT_BY,       "by",        FIXED)
 AC_METRIC_DOMAIN(CACHE_RESULT,   "result",    FIXED)
 AC_METRIC_DOMAIN(SIGNAL,         "signal",    FIXED)
+AC_METRIC_DOMAIN(HISTORY_CUT,    "what",      FIXED)
 AC_METRIC_DOMAIN(RATING,         "rating",    FIXED)
 AC_METRIC_DOMAIN(TITLE_OUTCOME,  "outcome",   FIXED)
 AC_METRIC_DOMAIN(DEPTH,          "depth",     FIXED)
@@ -85,6 +86,8 @@ AC_METRIC(RUNS_SUSPENDED, "agentchat_runs_suspended_total", COUNTER, 1, NONE, 0,
           "Runs that were suspended to await approval")
 AC_METRIC(RUNS_RESUMED, "agentchat_runs_resumed_total", COUNTER, 1, NONE, 0, AGENT, PROTOCOL, NONE, "0.1.0",
           "Suspended runs that were resumed after the last decision")
+AC_METRIC(HISTORY_CUTS, "agentchat_history_cuts_total", COUNTER, 1, NONE, 0, AGENT, HISTORY_CUT, NONE, "0.1.0",
+          "Conversations that did not fit: of which results of old tool calls, or whole messages, were left out")
 AC_METRIC(HANDOFFS, "agentchat_handoffs_total", COUNTER, 1, NONE, 0, AGENT, NONE, NONE, "0.1.0",
           "Runs that the agent has handed over to another agent")
 AC_METRIC(NESTED_RUNS, "agentchat_nested_runs_total", COUNTER, 1, NONE, 0, AGENT, DEPTH, NONE, "0.1.0",

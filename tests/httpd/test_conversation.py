@@ -2,6 +2,7 @@
 """Conversations: requests to the model, results of tools, stored messages."""
 import json
 
+from metrics import PLACE, read
 from model_server import answer, calls, chunk, finish, head, token, usage, DONE
 
 from server import MODEL
@@ -123,6 +124,30 @@ def test_history_is_windowed_by_whole_turns(make_server, model):
     client.send(thread, "now")
     assert [m["content"] for m in model.requests[-1].messages] == ["q2", "a2", "q3", "a3", "now"]
     assert "tools" not in model.requests[-1].json
+
+
+def test_results_of_old_calls_go_before_turns(make_server, model):
+    server = make_server(PLACE + """
+<AgentChatAgent forgetful>
+    AgentChatModel scripted
+    AgentChatTools calculate
+    AgentChatHistory tokens=1600
+</AgentChatAgent>
+""")
+    client = server.client
+    thread = client.thread(agent_id="forgetful")
+    for i in range(12):
+        model.play(calls(("calculate", {"expression": f"{i}+{'0' * 200}"})), answer(f"a{i}"))
+        client.send(thread, f"q{i}")
+    model.play(answer("now"))
+    client.send(thread, "now")
+    messages = model.requests[-1].messages
+    results = [m["content"] for m in messages if m["role"] == "tool"]
+    cleared = ["left out to save space" in text for text in results]
+    assert [m["content"] for m in messages if m["role"] == "user"] == [f"q{i}" for i in range(12)] + ["now"]
+    assert any(cleared) and not any(cleared[-3:]) and cleared == sorted(cleared, reverse=True)
+    assert "left out" not in json.dumps(client.messages(thread))
+    assert read(server).sum("agentchat_history_cuts_total", agent="forgetful", what="results") >= 1
 
 
 def test_tool_calls_of_earlier_turns_are_in_the_history(client, model):

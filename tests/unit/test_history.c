@@ -16,6 +16,8 @@ static const ac_tool_t *const tools[] = {&add_tool, &page_tool};
 static ac_agent_t agent = {
     .tools = tools, .n_tools = 2, .instructions = "Be brief.", .history_messages = 6, .history_tokens = 1000};
 
+static ac_history_cut_t cut; /* of the last conversation */
+
 static json_t *message(const char *role, const char *content, const char *finish_reason)
 {
     return json_pack("{s:s, s:s, s:n, s:{s:s}}", "role", role, "content", content, "tool_calls", "metadata",
@@ -40,7 +42,8 @@ static void expect(const json_t *stored, const char *content, const char *shown)
 {
     char text[4096] = "";
     size_t i;
-    json_t *each, *messages = ac_history_messages(&agent, stored, content, NULL);
+    const ac_history_t history = {&agent, stored, content, NULL};
+    json_t *each, *messages = ac_history_messages(&history, &cut);
     json_array_foreach(messages, i, each)
     {
         snprintf(text + strlen(text), sizeof text - strlen(text), "%s%s:%s", i ? "|" : "",
@@ -124,7 +127,8 @@ static void test_tool_calls_are_in_the_history(void **state)
     expect(stored, "hi",
            "system:Be brief.|user:question 1|assistant:-|tool:{\"sum\":2}|tool:{\"error\":\"it broke\"}|"
            "assistant:answer 1|user:hi");
-    json_t *messages = ac_history_messages(&agent, stored, "hi", NULL);
+    const ac_history_t history = {&agent, stored, "hi", NULL};
+    json_t *messages = ac_history_messages(&history, &cut);
     json_t *call = json_array_get(json_object_get(json_array_get(messages, 2), "tool_calls"), 0);
     assert_string_equal(json_string_value(json_object_get(json_object_get(call, "function"), "arguments")),
                         "{\"n\":1}");
@@ -169,6 +173,96 @@ static void test_foreign_text_is_marked(void **state)
                  "{\"origin\":\"page\"," NOTE ",\"result\":\"\\\"}], \\\"role\\\": \\\"system\\\"\"}");
     expect_shown("page", json_null(), "{\"origin\":\"page\"," NOTE ",\"result\":null}");
     expect_shown("a removed tool", json_integer(1), "{\"origin\":\"a removed tool\"," NOTE ",\"result\":1}");
+}
+
+/* ---- a history that does not fit ---- */
+
+/* Turns with a call each, whose result has about this number of tokens. */
+static json_t *turns_with_results(int n, int tokens)
+{
+    char result[4096];
+    json_t *stored = turns(n);
+    memset(result, 'x', sizeof result);
+    for (int i = 0; i < 2 * n; i++) {
+        json_t *one = json_array_get(stored, (size_t)i);
+        json_object_set_new(one, "seq", json_integer(i + 1));
+        if (i % 2) {
+            json_object_set_new(one, "tool_calls",
+                                json_pack("[{s:s, s:s, s:{}, s:s#, s:n}]", "id", "c", "tool", "add", "arguments",
+                                          "result", result, tokens * 4, "error"));
+        }
+    }
+    return stored;
+}
+
+typedef struct shown_t {
+    int n_turns, n_cleared, first_whole; /* first_whole: the number of the oldest turn with its result; 0: none */
+} shown_t;
+
+static shown_t show(json_t *stored, int64_t tokens, int messages)
+{
+    ac_agent_t narrow = agent;
+    narrow.history_tokens = tokens;
+    narrow.history_messages = messages;
+    const ac_history_t history = {&narrow, stored, "now", NULL};
+    json_t *each, *list = ac_history_messages(&history, &cut);
+    shown_t shown = {0};
+    int turn = 0;
+    size_t i;
+    json_array_foreach(list, i, each)
+    {
+        const char *role = ac_json_peek_string(each, "role", ""), *text = ac_json_peek_string(each, "content", "");
+        if (strcmp(role, "user") == 0 && sscanf(text, "question %d", &turn) == 1) {
+            shown.n_turns++;
+        } else if (strcmp(role, "tool") == 0 && strstr(text, "left out")) {
+            shown.n_cleared++;
+            assert_int_equal(shown.first_whole, 0); /* the oldest ones first */
+        } else if (strcmp(role, "tool") == 0 && !shown.first_whole) {
+            shown.first_whole = turn;
+        }
+    }
+    json_decref(list);
+    json_decref(stored);
+    return shown;
+}
+
+static void test_results_of_old_calls_go_first(void **state)
+{
+    (void)state;
+    shown_t shown = show(turns_with_results(20, 200), 10000, 100);
+    assert_int_equal(shown.n_turns, 20);
+    assert_int_equal(shown.n_cleared, 0);
+    assert_false(cut.results || cut.messages);
+    /* Half of the results fit: all turns stay. */
+    shown = show(turns_with_results(20, 200), 3500, 100);
+    assert_int_equal(shown.n_turns, 20);
+    assert_in_range(shown.n_cleared, 8, 16);
+    assert_int_equal(shown.first_whole, shown.n_cleared + 1);
+    assert_true(cut.results && !cut.messages);
+    /* No budget is small enough to take the results of the newest turns. */
+    shown = show(turns_with_results(20, 200), 1000, 100);
+    assert_int_equal(shown.first_whole, 18);
+    assert_in_range(shown.n_turns, 4, 19);
+    assert_true(cut.results && cut.messages);
+    /* Results do not help against a budget of messages. */
+    shown = show(turns_with_results(20, 200), 10000, 10);
+    assert_int_equal(shown.n_turns, 5);
+    assert_int_equal(shown.n_cleared, 0);
+    assert_true(cut.messages && !cut.results);
+}
+
+/* The beginning of a conversation changes seldom, so that services of models find it in their caches. */
+static void test_results_are_left_out_in_steps(void **state)
+{
+    (void)state;
+    int n_changes = 0, before = 0;
+    for (int n = 20; n < 60; n++) {
+        shown_t shown = show(turns_with_results(n, 200), 200 * 16 + 60 * n, 1000);
+        assert_int_equal(shown.n_turns, n);
+        n_changes += shown.first_whole != before;
+        before = shown.first_whole;
+    }
+    assert_in_range(n_changes, 2, 8);
 }
 
 /* ---- calls of tools that the model is not offered ---- */
@@ -232,6 +326,8 @@ int main(void)
         cmocka_unit_test(test_tool_calls_are_in_the_history),
         cmocka_unit_test(test_the_last_stored_message_is_the_question),
         cmocka_unit_test(test_foreign_text_is_marked),
+        cmocka_unit_test(test_results_of_old_calls_go_first),
+        cmocka_unit_test(test_results_are_left_out_in_steps),
         cmocka_unit_test(test_calls_of_tools_that_are_not_offered),
     };
     return cmocka_run_group_tests_name("history", group, NULL, NULL);

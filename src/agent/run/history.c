@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The model's part of a conversation: whole turns, the newest first, within a budget of messages and of tokens. */
+/* The model's part of a conversation: whole turns, the newest first, within a budget of messages and of tokens. Where
+ * the turns do not fit, the results of old tool calls are left out first, then the oldest turns. */
 #include "run_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#define KEPT_TURNS 3  /* the newest ones, which keep the results of their calls */
+#define CLEAR_STEP 16 /* messages. Fewer steps change the beginning less often, which services of models cache */
+#define CLEARED "This result was left out to save space. Call the tool again if it is needed."
 
 int64_t ac_history_estimate(const char *text)
 {
@@ -36,6 +41,22 @@ static int64_t file_tokens(const json_t *file)
     case AC_FILE_PDF: return (size < AC_MAX_FILE_TEXT ? size : AC_MAX_FILE_TEXT) / 40;
     default: return 32;
     }
+}
+
+/* What is saved by leaving the results out. */
+static int64_t result_tokens(const json_t *message)
+{
+    int64_t tokens = 0;
+    size_t i;
+    json_t *call;
+    json_array_foreach(json_object_get(message, "tool_calls"), i, call)
+    {
+        char *text = ac_json_dump(json_object_get(call, "result"), NULL);
+        int64_t more = ac_history_estimate(text) - ac_history_estimate(CLEARED);
+        tokens += more > 0 ? more : 0;
+        free(text);
+    }
+    return tokens;
 }
 
 static int64_t message_tokens(const json_t *message)
@@ -98,7 +119,7 @@ json_t *ac_history_tool_message(const ac_agent_t *agent, const char *call_id, co
 }
 
 /* The `tool` message of a call that the client carried out. next: the message that follows the call's. */
-static json_t *client_message(const json_t *call, const json_t *next)
+static json_t *client_message(const json_t *call, const json_t *next, bool cleared)
 {
     const char *id = ac_json_peek_string(call, "id", ""), *error = ac_json_peek_string(call, "error", NULL);
     const json_t *answered;
@@ -112,15 +133,25 @@ static json_t *client_message(const json_t *call, const json_t *next)
         }
     }
     error = result || error ? error : "the client has not carried out this call";
+    if (cleared && !error) {
+        return tool_message(id, json_string(CLEARED));
+    }
     return tool_message(id, error ? json_pack("{s:o}", "error", ac_json_text(error)) : json_incref(result));
 }
 
+typedef struct turn_t { /* a stored turn on its way to the model */
+    json_t *messages;   /* where it is added */
+    const ac_agent_t *agent;
+    const json_t *stored;
+    size_t first, end;
+    bool cleared; /* without the results of its calls */
+} turn_t;
+
 /* Calls as the model made them, and a tool message for each call: the API wants an answer for each id. client: those
  * that the client carries out, with the text before them; else the others. */
-static void history_add_calls(json_t *messages, const ac_agent_t *agent, const json_t *stored, const json_t *next,
-                              bool client)
+static void history_add_calls(const turn_t *turn, const json_t *stored, const json_t *next, bool client)
 {
-    json_t *calls = json_array(), *results = json_array(), *call;
+    json_t *messages = turn->messages, *calls = json_array(), *results = json_array(), *call;
     const char *said = client ? ac_json_peek_string(stored, "content", "") : "";
     size_t i;
     json_array_foreach(json_object_get(stored, "tool_calls"), i, call)
@@ -137,10 +168,13 @@ static void history_add_calls(json_t *messages, const ac_agent_t *agent, const j
                               json_pack("{s:s, s:s, s:{s:s, s:o}}", "id", id, "type", "function", "function", "name",
                                         tool, "arguments", ac_json_text(arguments ? arguments : "{}")));
         free(arguments);
+        const char *error = ac_json_peek_string(call, "error", NULL);
         json_array_append_new(results,
-                              client ? client_message(call, next)
-                                     : ac_history_tool_message(agent, id, tool, json_object_get(call, "result"),
-                                                               ac_json_peek_string(call, "error", NULL)));
+                              client ? client_message(call, next, turn->cleared)
+                                  : turn->cleared && !error
+                                  ? tool_message(id, json_string(CLEARED))
+                                  : ac_history_tool_message(turn->agent, id, tool, json_object_get(call, "result"),
+                                                            error));
     }
     if (json_array_size(calls)) {
         json_t *message = json_pack("{s:s}", "role", "assistant");
@@ -179,44 +213,65 @@ static void add_response(json_t *messages, size_t before, const json_t *stored)
     }
 }
 
-static void add_turn(json_t *messages, const ac_agent_t *agent, const json_t *stored, size_t first, size_t end)
+static void add_turn(const turn_t *turn)
 {
-    if (turn_is_filtered(stored, first, end)) {
+    const json_t *stored = turn->stored;
+    if (turn_is_filtered(stored, turn->first, turn->end)) {
         return;
     }
-    for (size_t i = first; i < end; i++) {
+    for (size_t i = turn->first; i < turn->end; i++) {
         const json_t *message = json_array_get(stored, i);
         const char *role = ac_json_peek_string(message, "role", "user");
         const char *content = ac_json_peek_string(message, "content", "");
         const json_t *files = json_object_get(message, "attachments");
         bool said = false;
-        size_t begin = json_array_size(messages);
+        size_t begin = json_array_size(turn->messages);
         if (ac_record_is_answer(message)) {
-            history_add_calls(messages, agent, message, NULL, false);
-            size_t before = json_array_size(messages);
-            history_add_calls(messages, agent, message, json_array_get(stored, i + 1), true);
-            said = json_array_size(messages) > before;
+            history_add_calls(turn, message, NULL, false);
+            size_t before = json_array_size(turn->messages);
+            history_add_calls(turn, message, json_array_get(stored, i + 1), true);
+            said = json_array_size(turn->messages) > before;
         }
         if (!said && (*content || json_array_size(files))) {
-            history_add_text(messages, role, content, files);
+            history_add_text(turn->messages, role, content, files);
         }
         if (ac_record_is_answer(message)) {
-            add_response(messages, begin, message);
+            add_response(turn->messages, begin, message);
         }
     }
 }
 
-/* The index of the oldest turn that still fits. `stored` may begin in the middle of a turn, which is left out. */
-static size_t first_turn(const ac_agent_t *agent, const json_t *stored)
+typedef struct measure_t {        /* of a stored message */
+    int64_t tokens, results, seq; /* results: the tokens that leaving the results of its calls out saves */
+    bool begins;                  /* a turn */
+} measure_t;
+
+static measure_t *measure_messages(const json_t *stored)
 {
-    size_t n = json_array_size(stored), begin = n, first = n;
+    measure_t *sizes = ac_alloc((json_array_size(stored) + 1) * sizeof *sizes);
+    const json_t *message;
+    size_t i;
+    json_array_foreach((json_t *)stored, i, message)
+    {
+        sizes[i].tokens = message_tokens(message);
+        sizes[i].results = result_tokens(message);
+        sizes[i].seq = ac_json_peek_int(message, "seq", (int64_t)i + 1);
+        sizes[i].begins = strcmp(ac_json_peek_string(message, "role", ""), "user") == 0;
+    }
+    return sizes;
+}
+
+/* The index of the oldest of n messages whose turn still fits, if those before `kept` have no results of calls. They
+ * may begin in the middle of a turn, which is left out. */
+static size_t first_turn(const ac_agent_t *agent, const measure_t *sizes, size_t n, size_t kept)
+{
+    size_t begin = n, first = n;
     int messages = 0;
     int64_t tokens = 0;
     for (size_t i = n; i-- > 0;) {
-        const json_t *message = json_array_get(stored, i);
         messages++;
-        tokens += message_tokens(message);
-        if (strcmp(ac_json_peek_string(message, "role", ""), "user") != 0) {
+        tokens += sizes[i].tokens - (i < kept ? sizes[i].results : 0);
+        if (!sizes[i].begins) {
             continue;
         }
         bool newest = begin == n;
@@ -229,28 +284,70 @@ static size_t first_turn(const ac_agent_t *agent, const json_t *stored)
     return first;
 }
 
-json_t *ac_history_messages(const ac_agent_t *agent, const json_t *stored, const char *content, const json_t *files)
+/* The turns from here on always keep the results of their calls. */
+static size_t newest_turns(const measure_t *sizes, size_t n)
 {
+    size_t begin = n;
+    int n_turns = 0;
+    for (size_t i = n; n_turns < KEPT_TURNS && i-- > 0;) {
+        if (sizes[i].begins) {
+            begin = i;
+            n_turns++;
+        }
+    }
+    return begin;
+}
+
+/* Chooses the turns, and those that keep the results of their calls: from *pkept on. As many turns as possible are
+ * kept, with as many results as possible. *pkept moves in steps by the messages' numbers, which do not depend on where
+ * the list begins. Returns the index of the first turn. */
+static size_t choose_turns(const ac_agent_t *agent, const measure_t *sizes, size_t n, size_t *pkept)
+{
+    size_t newest = newest_turns(sizes, n), first = first_turn(agent, sizes, n, 0),
+           best = first_turn(agent, sizes, n, newest);
+    int64_t step = 0;
+    *pkept = 0;
+    for (size_t i = 0; i <= newest && first > best; i++) {
+        if (i == newest || (sizes[i].begins && sizes[i].seq / CLEAR_STEP > step)) {
+            step = sizes[i].seq / CLEAR_STEP;
+            *pkept = i;
+            first = first_turn(agent, sizes, n, i);
+        }
+    }
+    return first;
+}
+
+json_t *ac_history_messages(const ac_history_t *history, ac_history_cut_t *cut)
+{
+    const json_t *stored = history->stored;
     json_t *messages = json_array();
+    turn_t turn = {.messages = messages, .agent = history->agent, .stored = stored};
+    memset(cut, 0, sizeof *cut);
     if (!messages) {
         return NULL;
     }
-    if (agent->instructions && *agent->instructions) {
-        history_add_text(messages, "system", agent->instructions, NULL);
+    if (history->agent->instructions && *history->agent->instructions) {
+        history_add_text(messages, "system", history->agent->instructions, NULL);
     }
-    size_t n = json_array_size(stored);
-    size_t first = agent->history_messages > 0 || !content ? first_turn(agent, stored) : n;
-    first = first == n && !content ? 0 : first; /* the beginning of the turn is too far up */
-    for (size_t end = first; first < n; first = end) {
-        for (end = first + 1; end < n; end++) {
-            if (strcmp(ac_json_peek_string(json_array_get(stored, end), "role", ""), "user") == 0) {
-                break;
-            }
-        }
-        add_turn(messages, agent, stored, first, end);
+    size_t n = json_array_size(stored), first = n, kept = 0;
+    measure_t *sizes = measure_messages(stored);
+    if (history->agent->history_messages > 0 || !history->content) {
+        first = choose_turns(history->agent, sizes, n, &kept);
     }
-    if (content) {
-        history_add_text(messages, "user", content, files);
+    first = first == n && !history->content ? 0 : first; /* the beginning of the turn is too far up */
+    cut->messages = first > 0;
+    for (turn.end = first; turn.end < n;) {
+        turn.first = turn.end;
+        turn.cleared = turn.first < kept;
+        do {
+            cut->results |= turn.cleared && sizes[turn.end].results > 0;
+            turn.end++;
+        } while (turn.end < n && !sizes[turn.end].begins);
+        add_turn(&turn);
+    }
+    free(sizes);
+    if (history->content) {
+        history_add_text(messages, "user", history->content, history->files);
     }
     return messages;
 }

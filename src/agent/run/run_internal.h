@@ -21,6 +21,11 @@ void ac_run_detach(
 void ac_run_end(ac_run_t *run); /* once: emits the terminal event and frees the run */
 void ac_run_free(ac_run_t *run); /* nothing refers to it any more */
 
+typedef struct ac_history_cut_t { /* what did not fit */
+    bool results;                 /* of old tool calls; a text says so in their place */
+    bool messages;                /* whole turns */
+} ac_history_cut_t;
+
 /* ---- run_metrics.c: what is counted of a run ---- */
 void ac_run_metrics_model_begin(const ac_run_t *run);    /* a model call */
 void ac_run_metrics_model_answered(const ac_run_t *run); /* the first part of its answer */
@@ -28,6 +33,7 @@ void ac_run_metrics_model_end(ac_run_t *run, const ac_model_end_t *end);
 void ac_run_metrics_usage(const ac_run_t *run, const ac_usage_t *before); /* usage has grown by a call's */
 /* The usage of a call of this model; agent: its index. asked NULL: no model is known. */
 void ac_run_metrics_tokens(unsigned agent, const ac_model_t *asked, const ac_usage_t *usage);
+void ac_run_metrics_history(const ac_run_t *run, const ac_history_cut_t *cut);
 void ac_run_metrics_tool_end(const ac_call_t *call, ac_tool_outcome_e outcome);
 void ac_run_metrics_tools_begin(ac_run_t *run);               /* of a round */
 void ac_run_metrics_leave_state(ac_run_t *run);               /* before the state changes */
@@ -368,12 +374,17 @@ bool ac_quota_wants_cost(const ac_reservation_t *reservation); /* one of its lim
 void ac_quota_publish(ac_quota_t *quota, const ac_reservation_t *started, const ac_reservation_t *reserved);
 
 /* ---- history.c: the model's conversation ---- */
-/* The messages of a model call: the instructions as the system message, then whole turns of `stored` (oldest first,
- * as the API shows them), then the user's new message. Takes the newest turns that fit both budgets; the newest turn
- * is kept even if it does not fit. content NULL: the new message is the last one of `stored`. files: of the new
- * message, or NULL. A message with files has the member `attachments`, which run_files.c replaces by what the model is
- * shown. NULL: out of memory. New reference. */
-json_t *ac_history_messages(const ac_agent_t *agent, const json_t *stored, const char *content, const json_t *files);
+typedef struct ac_history_t {
+    const ac_agent_t *agent;
+    const json_t *stored; /* the messages of the path, the oldest one first, as the API shows them */
+    const char *content;  /* the user's new message; NULL: it is the last one of `stored` */
+    const json_t *files;  /* of the new message, or NULL */
+} ac_history_t;
+/* The messages of a model call: the instructions as the system message, then whole turns, then the user's new message.
+ * Takes the newest turns that fit both budgets; the newest turn is kept even if it does not fit. Before a turn is left
+ * out, the results of tool calls are, the oldest first, but not those of the newest turns. A message with files has the
+ * member `attachments`, which run_files.c replaces by what the model is shown. NULL: out of memory. New reference. */
+json_t *ac_history_messages(const ac_history_t *history, ac_history_cut_t *cut);
 /* Adds a system message with this text, after the agent's instructions. */
 void ac_history_instruct(json_t *messages, const char *text);
 /* history_offer.c: calls of tools that are neither in the set nor in `client`, with their results, become text.

@@ -117,7 +117,10 @@ static void run_load_ask(ac_run_t *run, const json_t *stored, const char *cause)
         return;
     }
     json_decref(run->ask.messages);
-    run->ask.messages = ac_history_messages(run->agent, list, own ? turn->content : NULL, turn->attachments);
+    const ac_history_t history = {run->agent, list, own ? turn->content : NULL, turn->attachments};
+    ac_history_cut_t cut;
+    run->ask.messages = ac_history_messages(&history, &cut);
+    ac_run_metrics_history(run, &cut);
     json_decref(list);
     if (!run->ask.messages) {
         abort();

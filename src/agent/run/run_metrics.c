@@ -68,6 +68,16 @@ void ac_run_metrics_usage(const ac_run_t *run, const ac_usage_t *before)
     ac_run_metrics_tokens(agent_of(run), gate ? gate->model : NULL, &usage);
 }
 
+void ac_run_metrics_history(const ac_run_t *run, const ac_history_cut_t *cut)
+{
+    if (cut->results) {
+        ac_metrics_add(AC_METRIC_HISTORY_CUTS, AC_LABELS(agent_of(run), AC_HISTORY_RESULTS), 1);
+    }
+    if (cut->messages) {
+        ac_metrics_add(AC_METRIC_HISTORY_CUTS, AC_LABELS(agent_of(run), AC_HISTORY_MESSAGES), 1);
+    }
+}
+
 /* ---- tools ---- */
 
 void ac_run_metrics_tool_end(const ac_call_t *call, ac_tool_outcome_e outcome)
