@@ -15,6 +15,7 @@ from blob_server import Blob
 from cosmos_server import KEY
 from manual import blocks
 from server import BUILD, HTTPD, MODULES, TOP, WAIT, Server, sanitizer, user
+from webhooks import SECRET as WEBHOOK_SECRET
 
 PAGES = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
 
@@ -96,6 +97,12 @@ AgentChatStore sqlite:{state}/agentchat.db
     AgentChatTools calculate get_weather
 </AgentChatAgent>
 AgentChatFiles on
+<AgentChatWebhook billing>
+    AgentChatWebhookURL {url}/hook
+    AgentChatWebhookSecret env:BILLING_HOOK
+    AgentChatWebhookAllowPrivate on
+    AgentChatWebhookRetries none
+</AgentChatWebhook>
 <Location "/api">
     SetHandler agentchat
     AuthType AgentChat
@@ -111,7 +118,7 @@ def machine(tmp_path_factory):
     """(server, directory of programs, key of an admin): a server as the manual's, whose watching needs no sign-in."""
     programs = tmp_path_factory.mktemp("machine") / "bin"
     programs.mkdir()
-    server = Server("", modules=("authz_host", "authn_core", "authz_user"))
+    server = Server("", modules=("authz_host", "authn_core", "authz_user"), env={"BILLING_HOOK": WEBHOOK_SECRET})
     keys = server.root / "keys"
     key = subprocess.run([BUILD / "agentchat-keys", "make", keys, "admin", "owner=ann", "roles=admin"], capture_output=True, text=True,
                          check=True, env={**os.environ, **sanitizer()}).stdout.strip()
@@ -119,7 +126,8 @@ def machine(tmp_path_factory):
     if os.geteuid() == 0:
         os.chown(keys, -1, user().pw_gid)
     watching, = [text for _, text in blocks(TOP / "docs/operations.md", "apache") if "selftest" in text]
-    server.conf.write_text(server.conf.read_text() + CONFIGURATION.format(keys=keys, state=server.root / "state") + watching)
+    server.conf.write_text(server.conf.read_text() + CONFIGURATION.format(
+        keys=keys, state=server.root / "state", url=f"http://127.0.0.1:{server.port}") + watching)
     for name, text in [*((name, STUB) for name in STUBS), ("sudo", SUDO), ("install", INSTALL),
                        *((name, OURS.format(exports=EXPORTS, program=BUILD / name)) for name in ("agentchat-keys", "agentchat-store"))]:
         file = programs / name

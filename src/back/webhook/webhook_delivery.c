@@ -215,10 +215,17 @@ static json_t *shown_delivery(const json_t *delivery)
     return shown;
 }
 
-static int by_creation(const void *a, const void *b)
+/* A run ends after its approvals. The clock of a store does not always say so: what two processes see of it may differ
+ * by some milliseconds. */
+static int by_order(const void *a, const void *b)
 {
     const json_t *const *left = a, *const *right = b;
-    return strcmp(ac_json_peek_string(*left, "created_at", ""), ac_json_peek_string(*right, "created_at", ""));
+    int ends = (strcmp(ac_json_peek_string(*left, "type", ""), ASKS) != 0) -
+        (strcmp(ac_json_peek_string(*right, "type", ""), ASKS) != 0);
+    int order = ends
+        ? ends
+        : strcmp(ac_json_peek_string(*left, "created_at", ""), ac_json_peek_string(*right, "created_at", ""));
+    return order ? order : strcmp(ac_json_peek_string(*left, "id", ""), ac_json_peek_string(*right, "id", ""));
 }
 
 json_t *ac_webhook_delivery_list(const json_t *deliveries)
@@ -228,7 +235,7 @@ json_t *ac_webhook_delivery_list(const json_t *deliveries)
     for (size_t i = 0; i < n; i++) {
         shown[i] = shown_delivery(json_array_get(deliveries, i));
     }
-    qsort(shown, n, sizeof *shown, by_creation);
+    qsort(shown, n, sizeof *shown, by_order);
     for (size_t i = 0; i < n; i++) {
         json_array_append_new(data, shown[i]);
     }
