@@ -88,7 +88,7 @@ AC_MESSAGE(229, AC_ERROR,
            "Find out which program changed them. Other threads are not affected.")
 AC_MESSAGE(230, AC_WARNING,
            "The messages container has no index on lease_until: a run of a lost machine is closed only when its "
-           "thread is used again.",
+           "thread is used again, and its webhook deliveries are not sent.",
            "Add the path /lease_until/? to the container's indexing policy; docs/cosmos.md shows the whole policy.")
 AC_MESSAGE(231, AC_WARNING,
            "The threads container has a partition key of version 1: owners whose names begin with the same 101 bytes "

@@ -99,7 +99,7 @@ AgentChatStore sqlite:{state}/agentchat.db
 AgentChatFiles on
 <AgentChatWebhook billing>
     AgentChatWebhookURL {url}/hook
-    AgentChatWebhookSecret env:BILLING_HOOK
+    AgentChatWebhookSecret file:{hook}
     AgentChatWebhookAllowPrivate on
     AgentChatWebhookRetries none
 </AgentChatWebhook>
@@ -118,16 +118,18 @@ def machine(tmp_path_factory):
     """(server, directory of programs, key of an admin): a server as the manual's, whose watching needs no sign-in."""
     programs = tmp_path_factory.mktemp("machine") / "bin"
     programs.mkdir()
-    server = Server("", modules=("authz_host", "authn_core", "authz_user"), env={"BILLING_HOOK": WEBHOOK_SECRET})
-    keys = server.root / "keys"
+    server = Server("", modules=("authz_host", "authn_core", "authz_user"))
+    keys, hook = server.root / "keys", server.root / "hook"
+    hook.write_text(WEBHOOK_SECRET)
     key = subprocess.run([BUILD / "agentchat-keys", "make", keys, "admin", "owner=ann", "roles=admin"], capture_output=True, text=True,
                          check=True, env={**os.environ, **sanitizer()}).stdout.strip()
-    keys.chmod(0o640)
-    if os.geteuid() == 0:
-        os.chown(keys, -1, user().pw_gid)
+    for file in (keys, hook):
+        file.chmod(0o640)
+        if os.geteuid() == 0:
+            os.chown(file, -1, user().pw_gid)
     watching, = [text for _, text in blocks(TOP / "docs/operations.md", "apache") if "selftest" in text]
     server.conf.write_text(server.conf.read_text() + CONFIGURATION.format(
-        keys=keys, state=server.root / "state", url=f"http://127.0.0.1:{server.port}") + watching)
+        keys=keys, hook=hook, state=server.root / "state", url=f"http://127.0.0.1:{server.port}") + watching)
     for name, text in [*((name, STUB) for name in STUBS), ("sudo", SUDO), ("install", INSTALL),
                        *((name, OURS.format(exports=EXPORTS, program=BUILD / name)) for name in ("agentchat-keys", "agentchat-store"))]:
         file = programs / name

@@ -96,6 +96,11 @@ static void webhook_found_due(ac_cosmos_task_t *task)
 void ac_cosmos_webhook_due(ac_cosmos_task_t *task)
 {
     const json_t *in = task->op->in;
+    /* Without the index the query would read the whole container. */
+    if (task->store->containers.ready == AC_COSMOS_READY && !task->store->containers.sweeps) {
+        webhook_found_due(task);
+        return;
+    }
     json_t *busy = json_object_get(in, "busy");
     ac_cosmos_query_t query = {.container = AC_COSMOS_MESSAGES, .sql = sql_due, .want = task->op->page.limit};
     query.parameters = json_object();
