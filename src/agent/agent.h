@@ -263,7 +263,7 @@ void ac_notice_post(ac_engine_t *engine, const char *run_id);
 /* The bytes of files that messages have (NULL: there are none), and the threads that read them and those of requests;
  * both are the caller's. Before the first run. */
 void ac_engine_use_files(ac_engine_t *engine, const ac_files_t *files, ac_work_t *work);
-/* on_end(sender) is called for each run that has ended or is suspended; the sender is the caller's. Before the first
+/* Calls on_end with the sender, which is the caller's, for each run that has ended or is suspended. Before the first
  * run. */
 typedef void ac_engine_webhook_fn(ac_webhook_sender_t *sender, const ac_webhook_cause_t *cause);
 void ac_engine_use_webhooks(ac_engine_t *engine, ac_webhook_sender_t *sender, ac_engine_webhook_fn *on_end);

@@ -60,13 +60,13 @@ struct ac_engine_t {
     const ac_registry_t *registry;
     ac_engine_conf_t conf;
     apr_pool_t *pool;
-    ac_catalog_t *catalog;         /* NULL: the registry has all agents */
-    ac_counters_t *counters;       /* NULL: no limits */
-    ac_webhook_sender_t *webhooks; /* NULL: there are none */
-    ac_engine_webhook_fn *on_webhook;
-    ac_event_dir_t *dir;     /* NULL: no event logs */
-    const ac_files_t *files; /* NULL: files are off */
-    ac_work_t *files_work;   /* for reading them */
+    ac_catalog_t *catalog;            /* NULL: the registry has all agents */
+    ac_counters_t *counters;          /* NULL: no limits */
+    ac_webhook_sender_t *webhooks;    /* NULL: there are none */
+    ac_engine_webhook_fn *on_webhook; /* with webhooks */
+    ac_event_dir_t *dir;              /* NULL: no event logs */
+    const ac_files_t *files;          /* NULL: files are off */
+    ac_work_t *files_work;            /* for reading them */
 
     apr_hash_t *runs; /* run id → ac_run_t */
     volatile apr_uint32_t n_active;
@@ -82,7 +82,7 @@ struct ac_engine_t {
     ac_follow_t *follow;
 };
 
-/* run/run_webhook.c: an owner's run was ended by the store, or suspended (asks). */
+/* run/run_webhook.c: notifies the webhook of a run that the store has ended, or (with asks) suspended. */
 void ac_run_webhook_notify(const ac_engine_t *engine, const char *owner, const json_t *run, const json_t *asks);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Signatures of webhooks. Source: the Standard Webhooks specification, "Symmetric signatures". */
-#include "wire.h"
+#include "wire_internal.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -10,27 +10,21 @@
 
 #define PREFIX "whsec_"
 #define MIN_KEY 24
-#define MAX_TEXT 88 /* of the base64 of AC_WEBHOOK_KEY_MAX bytes */
 
 bool ac_webhook_signature_key(ac_webhook_key_t *key, const char *secret)
 {
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    unsigned char bytes[MAX_TEXT];
+    ac_base64_key_t decoded;
     memset(key, 0, sizeof *key);
     if (strncmp(secret, PREFIX, strlen(PREFIX)) != 0) {
         return false;
     }
     secret += strlen(PREFIX);
-    size_t len = strlen(secret), n = strspn(secret, alphabet);
-    if (len > MAX_TEXT || len % 4 || len - n > 2 || strspn(secret + n, "=") != len - n) {
-        return false;
+    bool fine = ac_base64_key_read(&decoded, secret, strlen(secret));
+    if (fine && decoded.len >= MIN_KEY && decoded.len <= AC_WEBHOOK_KEY_MAX) {
+        memcpy(key->bytes, decoded.bytes, decoded.len);
+        key->len = decoded.len;
     }
-    int size = EVP_DecodeBlock(bytes, (const unsigned char *)secret, (int)len) - (int)(len - n);
-    if (size >= MIN_KEY && size <= AC_WEBHOOK_KEY_MAX) {
-        memcpy(key->bytes, bytes, (size_t)size);
-        key->len = (size_t)size;
-    }
-    OPENSSL_cleanse(bytes, sizeof bytes);
+    OPENSSL_cleanse(&decoded, sizeof decoded);
     return key->len > 0;
 }
 

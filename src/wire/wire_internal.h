@@ -5,6 +5,16 @@
 
 #include "wire.h"
 
+/* ---- base64.c: secret keys, of Azure's accounts and of webhooks ---- */
+typedef struct ac_base64_key_t {
+    unsigned char bytes[1024]; /* as many as the longest text has; keys of Azure have 88 characters */
+    size_t len;
+} ac_base64_key_t;
+
+/* Decodes the first len characters of the text. The caller cleanses the key. Returns false if they are not base64, or
+ * are too many. Any thread. */
+bool ac_base64_key_read(ac_base64_key_t *key, const char *text, size_t len);
+
 /* ---- template.c ---- */
 /* Appends text as a part of a URL: percent-encoded, but for RFC 3986's unreserved characters. errors: those of
  * ac_buf_add(). */

@@ -32,11 +32,15 @@ AGENTS = """
 """
 
 
+def maker(make_on_store, agents):
+    def start(directives="", triage="", writer="", **options):
+        return make_on_store(MAIL_TOOL, agents.format(triage=triage, writer=writer) + directives, **options)
+    return start
+
+
 @pytest.fixture
 def make(make_on_store):
-    def start(directives="", triage="", writer="", **options):
-        return make_on_store(MAIL_TOOL, AGENTS.format(triage=triage, writer=writer) + directives, **options)
-    return start
+    return maker(make_on_store, AGENTS)
 
 
 class Cast:
@@ -169,6 +173,14 @@ def begin(server):
     return events[0].json["run_id"], events[0].json["thread_id"], events
 
 
+def restart(server, killed=True):
+    """The server dies, and another one takes its place."""
+    if killed:
+        server.kill()
+        server.expect_log("AH00098")
+        server.start()
+
+
 TWO = {"triage": [calls(ask("writer", "thank a@b"), ask("sums", "1+1")), answer("Sent and added.")],
        "writer": [calls(("send_mail", {"to": "a@b"})), answer("Sent.")],
        "sums": [calls(("calculate", {"expression": "1+1"})), answer("Two.")]}
@@ -201,10 +213,7 @@ def test_an_approval_in_an_agent_waits_on_the_turn(make, model, mail, killed):
     assert server.client.get(f"/runs/{run}").json["status"] == "in_progress"
     waiting = tools_of(server, run)
     assert waiting["send_mail"]["approval"] == "required" and waiting["ask_sums"]["status"] == "completed"
-    if killed:
-        server.kill()
-        server.expect_log("AH00098")
-        server.start()
+    restart(server, killed)
     assert server.client.post(f"/runs/{run}/approvals", {"call_id": asked["call_id"], "approve": True}).status == 202
     check_two(server, cast, mail, run, thread)
     every = server.client.stream(f"/runs/{run}/events", method="GET").rest()
@@ -221,9 +230,7 @@ def test_forms_of_answers_outlive_an_approval(make, model, mail):
     begun = stream.next().json
     while not (asked := stream.next().json).get("approval_required"):
         pass
-    server.kill()
-    server.expect_log("AH00098")
-    server.start()
+    restart(server)
     server.client.post(f"/runs/{begun['run_id']}/approvals", {"call_id": asked["call_id"], "approve": True})
     assert ended(server, begun["run_id"])["status"] == "completed" and len(mail.requests) == 1
     assert server.client.messages(begun["thread_id"])[-1]["content"] == '{"done": true}'

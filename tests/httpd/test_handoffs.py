@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from approvals import MAIL_TOOL, mail, make_on_store      # noqa: F401 (fixtures)
+from approvals import mail, make_on_store      # noqa: F401 (fixtures)
 from client import Client
 from metrics import PLACE, read, wait_metrics
 from model_server import Gate, answer, calls
 from runs import wait_until
 from test_agents import ANN, MODULES, SIGNED
-from test_agent_tools import Cast, ask, chat, ended, said, steps_of, tools_of
+from test_agent_tools import Cast, ask, begin, chat, ended, maker, restart, said, steps_of, tools_of
 
 AGENTS = """
 <AgentChatAgent triage>
@@ -46,9 +46,7 @@ AGENTS = """
 
 @pytest.fixture
 def make(make_on_store):
-    def start(directives="", triage="", writer="", **options):
-        return make_on_store(MAIL_TOOL, AGENTS.format(triage=triage, writer=writer) + directives, **options)
-    return start
+    return maker(make_on_store, AGENTS)
 
 
 def transfer(agent, **arguments):
@@ -153,17 +151,10 @@ def test_agents_that_hand_over_without_end(make, model):
 def test_an_approval_after_a_handoff(make, model, mail, killed):
     server = make()
     cast = Cast(model, triage=[calls(transfer("writer"))], writer=[calls(("send_mail", {"to": "a@b"})), answer("Sent.")], sums=[])
-    stream = chat(server)
-    first = stream.next().json
-    while not (asked := stream.next().json).get("approval_required"):
-        pass
-    stream.close()
-    if killed:
-        server.kill()
-        server.expect_log("AH00098")
-        server.start()
-    run, thread = first["run_id"], first["thread_id"]
-    assert server.client.post(f"/runs/{run}/approvals", {"call_id": asked["call_id"], "approve": True}).status == 202
+    run, thread, events = begin(server)
+    restart(server, killed)
+    approval = {"call_id": events[-1].json["call_id"], "approve": True}
+    assert server.client.post(f"/runs/{run}/approvals", approval).status == 202
     assert ended(server, run)["agent_id"] == "writer" and [r.json for r in mail.requests] == [{"to": "a@b"}]
     assert agent_of(server, thread) == "writer" and len(cast.requests("triage")) == 1
     answers = [m for m in server.client.messages(thread) if m["role"] == "assistant"]
@@ -175,20 +166,13 @@ def test_a_handoff_beside_a_call_that_awaits_approval(make, model, mail, killed)
     """The round ends when the call is decided, in another process perhaps; then the other agent continues."""
     server = make(triage="AgentChatTools send_mail")
     cast = Cast(model, triage=[calls(("send_mail", {"to": "a@b"}), transfer("sums"))], sums=[answer("Two.")], writer=[])
-    stream = chat(server)
-    first = stream.next().json
-    while not (asked := stream.next().json).get("approval_required"):
-        pass
-    stream.close()
-    if killed:
-        server.kill()
-        server.expect_log("AH00098")
-        server.start()
+    run, thread, events = begin(server)
+    restart(server, killed)
     assert not cast.requests("sums")
-    server.client.post(f"/runs/{first['run_id']}/approvals", {"call_id": asked["call_id"], "approve": True})
-    assert ended(server, first["run_id"])["agent_id"] == "sums" and len(mail.requests) == 1
+    server.client.post(f"/runs/{run}/approvals", {"call_id": events[-1].json["call_id"], "approve": True})
+    assert ended(server, run)["agent_id"] == "sums" and len(mail.requests) == 1
     assert "sent" in cast.requests("sums")[0].messages[2]["content"]
-    assert agent_of(server, first["thread_id"]) == "sums"
+    assert agent_of(server, thread) == "sums"
 
 
 def test_a_killed_process_leaves_the_handoff(make, model):

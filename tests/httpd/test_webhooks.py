@@ -165,7 +165,7 @@ def test_an_approval_is_asked_for(make, receiver, model, mail):  # noqa: F811
 
 
 def test_a_request_names_a_webhook_and_no_url(make, receiver, model):
-    default = "<Location /api>\nAgentChatDefaultWebhook billing\n</Location>\n"
+    default = "<Location /api>\nAgentChatOpenAI on\nAgentChatDefaultWebhook billing\n</Location>\n"
     client = make(section(receiver) + default).client
     thread = client.thread()
     for wrong in ("unknown", receiver.url, ""):
@@ -179,6 +179,8 @@ def test_a_request_names_a_webhook_and_no_url(make, receiver, model):
     chat = client.post("/chat", {"message": "x", "stream": False, "webhook": "billing"})
     assert chat.status == 200
     assert {event.data["run_id"] for event in receiver.wait(2)} >= {plain}
+    assert client.post("/v1/responses", {"model": "assistant", "input": "x"}).status == 200       # another protocol
+    assert receiver.wait(3)[-1].type == "run.completed"
     assert [run for run in client.get(f"/threads/{thread}/runs").json["data"] if "webhook" in run][0]["webhook"] == {"name": "billing"}
 
 
@@ -229,7 +231,7 @@ def test_each_event_is_sent_by_one_process(make_server, cosmos, receiver, model)
     assert len(receiver.events) == 30
 
 
-def test_a_deleted_thread_tells_nothing_more(make, receiver, model):
+def test_a_deleted_thread_sends_nothing_more(make, receiver, model):
     server = make(section(receiver, retries="1s 1s"))
     client = server.client
     receiver.play(503, 503, 503)

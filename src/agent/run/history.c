@@ -254,7 +254,6 @@ static measure_t *measure_messages(const json_t *stored)
     json_array_foreach((json_t *)stored, i, message)
     {
         sizes[i].tokens = message_tokens(message);
-        sizes[i].results = result_tokens(message);
         sizes[i].seq = ac_json_peek_int(message, "seq", (int64_t)i + 1);
         sizes[i].begins = strcmp(ac_json_peek_string(message, "role", ""), "user") == 0;
     }
@@ -301,12 +300,15 @@ static size_t newest_turns(const measure_t *sizes, size_t n)
 /* Chooses the turns, and those that keep the results of their calls: from *pkept on. As many turns as possible are
  * kept, with as many results as possible. *pkept moves in steps by the messages' numbers, which do not depend on where
  * the list begins. Returns the index of the first turn. */
-static size_t choose_turns(const ac_agent_t *agent, const measure_t *sizes, size_t n, size_t *pkept)
+static size_t choose_turns(const ac_agent_t *agent, const json_t *stored, measure_t *sizes, size_t *pkept)
 {
-    size_t newest = newest_turns(sizes, n), first = first_turn(agent, sizes, n, 0),
-           best = first_turn(agent, sizes, n, newest);
+    size_t n = json_array_size(stored), newest = newest_turns(sizes, n), first = first_turn(agent, sizes, n, 0);
     int64_t step = 0;
     *pkept = 0;
+    for (size_t i = 0; first > 0 && i < newest; i++) { /* they cost time, and are seldom wanted */
+        sizes[i].results = result_tokens(json_array_get(stored, i));
+    }
+    size_t best = first_turn(agent, sizes, n, newest);
     for (size_t i = 0; i <= newest && first > best; i++) {
         if (i == newest || (sizes[i].begins && sizes[i].seq / CLEAR_STEP > step)) {
             step = sizes[i].seq / CLEAR_STEP;
@@ -332,7 +334,7 @@ json_t *ac_history_messages(const ac_history_t *history, ac_history_cut_t *cut)
     size_t n = json_array_size(stored), first = n, kept = 0;
     measure_t *sizes = measure_messages(stored);
     if (history->agent->history_messages > 0 || !history->content) {
-        first = choose_turns(history->agent, sizes, n, &kept);
+        first = choose_turns(history->agent, stored, sizes, &kept);
     }
     first = first == n && !history->content ? 0 : first; /* the beginning of the turn is too far up */
     cut->messages = first > 0;

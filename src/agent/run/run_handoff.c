@@ -52,7 +52,7 @@ apr_status_t ac_run_handoff_check(const ac_call_t *call, ac_err_t *err)
 /* ---- the new agent ---- */
 
 /* Messages that end with one of the assistant would be continued by some models, and refused by others. */
-static void handoff_tell(json_t *messages, const ac_agent_t *from, const ac_call_t *call)
+static void handoff_note(json_t *messages, const ac_agent_t *from, const ac_call_t *call)
 {
     const char *reason = ac_json_peek_string(call->arguments, "reason", "");
     json_array_append_new(
@@ -82,7 +82,7 @@ void ac_run_handoff_take(ac_run_t *run, const ac_call_t *call)
     ac_gate_leave(&run->ask.entry);
     run->ask.entry.gate = NULL;
     handoff_instruct(run->ask.messages, from, to);
-    handoff_tell(run->ask.messages, from, call);
+    handoff_note(run->ask.messages, from, call);
     json_decref(run->turn->client.choice); /* it was for the first model call */
     run->turn->client.choice = NULL;
     run->agent = to;

@@ -366,7 +366,8 @@ ac_sqlite_verb_fn ac_sqlite_queued_add, ac_sqlite_queued_remove, ac_sqlite_queue
 
 /* sqlite_webhook.c */
 ac_sqlite_verb_fn ac_sqlite_webhook_list, ac_sqlite_webhook_due, ac_sqlite_webhook_acquire, ac_sqlite_webhook_report;
-/* Stores the delivery of a run that ends or is suspended, if it wants one and there is none of this id. */
+/* Stores the webhook delivery of a run that ends or is suspended. Does nothing if the run has no webhook for this
+ * event, or if the delivery is stored already. */
 apr_status_t ac_sqlite_webhook_add(ac_sqlite_conn_t *conn, const ac_webhook_cause_t *cause, ac_err_t *err);
 
 /* sqlite_queue.c */

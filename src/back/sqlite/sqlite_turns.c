@@ -109,7 +109,8 @@ static apr_status_t run_write(ac_sqlite_conn_t *conn, ac_store_op_t *op, bool en
                                    &op->err);
 }
 
-/* Writes the ended run of the operation, counts its usage, and tells its webhook. message: the answer, or NULL. */
+/* Writes the ended run of the operation, counts its usage, and stores its webhook delivery. message: the
+ * answer, or NULL. */
 static apr_status_t run_end(ac_sqlite_conn_t *conn, ac_store_op_t *op, const json_t *message)
 {
     const json_t *run = json_object_get(op->in, "run");
