@@ -61,6 +61,7 @@ typedef enum ac_store_verb_e {
     AC_STORE_WEBHOOK_DUE,
     AC_STORE_WEBHOOK_ACQUIRE,
     AC_STORE_WEBHOOK_REPORT,
+    AC_STORE_MESSAGE_MARK,
     AC_STORE_N_VERBS
 } ac_store_verb_e;
 
@@ -146,6 +147,9 @@ struct ac_store_op_t {
  *                  The messages of the current path; all: of all branches. Either by seq. A message with siblings has
  *                  their ids in `siblings`, by seq, and its own place among them in `sibling_index`, from 0.
  *                  `next` is the seq for the next page's after_seq or before_seq.
+ * MESSAGE_MARK     id thread  in {message_ids, marks}    out {}
+ *                  Gives messages members that they get after they were stored: summary, {text, ...}, of the path to
+ *                  the message. A mark replaces the one of its name. errors: not_found; nothing was written.
  * PURGE            id -       in {before, keys_before?}    out {purged: n, erasures?: [erasure], unfinished?: n}
  *                  Removes the threads of every owner that were soft-deleted before `before`. With keys_before it also
  *                  removes Idempotency-Keys from before that time, which `purged` does not count. It continues all
@@ -308,8 +312,9 @@ struct ac_store_op_t {
  *                  out {data, totals}: sums of the owner's runs, by group, as GET /usage shows them. from, to: days,
  *                  both included. errors: invalid_request: too many groups.
  * USAGE_SUM_ALL    the same for all owners, or for `owner` in `in`
- * USAGE_ADD        id run     in {created_at, agent_id, model, usage, cost}    out {}
- *                  Counts the model call that made a title after the owner's run. The caller does not repeat it.
+ * USAGE_ADD        id run     in {made, created_at, agent_id, model, usage, cost}    out {}
+ *                  Counts the model call that made a "title" or a "summary" after the owner's run. The caller does not
+ *                  repeat it.
  *                  Without such a run of the owner it counts nothing, and answers the same.
  * EXPORT_USAGE     id -       in {after: cursor|null}, page.limit    out {data: [row], next: cursor|null}: of every
  *                  owner; the source of the store's own rows is its id

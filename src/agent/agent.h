@@ -227,13 +227,13 @@ int ac_turn_max_tokens(const ac_turn_t *turn,
 void ac_turn_free(ac_turn_t *turn);              /* NULL is allowed */
 
 /* ---- engine.c: all runs of a child ---- */
-typedef struct ac_titles_conf_t { /* AgentChatTitles */
+typedef struct ac_after_run_conf_t { /* AgentChatTitles, AgentChatHistorySummary */
     int on;
-    const ac_model_t *model; /* NULL: the model of the thread's agent */
+    const ac_model_t *model; /* NULL: the model of the run's agent */
     int max_tokens;          /* of the model's answer */
     apr_interval_time_t timeout;
     const char *prompt; /* NULL: the module's */
-} ac_titles_conf_t;
+} ac_after_run_conf_t;
 typedef struct ac_engine_conf_t {    /* from the configuration, once for each server */
     apr_interval_time_t run_timeout; /* of a whole run */
     apr_interval_time_t queue_timeout, store_timeout;
@@ -241,7 +241,7 @@ typedef struct ac_engine_conf_t {    /* from the configuration, once for each se
     int max_queued;                       /* more than that: overloaded */
     apr_size_t max_answer;                /* bytes of a run's answer; 0: AC_MAX_ANSWER */
     apr_interval_time_t approval_timeout; /* how long a tool call awaits approval */
-    ac_titles_conf_t titles;
+    ac_after_run_conf_t titles, summaries;
     apr_interval_time_t log_keep; /* how long a run's event log stays after the run's end */
 } ac_engine_conf_t;
 typedef struct ac_engine_t ac_engine_t;

@@ -99,7 +99,7 @@ void ac_engine_stop(ac_engine_t *engine, void (*done)(void *baton), void *baton)
     ac_timer_cancel(engine->loop, &engine->queued_timer);
     engine->stop.done = done;
     engine->stop.baton = baton;
-    ac_title_stop_all(engine);
+    ac_after_run_stop_all(engine);
     ac_run_slot_report_stop(engine);
     /* A run that ends leaves the table later, from the ready list, so this loop may walk the table. */
     for (apr_hash_index_t *hi = apr_hash_first(NULL, engine->runs); hi; hi = apr_hash_next(hi)) {

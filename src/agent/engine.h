@@ -46,12 +46,12 @@ typedef struct ac_engine_stop_t {
     ac_ready_t ready;
 } ac_engine_stop_t;
 
-typedef struct ac_title_t ac_title_t;
-typedef struct ac_titles_t { /* the titles that models make now */
-    ac_title_t *list;
+typedef struct ac_after_run_t ac_after_run_t;
+typedef struct ac_after_runs_t { /* the titles and summaries that models make now */
+    ac_after_run_t *list;
     int n;
-    apr_time_t logged; /* ac_clock() of the last line about a failure */
-} ac_titles_t;
+    apr_time_t logged[2]; /* by kind: ac_clock() of the last line about a failure */
+} ac_after_runs_t;
 
 struct ac_engine_t {
     ac_loop_t *loop;
@@ -76,7 +76,7 @@ struct ac_engine_t {
     apr_time_t queued_since; /* from when on it looks for queued turns; the loop's time */
     int n_waiting;           /* runs that have waited for their thread */
     ac_engine_stop_t stop;
-    ac_titles_t titles;
+    ac_after_runs_t after_runs;
     ac_mirror_writers_t writers; /* of the logs of this child */
     const ac_engine_hooks_t *hooks;
     ac_follow_t *follow;

@@ -109,6 +109,9 @@ apr_status_t ac_store_file_check(ac_store_op_t *op, const ac_file_count_t *sum, 
 apr_status_t ac_store_file_check_attach(ac_store_op_t *op, const json_t *file, const ac_file_count_t *sum,
                                         size_t index);
 
+/* Those members of a message that MESSAGE_MARK has given it. New reference; NULL: none. */
+json_t *ac_store_marks(const json_t *message);
+
 /* ---- usage.c: usage figures, for stores ---- */
 /* A row of usage: {day, owner, agent_id, model, status, error, currency, source, figures}. All members except for
  * `figures` are texts; they identify the row. day: YYYY-MM-DD, UTC, on which the runs were created. error: a code, or
@@ -117,9 +120,9 @@ apr_status_t ac_store_file_check_attach(ac_store_op_t *op, const json_t *file, c
 
 /* What the run adds to its owner's usage: a new row of one run; NULL: the run has not ended. */
 json_t *ac_usage_row(const json_t *run, const char *owner);
-/* What the model call that made a title adds, by the `in` of USAGE_ADD: a row with the status "title", which counts
- * `titles` and no run. NULL: no valid call. */
-json_t *ac_usage_title_row(const json_t *call, const char *owner);
+/* What the model call that made a title or a summary adds, by the `in` of USAGE_ADD: a row with the status "title" or
+ * "summary", which counts `titles` or `summaries`, and no run. NULL: no valid call. */
+json_t *ac_usage_call_row(const json_t *call, const char *owner);
 /* The members that identify a row, as an array of texts in the order above. New reference. */
 json_t *ac_usage_row_key(const json_t *row);
 bool ac_usage_row_valid(const json_t *row);

@@ -65,6 +65,7 @@ static const struct {
     [AC_STORE_WEBHOOK_DUE] = {"webhook due", false},
     [AC_STORE_WEBHOOK_ACQUIRE] = {"webhook acquire", true},
     [AC_STORE_WEBHOOK_REPORT] = {"webhook report", true},
+    [AC_STORE_MESSAGE_MARK] = {"message mark", true},
 };
 
 const char *ac_store_verb_name(ac_store_verb_e verb)
@@ -301,6 +302,12 @@ apr_status_t ac_store_thread_check(ac_store_op_t *op, const json_t *thread, int6
         return ac_err_set_at(&op->err, AC_INVALID_REQUEST, "/status", "must be active or archived");
     }
     return APR_SUCCESS;
+}
+
+json_t *ac_store_marks(const json_t *message)
+{
+    const json_t *summary = json_object_get(message, "summary");
+    return summary ? json_pack("{s:O}", "summary", summary) : NULL;
 }
 
 apr_status_t ac_store_agent_check(ac_store_op_t *op, const char *etag)

@@ -81,15 +81,16 @@ json_t *ac_usage_row(const json_t *run, const char *owner)
                      run_figures(run));
 }
 
-json_t *ac_usage_title_row(const json_t *call, const char *owner)
+json_t *ac_usage_call_row(const json_t *call, const char *owner)
 {
+    const char *made = ac_json_peek_string(call, "made", "title");
     json_t *run = json_copy((json_t *)call), *row, *figures;
-    ac_json_put(run, "status", json_string("title"));
+    ac_json_put(run, "status", json_string(made));
     row = ac_usage_row(run, owner);
     figures = json_object_get(row, "figures");
     json_object_del(figures, "runs");
     json_object_del(figures, "estimated_runs");
-    ac_json_put(figures, "titles", json_integer(1));
+    ac_json_put(figures, strcmp(made, "summary") == 0 ? "summaries" : "titles", json_integer(1));
     json_decref(run);
     return row;
 }
@@ -306,6 +307,7 @@ static json_t *sum_shown(const json_t *sum)
     ac_json_put(shown, "usage", usage);
     ac_json_put(shown, "estimated_runs", json_integer((json_int_t)ac_json_peek_int(sum, "estimated_runs", 0)));
     ac_json_put(shown, "titles", json_integer((json_int_t)ac_json_peek_int(sum, "titles", 0)));
+    ac_json_put(shown, "summaries", json_integer((json_int_t)ac_json_peek_int(sum, "summaries", 0)));
     ac_json_put(shown, "cost", costs_shown(sum));
     ac_json_put(shown, "first_token", duration_shown(sum, "first_token", "first_token_ms"));
     ac_json_put(shown, "duration", duration_shown(sum, "duration", "duration_ms"));

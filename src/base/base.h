@@ -22,7 +22,10 @@
 #define AC_MAX_TITLE_SET 200                   /* characters of a title that is set */
 #define AC_MAX_TITLE_ANSWER (16 * 1024)        /* bytes of a model's answer that is a title */
 #define AC_MAX_TITLE_PART 2000                 /* bytes of the question, and of the answer, that a title is made of */
-#define AC_MAX_TITLES 16                       /* that models make at once in a child */
+#define AC_MAX_SUMMARY_ANSWER (128 * 1024)     /* bytes of a model's answer that is a summary */
+#define AC_MAX_SUMMARY_TEXT (1024 * 1024)      /* bytes of the messages of one summary; later ones wait for the next */
+#define AC_MAX_SUMMARY_RESULT 2000             /* bytes of a tool's arguments, and of its result, for a summary */
+#define AC_MAX_AFTER_RUNS 16                   /* titles and summaries that models make at once in a child */
 #define AC_MAX_METADATA 16                     /* members */
 #define AC_MAX_METADATA_KEY 64                 /* characters */
 #define AC_MAX_METADATA_VALUE 512              /* characters */

@@ -284,6 +284,10 @@ AC_MESSAGE(546, AC_INFO,
            "A model did not make a title (AgentChatTitles), and the thread keeps its automatic one. Logged once a "
            "minute by each child.",
            "The line contains the cause. Nothing for a single line; agentchat_titles_total counts them.")
+AC_MESSAGE(547, AC_INFO,
+           "A model did not make a summary of old messages (AgentChatHistorySummary). The next run tries again; the "
+           "model is not shown what does not fit meanwhile. Logged once a minute by each child.",
+           "The line contains the cause. Nothing for a single line; agentchat_summaries_total counts them.")
 AC_MESSAGE(550, AC_WARNING,
            "An attempt to deliver an event to a webhook failed; the line says why and when the next one is.",
            "Nothing for a single line. If there are many: check the receiver. It has to answer with a status of 2xx "

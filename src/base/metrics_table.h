@@ -42,7 +42,7 @@ AC_METRIC_DOMAIN(CACHE_RESULT,   "result",    FIXED)
 AC_METRIC_DOMAIN(SIGNAL,         "signal",    FIXED)
 AC_METRIC_DOMAIN(HISTORY_CUT,    "what",      FIXED)
 AC_METRIC_DOMAIN(RATING,         "rating",    FIXED)
-AC_METRIC_DOMAIN(TITLE_OUTCOME,  "outcome",   FIXED)
+AC_METRIC_DOMAIN(AFTER_RUN_OUTCOME, "outcome", FIXED)
 AC_METRIC_DOMAIN(DEPTH,          "depth",     FIXED)
 AC_METRIC_DOMAIN(WEBHOOK,        "webhook",   OPEN)
 AC_METRIC_DOMAIN(WEBHOOK_OUTCOME, "outcome",  FIXED)
@@ -87,7 +87,7 @@ AC_METRIC(RUNS_SUSPENDED, "agentchat_runs_suspended_total", COUNTER, 1, NONE, 0,
 AC_METRIC(RUNS_RESUMED, "agentchat_runs_resumed_total", COUNTER, 1, NONE, 0, AGENT, PROTOCOL, NONE, "0.1.0",
           "Suspended runs that were resumed after the last decision")
 AC_METRIC(HISTORY_CUTS, "agentchat_history_cuts_total", COUNTER, 1, NONE, 0, AGENT, HISTORY_CUT, NONE, "0.1.0",
-          "Conversations that did not fit: of which results of old tool calls, or whole messages, were left out")
+          "Conversations that did not fit, by what was left out, or took the place of messages (summary)")
 AC_METRIC(HANDOFFS, "agentchat_handoffs_total", COUNTER, 1, NONE, 0, AGENT, NONE, NONE, "0.1.0",
           "Runs that the agent has handed over to another agent")
 AC_METRIC(NESTED_RUNS, "agentchat_nested_runs_total", COUNTER, 1, NONE, 0, AGENT, DEPTH, NONE, "0.1.0",
@@ -102,8 +102,10 @@ AC_METRIC(RUN_OVERHEAD, "agentchat_run_overhead_seconds", HISTOGRAM, 1, REQUEST,
 AC_METRIC(FEEDBACK, "agentchat_feedback_total", COUNTER, 1, NONE, 0, AGENT, MODEL, RATING, "0.1.0",
           "Ratings that owners gave answers, changed or removed")
 
-AC_METRIC(TITLES, "agentchat_titles_total", COUNTER, 1, NONE, 0, AGENT, MODEL, TITLE_OUTCOME, "0.1.0",
+AC_METRIC(TITLES, "agentchat_titles_total", COUNTER, 1, NONE, 0, AGENT, MODEL, AFTER_RUN_OUTCOME, "0.1.0",
           "Titles that models were to make for threads, by outcome")
+AC_METRIC(SUMMARIES, "agentchat_summaries_total", COUNTER, 1, NONE, 0, AGENT, MODEL, AFTER_RUN_OUTCOME, "0.1.0",
+          "Summaries that models were to make of old messages, by outcome")
 
 /* webhooks */
 AC_METRIC(WEBHOOK_ATTEMPTS, "agentchat_webhook_attempts_total", COUNTER, 1, NONE, 0, WEBHOOK, WEBHOOK_OUTCOME, NONE,

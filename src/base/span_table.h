@@ -98,7 +98,7 @@ AC_ATTRIBUTE(GEN_AI_TOOL_TYPE, "gen_ai.tool.type", TEXT, "", "TOOL", "0.1.0",
              "function")
 AC_ATTRIBUTE(GEN_AI_TOOL_CALL_ID, "gen_ai.tool.call.id", TEXT, "", "TOOL", "0.1.0", "The call's id")
 AC_ATTRIBUTE(AGENTCHAT_PURPOSE, "agentchat.purpose", TEXT, "", "CHAT", "0.1.0",
-             "title: the call makes the title of a thread, after a run; otherwise it is part of a run")
+             "title, summary: the call makes it for a thread, after a run; otherwise it is part of a run")
 AC_ATTRIBUTE(AGENTCHAT_TOOL_OUTCOME, "agentchat.tool.outcome", TEXT, "", "TOOL", "0.1.0",
              "ok, error, timeout, invalid, refused or abandoned")
 AC_ATTRIBUTE(AGENTCHAT_RUN_STATUS, "agentchat.run.status", TEXT, "", "AGENT", "0.1.0",

@@ -57,6 +57,8 @@ export interface Message {
   run_id: string | null;
   timestamp: string;
   metadata: Record<string, any> | null;
+  /** Of the conversation up to this message, with AgentChatHistorySummary. */
+  summary?: { text: string; model: string; created_at: string };
   /** Of an answer that its owner has rated. */
   feedback?: Feedback;
 }
@@ -102,6 +104,8 @@ export interface UsageSum {
   estimated_runs: number;
   /** Calls of models that made titles. */
   titles: number;
+  /** Calls of models that made summaries of old messages. */
+  summaries: number;
   cost: UsageCost[];
   first_token: Durations | null;
   duration: Durations | null;

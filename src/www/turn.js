@@ -244,6 +244,7 @@ export class AnswerTurn {
       if (type === 'text') this.#say(text);
       if (type === 'tool_call') this.trace.show(calls.filter(call => call.id === id));
     }
+    if (message.summary) use('summary', ({ Summary }) => this.node.append(new Summary(message.summary).node));
     this.end({ usage, model, finish_reason, cost: run?.cost, latency_ms: run?.latency_ms, status: run?.status });
     if (finish_reason === 'content_filter' || finish_reason === 'error') {
       this.fail(run?.error ?? { code: finish_reason === 'error' ? 'model_error' : 'content_filtered' });

@@ -76,5 +76,6 @@ int contract_branches(const char *name);
 int contract_search(const char *name);
 int contract_queue(const char *name);
 int contract_webhook(const char *name);
+int contract_marks(const char *name);
 
 #endif

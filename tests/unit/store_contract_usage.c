@@ -96,12 +96,12 @@ static void test_the_sums_have_all_figures(void **state)
     usage_turn(&ids, id, "completed", 2, false);
     usage_turn(&ids, id, "failed", 3, false);
     usage_turn(&ids, id, "cancelled", 4, false);
-    json_t *wanted =
-        json_pack("{s:i, s:{s:i, s:i, s:i, s:i}, s:{s:i}, s:{s:i, s:i, s:i, s:i, s:i}, s:i, s:i, s:[{s:f, s:s}]}",
-                  "runs", 4, "status", "completed", 2, "failed", 1, "cancelled", 1, "interrupted", 0, "errors",
-                  "model_timeout", 1, "usage", "prompt_tokens", 100, "completion_tokens", 10, "total_tokens", 110,
-                  "cached_tokens", 20, "reasoning_tokens", 4, "estimated_runs", 2, "titles", 0, "cost", "amount",
-                  0.0000123, "currency", "EUR");
+    json_t *wanted = json_pack("{s:i, s:{s:i, s:i, s:i, s:i}, s:{s:i}, s:{s:i, s:i, s:i, s:i, s:i}, s:i, s:i, s:i, "
+                               "s:[{s:f, s:s}]}",
+                               "runs", 4, "status", "completed", 2, "failed", 1, "cancelled", 1, "interrupted", 0,
+                               "errors", "model_timeout", 1, "usage", "prompt_tokens", 100, "completion_tokens", 10,
+                               "total_tokens", 110, "cached_tokens", 20, "reasoning_tokens", 4, "estimated_runs", 2,
+                               "titles", 0, "summaries", 0, "cost", "amount", 0.0000123, "currency", "EUR");
     json_object_set_new(wanted, "first_token",
                         json_pack("{s:i, s:i, s:i, s:i}", "count", 4, "mean_ms", 100, "p50_ms", 105, "p95_ms", 105));
     json_t *out = sum_of(ids.owner, usage_in("")), *totals = json_object_get(out, "totals");
@@ -148,27 +148,29 @@ static void test_a_suspended_run_is_counted_at_its_end(void **state)
     check_totals(ids.owner, 1, 1, 50, 615);
 }
 
-/* ---- titles ---- */
+/* ---- titles and summaries ---- */
 
-static json_t *title_call(const char *model, int n)
+static json_t *call_made(const char *made, const char *model, int n)
 {
-    return json_pack("{s:s, s:s, s:s, s:{s:i, s:i, s:i}, s:{s:f, s:s}}", "created_at", DAY "T00:00:11.000Z", "agent_id",
-                     "helper", "model", model, "usage", "prompt_tokens", 10 * n, "completion_tokens", n, "total_tokens",
-                     11 * n, "cost", "amount", n * 0.00000123, "currency", "EUR");
+    return json_pack("{s:s, s:s, s:s, s:s, s:{s:i, s:i, s:i}, s:{s:f, s:s}}", "made", made, "created_at",
+                     DAY "T00:00:11.000Z", "agent_id", "helper", "model", model, "usage", "prompt_tokens", 10 * n,
+                     "completion_tokens", n, "total_tokens", 11 * n, "cost", "amount", n * 0.00000123, "currency",
+                     "EUR");
 }
 
-static void test_a_title_is_counted_beside_its_run(void **state)
+static void test_calls_after_a_run_are_counted_beside_it(void **state)
 {
     (void)state;
     contract_ids_t ids = contract_ids();
     char id[AC_ID_SIZE];
     usage_turn(&ids, id, "completed", 3, true);
-    contract_done(contract_call(AC_STORE_USAGE_ADD, ids.owner, id, title_call("small", 2)));
-    check_totals(ids.owner, 1, 1, 50, 615);
-    contract_done(contract_call(AC_STORE_USAGE_ADD, "another owner", id, title_call("small", 2)));
-    contract_done(contract_call(AC_STORE_USAGE_ADD, ids.owner, "run_none", title_call("small", 2)));
+    contract_done(contract_call(AC_STORE_USAGE_ADD, ids.owner, id, call_made("title", "small", 2)));
+    contract_done(contract_call(AC_STORE_USAGE_ADD, ids.owner, id, call_made("summary", "small", 1)));
+    check_totals(ids.owner, 1, 1, 60, 738);
+    contract_done(contract_call(AC_STORE_USAGE_ADD, "another owner", id, call_made("title", "small", 2)));
+    contract_done(contract_call(AC_STORE_USAGE_ADD, ids.owner, "run_none", call_made("title", "small", 2)));
     contract_kind(contract_call(AC_STORE_USAGE_ADD, ids.owner, id, json_object()), AC_INVALID_REQUEST);
-    check_totals(ids.owner, 1, 1, 50, 615);
+    check_totals(ids.owner, 1, 1, 60, 738);
     check_totals("another owner", 0, 0, 0, 0);
 
     json_t *out = sum_of(ids.owner, usage_in("model")), *data = json_object_get(out, "data"), *row;
@@ -180,10 +182,12 @@ static void test_a_title_is_counted_beside_its_run(void **state)
         bool small = strcmp(ac_json_peek_string(row, "model", ""), "small") == 0;
         assert_int_equal(ac_json_peek_int(row, "runs", -1), !small);
         assert_int_equal(ac_json_peek_int(row, "titles", -1), small);
+        assert_int_equal(ac_json_peek_int(row, "summaries", -1), small);
         titles += small;
     }
     assert_int_equal(titles, 1);
     assert_int_equal(ac_json_peek_int(json_object_get(out, "totals"), "titles", -1), 1);
+    assert_int_equal(ac_json_peek_int(json_object_get(out, "totals"), "summaries", -1), 1);
     json_decref(out);
 }
 
@@ -368,7 +372,7 @@ int contract_usage(const char *name)
         cmocka_unit_test(test_the_sums_have_all_figures),
         cmocka_unit_test(test_a_late_end_replaces_the_first),
         cmocka_unit_test(test_a_suspended_run_is_counted_at_its_end),
-        cmocka_unit_test(test_a_title_is_counted_beside_its_run),
+        cmocka_unit_test(test_calls_after_a_run_are_counted_beside_it),
         cmocka_unit_test(test_a_title_is_set_only_in_place_of_the_one_that_was_seen),
         cmocka_unit_test(test_usage_outlives_its_thread),
         cmocka_unit_test(test_owners_see_their_own_usage),

@@ -290,6 +290,96 @@ static void expect_offered(const char *messages, const char *client, const char 
 #define SAID(role, text) "{\"role\":\"" role "\",\"content\":\"" text "\"}"
 #define AS_TEXT(name, result) "(The tool " name " was called with {}. Its result: " result ")"
 
+/* Marks the n-th message, from 1. */
+static void summarize(json_t *stored, size_t n, const char *text)
+{
+    json_object_set_new(json_array_get(stored, n - 1), "summary", json_pack("{s:s}", "text", text));
+}
+
+#define ASKED "system:Be brief.|user:Summarize our conversation so far.|assistant:"
+
+static void test_a_summary_replaces_what_does_not_fit(void **state)
+{
+    (void)state;
+    json_t *stored = turns(3);
+    summarize(stored, 2, "One.");
+    expect(stored, NULL,
+           "system:Be brief.|user:question 1|assistant:answer 1|user:question 2|assistant:answer 2|user:question 3"
+           "|assistant:answer 3");
+    assert_false(cut.summary || cut.messages);
+    json_decref(stored);
+    stored = turns(4);
+    summarize(stored, 2, "One.");
+    expect(stored, "now",
+           ASKED "One.|user:question 2|assistant:answer 2|user:question 3|assistant:answer 3|user:question 4"
+                 "|assistant:answer 4|user:now");
+    assert_true(cut.summary && !cut.messages);
+    summarize(stored, 4, "Two."); /* the older one is still enough */
+    expect(stored, "now",
+           ASKED "One.|user:question 2|assistant:answer 2|user:question 3|assistant:answer 3|user:question 4"
+                 "|assistant:answer 4|user:now");
+    json_decref(stored);
+    stored = turns(5);
+    summarize(stored, 2, "One.");
+    summarize(stored, 4, "Two.");
+    expect(stored, "now",
+           ASKED "Two.|user:question 3|assistant:answer 3|user:question 4|assistant:answer 4|user:question 5"
+                 "|assistant:answer 5|user:now");
+    json_decref(stored);
+    stored = turns(6); /* none is enough: the newest one, and a turn is missing */
+    summarize(stored, 2, "One.");
+    summarize(stored, 4, "Two.");
+    expect(stored, "now",
+           ASKED "Two.|user:question 4|assistant:answer 4|user:question 5|assistant:answer 5|user:question 6"
+                 "|assistant:answer 6|user:now");
+    assert_true(cut.summary && cut.messages);
+    json_decref(stored);
+}
+
+static void test_a_summary_of_messages_that_were_not_read(void **state)
+{
+    (void)state;
+    json_t *stored = turns(2);
+    json_object_set_new(json_array_get(stored, 0), "parent_id", json_string("msg_before"));
+    expect(stored, "now",
+           "system:Be brief.|user:question 1|assistant:answer 1|user:question 2|assistant:answer 2|user:now");
+    assert_true(cut.messages);
+    summarize(stored, 2, "One and before.");
+    expect(stored, "now", ASKED "One and before.|user:question 2|assistant:answer 2|user:now");
+    assert_true(cut.summary && !cut.messages);
+    json_decref(stored);
+}
+
+static void test_a_summary_is_due_before_the_window_is_full(void **state)
+{
+    (void)state;
+    ac_agent_t before = agent;
+    const ac_history_t history = {&agent, turns(7), "now", NULL};
+    agent.history_messages = 20;
+    json_decref(ac_history_messages(&history, &cut));
+    assert_int_equal(cut.old, 0);
+    assert_int_equal(cut.n_old, 4); /* 14 and 2 of 20: the newest 10 are left */
+    agent.history_messages = 22;
+    json_decref(ac_history_messages(&history, &cut));
+    assert_int_equal(cut.n_old, 4); /* 16 of 22 */
+    agent.history_messages = 24;
+    json_decref(ac_history_messages(&history, &cut));
+    assert_int_equal(cut.n_old, 0);
+    agent.history_messages = 100;
+    agent.history_tokens = 120; /* each message has 7 */
+    json_decref(ac_history_messages(&history, &cut));
+    assert_int_equal(cut.n_old, 6);
+    summarize((json_t *)history.stored, 6, "Three.");
+    json_decref(ac_history_messages(&history, &cut));
+    assert_int_equal(cut.n_old, 0);
+    agent.history_tokens = 80;
+    json_decref(ac_history_messages(&history, &cut));
+    assert_int_equal(cut.old, 6);
+    assert_int_equal(cut.n_old, 4);
+    agent = before;
+    json_decref((json_t *)history.stored);
+}
+
 static void test_calls_of_tools_that_are_not_offered(void **state)
 {
     (void)state;
@@ -328,6 +418,9 @@ int main(void)
         cmocka_unit_test(test_foreign_text_is_marked),
         cmocka_unit_test(test_results_of_old_calls_go_first),
         cmocka_unit_test(test_results_are_left_out_in_steps),
+        cmocka_unit_test(test_a_summary_replaces_what_does_not_fit),
+        cmocka_unit_test(test_a_summary_of_messages_that_were_not_read),
+        cmocka_unit_test(test_a_summary_is_due_before_the_window_is_full),
         cmocka_unit_test(test_calls_of_tools_that_are_not_offered),
     };
     return cmocka_run_group_tests_name("history", group, NULL, NULL);

@@ -87,7 +87,7 @@ static void test_the_file_is_private(void **state)
     snprintf(path, sizeof(path), "%s-wal", harness->path);
     assert_int_equal(harness_mode(path), 0600);
     assert_int_equal(harness_number(harness, "PRAGMA application_id"), 0x41474348);
-    assert_int_equal(harness_number(harness, "PRAGMA user_version"), 8);
+    assert_int_equal(harness_number(harness, "PRAGMA user_version"), 9);
     harness_stop(harness);
     assert_int_equal(harness_mode(path), 0); /* brought into the file by the last to leave */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The model's part of a conversation: whole turns, the newest first, within a budget of messages and of tokens. Where
- * the turns do not fit, the results of old tool calls are left out first, then the oldest turns. */
+ * the turns do not fit, the results of old tool calls are left out first; then a summary replaces the oldest turns, or
+ * they are left out. */
 #include "run_internal.h"
 
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 
 #define KEPT_TURNS 3  /* the newest ones, which keep the results of their calls */
 #define CLEAR_STEP 16 /* messages. Fewer steps change the beginning less often, which services of models cache */
+#define SUMMARY_REQUEST "Summarize our conversation so far."
 #define CLEARED "This result was left out to save space. Call the tool again if it is needed."
 
 int64_t ac_history_estimate(const char *text)
@@ -20,8 +22,7 @@ static const char *history_finish_of(const json_t *message)
     return ac_json_peek_string(json_object_get(message, "metadata"), "finish_reason", "");
 }
 
-/* A turn that the model's safety system has refused is left out: it would make the system refuse every later turn. */
-static bool turn_is_filtered(const json_t *stored, size_t first, size_t end)
+bool ac_history_is_filtered(const json_t *stored, size_t first, size_t end)
 {
     for (size_t i = first; i < end; i++) {
         if (strcmp(history_finish_of(json_array_get(stored, i)), "content_filter") == 0) {
@@ -216,7 +217,7 @@ static void add_response(json_t *messages, size_t before, const json_t *stored)
 static void add_turn(const turn_t *turn)
 {
     const json_t *stored = turn->stored;
-    if (turn_is_filtered(stored, turn->first, turn->end)) {
+    if (ac_history_is_filtered(stored, turn->first, turn->end)) {
         return;
     }
     for (size_t i = turn->first; i < turn->end; i++) {
@@ -246,36 +247,54 @@ typedef struct measure_t {        /* of a stored message */
     bool begins;                  /* a turn */
 } measure_t;
 
-static measure_t *measure_messages(const json_t *stored)
+/* A summary becomes due before the window is full: at this part of it. It leaves this part as it is. */
+#define DUE(most) ((most)*3 / 4)
+#define LEFT(most) ((most) / 2)
+
+static measure_t *measure_messages(const json_t *stored, const ac_agent_t *agent)
 {
     measure_t *sizes = ac_alloc((json_array_size(stored) + 1) * sizeof *sizes);
     const json_t *message;
+    int64_t tokens = 0;
     size_t i;
     json_array_foreach((json_t *)stored, i, message)
     {
         sizes[i].tokens = message_tokens(message);
         sizes[i].seq = ac_json_peek_int(message, "seq", (int64_t)i + 1);
         sizes[i].begins = strcmp(ac_json_peek_string(message, "role", ""), "user") == 0;
+        tokens += sizes[i].tokens;
+    }
+    json_array_foreach((json_t *)stored, i, message) /* it costs time, and is seldom wanted */
+    {
+        sizes[i].results = tokens < DUE(agent->history_tokens) ? 0 : result_tokens(message);
     }
     return sizes;
 }
 
-/* The index of the oldest of n messages whose turn still fits, if those before `kept` have no results of calls. They
+typedef struct window_t { /* stored messages that may be shown, and what they may have */
+    const measure_t *sizes;
+    size_t begin, n; /* from `begin` on, below n */
+    int messages;
+    int64_t tokens;
+} window_t;
+
+/* The index of the oldest message whose turn still fits, if those before `kept` have no results of calls. The window
  * may begin in the middle of a turn, which is left out. */
-static size_t first_turn(const ac_agent_t *agent, const measure_t *sizes, size_t n, size_t kept)
+static size_t first_turn(const window_t *window, size_t kept)
 {
-    size_t begin = n, first = n;
+    size_t begin = window->n, first = window->n;
     int messages = 0;
     int64_t tokens = 0;
-    for (size_t i = n; i-- > 0;) {
+    for (size_t i = window->n; i-- > window->begin;) {
+        const measure_t *size = &window->sizes[i];
         messages++;
-        tokens += sizes[i].tokens - (i < kept ? sizes[i].results : 0);
-        if (!sizes[i].begins) {
+        tokens += size->tokens - (i < kept ? size->results : 0);
+        if (!size->begins) {
             continue;
         }
-        bool newest = begin == n;
+        bool newest = begin == window->n;
         begin = i;
-        if (!newest && (messages > agent->history_messages || tokens > agent->history_tokens)) {
+        if (!newest && (messages > window->messages || tokens > window->tokens)) {
             break;
         }
         first = begin;
@@ -284,12 +303,12 @@ static size_t first_turn(const ac_agent_t *agent, const measure_t *sizes, size_t
 }
 
 /* The turns from here on always keep the results of their calls. */
-static size_t newest_turns(const measure_t *sizes, size_t n)
+static size_t newest_turns(const window_t *window)
 {
-    size_t begin = n;
+    size_t begin = window->n;
     int n_turns = 0;
-    for (size_t i = n; n_turns < KEPT_TURNS && i-- > 0;) {
-        if (sizes[i].begins) {
+    for (size_t i = window->n; n_turns < KEPT_TURNS && i-- > window->begin;) {
+        if (window->sizes[i].begins) {
             begin = i;
             n_turns++;
         }
@@ -300,53 +319,142 @@ static size_t newest_turns(const measure_t *sizes, size_t n)
 /* Chooses the turns, and those that keep the results of their calls: from *pkept on. As many turns as possible are
  * kept, with as many results as possible. *pkept moves in steps by the messages' numbers, which do not depend on where
  * the list begins. Returns the index of the first turn. */
-static size_t choose_turns(const ac_agent_t *agent, const json_t *stored, measure_t *sizes, size_t *pkept)
+static size_t choose_turns(const window_t *window, size_t *pkept)
 {
-    size_t n = json_array_size(stored), newest = newest_turns(sizes, n), first = first_turn(agent, sizes, n, 0);
+    size_t newest = newest_turns(window), first = first_turn(window, window->begin), best = first_turn(window, newest);
     int64_t step = 0;
-    *pkept = 0;
-    for (size_t i = 0; first > 0 && i < newest; i++) { /* they cost time, and are seldom wanted */
-        sizes[i].results = result_tokens(json_array_get(stored, i));
-    }
-    size_t best = first_turn(agent, sizes, n, newest);
-    for (size_t i = 0; i <= newest && first > best; i++) {
-        if (i == newest || (sizes[i].begins && sizes[i].seq / CLEAR_STEP > step)) {
-            step = sizes[i].seq / CLEAR_STEP;
+    *pkept = window->begin;
+    for (size_t i = window->begin; i <= newest && first > best; i++) {
+        const measure_t *size = &window->sizes[i];
+        if (i == newest || (size->begins && size->seq / CLEAR_STEP > step)) {
+            step = size->seq / CLEAR_STEP;
             *pkept = i;
-            first = first_turn(agent, sizes, n, i);
+            first = first_turn(window, i);
         }
     }
     return first;
 }
 
+/* ---- the summary ---- */
+
+static const char *summary_of(const json_t *message)
+{
+    return ac_json_peek_string(json_object_get(message, "summary"), "text", NULL);
+}
+
+/* The part of the window behind this message, which has a summary. */
+static window_t window_behind(const window_t *whole, const json_t *stored, size_t place)
+{
+    window_t window = *whole;
+    window.begin = place + 1;
+    window.tokens -= ac_history_estimate(summary_of(json_array_get(stored, place))) + 8;
+    return window;
+}
+
+/* Whether the path has messages before these ones. */
+static bool has_earlier(const json_t *stored)
+{
+    const json_t *first = json_array_get(stored, 0);
+    return json_is_string(json_object_get(first, "parent_id")) ||
+        (!json_object_get(first, "parent_id") && ac_json_peek_int(first, "seq", 1) > 1);
+}
+
+typedef struct choice_t {
+    size_t begin;        /* of the window */
+    size_t first, kept;  /* the first turn; the first one with the results of its calls */
+    const char *summary; /* of all before the window, or NULL */
+    bool cut;            /* turns are missing that no summary replaces */
+} choice_t;
+
+/* The whole path if it fits; else what is behind a summary, of the oldest one that leaves nothing out; else of the
+ * newest one. An older summary is used as long as it is enough, so the beginning changes seldom. */
+static choice_t choose_view(const window_t *whole, const json_t *stored)
+{
+    choice_t choice = {.first = 0};
+    choice.first = choose_turns(whole, &choice.kept);
+    choice.cut = choice.first > 0 || has_earlier(stored);
+    for (size_t i = 0; choice.cut && i < whole->n; i++) {
+        const char *summary = summary_of(json_array_get(stored, i));
+        if (summary) {
+            const window_t window = window_behind(whole, stored, i);
+            choice.begin = window.begin;
+            choice.first = choose_turns(&window, &choice.kept);
+            choice.cut = choice.first > window.begin;
+            choice.summary = summary;
+        }
+    }
+    return choice;
+}
+
+/* Whether what is behind the newest summary has come near to the window's size, and which messages are then to be
+ * summarized: up to the turns that are left, and at least up to one turn before the new one. */
+static void note_due(ac_history_cut_t *cut, const window_t *whole, const json_t *stored)
+{
+    window_t window = *whole;
+    int64_t tokens = 0;
+    for (size_t i = 0; i < whole->n; i++) {
+        window = summary_of(json_array_get(stored, i)) ? window_behind(whole, stored, i) : window;
+    }
+    size_t newest = newest_turns(&window), n = window.n - window.begin;
+    for (size_t i = window.begin; i < window.n; i++) {
+        tokens += window.sizes[i].tokens - (i < newest ? window.sizes[i].results : 0);
+    }
+    bool near = (int64_t)n + 2 >= DUE((int64_t)window.messages) || tokens >= DUE(window.tokens);
+    if (window.messages == 0 || !near) {
+        return;
+    }
+    window.messages = LEFT(window.messages);
+    window.tokens = LEFT(window.tokens);
+    size_t first = first_turn(&window, newest);
+    cut->old = window.begin;
+    cut->n_old = first < window.n ? first - window.begin : 0;
+}
+
+/* ---- all of it ---- */
+
+static void add_turns(json_t *messages, ac_history_cut_t *cut, const ac_history_t *history, const window_t *window,
+                      const choice_t *choice)
+{
+    turn_t turn = {.messages = messages, .agent = history->agent, .stored = history->stored};
+    for (turn.end = choice->first; turn.end < window->n;) {
+        turn.first = turn.end;
+        turn.cleared = turn.first < choice->kept;
+        do {
+            cut->results |= turn.cleared && window->sizes[turn.end].results > 0;
+            turn.end++;
+        } while (turn.end < window->n && !window->sizes[turn.end].begins);
+        add_turn(&turn);
+    }
+}
+
 json_t *ac_history_messages(const ac_history_t *history, ac_history_cut_t *cut)
 {
-    const json_t *stored = history->stored;
+    const ac_agent_t *agent = history->agent;
     json_t *messages = json_array();
-    turn_t turn = {.messages = messages, .agent = history->agent, .stored = stored};
     memset(cut, 0, sizeof *cut);
     if (!messages) {
         return NULL;
     }
-    if (history->agent->instructions && *history->agent->instructions) {
-        history_add_text(messages, "system", history->agent->instructions, NULL);
+    if (agent->instructions && *agent->instructions) {
+        history_add_text(messages, "system", agent->instructions, NULL);
     }
-    size_t n = json_array_size(stored), first = n, kept = 0;
-    measure_t *sizes = measure_messages(stored);
-    if (history->agent->history_messages > 0 || !history->content) {
-        first = choose_turns(history->agent, stored, sizes, &kept);
+    measure_t *sizes = measure_messages(history->stored, agent);
+    window_t window = {sizes, 0, json_array_size(history->stored), agent->history_messages, agent->history_tokens};
+    choice_t choice = {.first = window.n, .cut = window.n > 0};
+    if (agent->history_messages > 0 || !history->content) {
+        choice = choose_view(&window, history->stored);
+        note_due(cut, &window, history->stored);
     }
-    first = first == n && !history->content ? 0 : first; /* the beginning of the turn is too far up */
-    cut->messages = first > 0;
-    for (turn.end = first; turn.end < n;) {
-        turn.first = turn.end;
-        turn.cleared = turn.first < kept;
-        do {
-            cut->results |= turn.cleared && sizes[turn.end].results > 0;
-            turn.end++;
-        } while (turn.end < n && !sizes[turn.end].begins);
-        add_turn(&turn);
+    if (choice.first == window.n && !history->content) {
+        choice.first = choice.begin; /* the beginning of the turn is too far up */
     }
+    cut->messages = choice.cut;
+    cut->summary = choice.summary != NULL;
+    if (choice.summary) {
+        history_add_text(messages, "user", SUMMARY_REQUEST, NULL);
+        history_add_text(messages, "assistant", choice.summary, NULL);
+    }
+    add_turns(messages, cut, history, &window, &choice);
     free(sizes);
     if (history->content) {
         history_add_text(messages, "user", history->content, history->files);

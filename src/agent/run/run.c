@@ -281,6 +281,7 @@ void ac_run_free(ac_run_t *run)
     json_decref(run->suspended.decisions);
     free(run->limits.refused);
     free(run->load.title);
+    json_decref(run->load.old);
     free(run->ask.fallback_cause);
     ac_turn_free(run->turn);
     free(run);
@@ -320,7 +321,7 @@ void ac_run_end(ac_run_t *run)
         ac_run_log_leave_pending(run);
     }
     ac_run_metrics_publish(run);
-    ac_title_t *title = ac_title_create(run);
+    ac_after_run_t *title = ac_title_create(run), *summary = ac_history_summary_create(run);
     ac_run_trace_end(run); /* before its followers end their requests */
     ac_run_event_show_terminal(run);
     /* After the log has the end: a process that dies in between does not count the run twice with its recovery. */
@@ -329,7 +330,8 @@ void ac_run_end(ac_run_t *run)
     ac_run_slot_release(run);
     ac_run_busy_wake(run);
     ac_run_free(run);
-    ac_title_begin(title, ac_run_slot_report_stop);
+    ac_after_run_begin(title, ac_run_slot_report_stop);
+    ac_after_run_begin(summary, ac_run_slot_report_stop);
 }
 
 void ac_run_start(ac_engine_t *engine, ac_turn_t *turn, ac_follower_t *follower)

@@ -90,6 +90,7 @@ typedef struct ac_run_load_t {  /* LOADING */
     const char *cause; /* of the next state; constant */
     char *title;       /* the automatic title that a model's may replace; NULL: the thread keeps its title */
     bool title_unsure; /* the thread's title; it is the automatic one if the thread's first message says so */
+    json_t *old;       /* to be summarized after the run: stored messages, the oldest one first; NULL: none */
 } ac_run_load_t;
 
 typedef struct ac_run_busy_t { /* a turn whose thread is busy */
@@ -276,9 +277,9 @@ struct ac_run_t {
 bool ac_run_is_live(const ac_run_t *run); /* before SAVING */
 /* run_follower.c: a follower in this child or another one has left; ends the run after turn->leave without any. */
 void ac_run_follower_left(void *run);
-/* title.c: cancels the calls of models that make titles; their usage is still stored. */
-void ac_title_stop_all(ac_engine_t *engine);
-/* run_slot.c: calls the `done` of ac_engine_stop() if neither a run nor a title is left. */
+/* after_run.c: cancels the calls of models that make titles and summaries; their usage is still stored. */
+void ac_after_run_stop_all(ac_engine_t *engine);
+/* run_slot.c: calls the `done` of ac_engine_stop() if neither a run nor a call after a run is left. */
 void ac_run_slot_report_stop(ac_engine_t *engine);
 
 /* ---- run_summary.c ---- */

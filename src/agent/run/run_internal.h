@@ -24,6 +24,8 @@ void ac_run_free(ac_run_t *run); /* nothing refers to it any more */
 typedef struct ac_history_cut_t { /* what did not fit */
     bool results;                 /* of old tool calls; a text says so in their place */
     bool messages;                /* whole turns */
+    bool summary;                 /* whole turns, which a summary replaces */
+    size_t old, n_old;            /* stored messages that a summary is due for: the first one, and how many; 0: none */
 } ac_history_cut_t;
 
 /* ---- run_metrics.c: what is counted of a run ---- */
@@ -338,19 +340,30 @@ bool ac_run_files_missing(const ac_run_t *run);
 json_t *ac_run_files_shown(const ac_run_t *run, const ac_model_t *model, ac_model_ask_t *ask);
 void ac_run_files_free(ac_run_t *run);
 
+/* ---- after_run.c: a model call after a run, which makes a title or a summary ---- */
+/* Begins later, from the ready list; NULL is allowed. left: called when it has gone. */
+void ac_after_run_begin(ac_after_run_t *after, void (*left)(ac_engine_t *engine));
+
 /* ---- title.c: a title that a model makes after a thread's first answer ---- */
 /* Notes the thread's automatic title in run->load.title, if a model may replace it after this turn.
  * loaded: the `out` of TURN_LOAD; NULL: a new thread. */
 void ac_title_note(ac_run_t *run, const json_t *loaded);
 /* Of a run that is about to end; copies what it needs of the run. NULL: no title is to be made. */
-ac_title_t *ac_title_create(const ac_run_t *run);
-/* Begins later, from the ready list; NULL is allowed. left: called when the title has gone. */
-void ac_title_begin(ac_title_t *title, void (*left)(ac_engine_t *engine));
+ac_after_run_t *ac_title_create(const ac_run_t *run);
+
+/* ---- history_summary.c: a summary that a model makes of old messages ---- */
+/* Notes in run->load.summary what is to be summarized after the run, if AgentChatHistorySummary is on. stored: the list
+ * that the cut was made of. */
+void ac_history_summary_note(ac_run_t *run, const json_t *stored, const ac_history_cut_t *cut);
+/* Of a run that is about to end; copies what it needs of the run. NULL: there is nothing to summarize. */
+ac_after_run_t *ac_history_summary_create(const ac_run_t *run);
 
 /* ---- title_text.c; pure ---- */
 /* The title in a model's answer: its first line, without the marks that models put around it, at most AC_MAX_TITLE
  * characters. NULL: there is none. New reference. */
 json_t *ac_title_text_clean(const char *answer);
+/* The text after the reasoning that some models put in front of their answer; NULL: there is nothing else. */
+char *ac_title_text_skip_reasoning(char *text);
 
 /* ---- quota.c ---- */
 /* In billionths, rounded up, but not for the rounding error of a double. */
@@ -382,9 +395,13 @@ typedef struct ac_history_t {
 } ac_history_t;
 /* The messages of a model call: the instructions as the system message, then whole turns, then the user's new message.
  * Takes the newest turns that fit both budgets; the newest turn is kept even if it does not fit. Before a turn is left
- * out, the results of tool calls are, the oldest first, but not those of the newest turns. A message with files has the
- * member `attachments`, which run_files.c replaces by what the model is shown. NULL: out of memory. New reference. */
+ * out, the results of tool calls are, the oldest first, but not those of the newest turns. If a stored message has a
+ * `summary`, it replaces that message and those before it, when they do not fit. A message with files has the member
+ * `attachments`, which run_files.c replaces by what the model is shown. NULL: out of memory. New reference. */
 json_t *ac_history_messages(const ac_history_t *history, ac_history_cut_t *cut);
+/* Whether the model's safety system has refused this turn, the messages from `first` on and below `end`. Such a turn is
+ * left out: it would make the system refuse every later turn. */
+bool ac_history_is_filtered(const json_t *stored, size_t first, size_t end);
 /* Adds a system message with this text, after the agent's instructions. */
 void ac_history_instruct(json_t *messages, const char *text);
 /* history_offer.c: calls of tools that are neither in the set nor in `client`, with their results, become text.

@@ -121,6 +121,7 @@ static void run_load_ask(ac_run_t *run, const json_t *stored, const char *cause)
     ac_history_cut_t cut;
     run->ask.messages = ac_history_messages(&history, &cut);
     ac_run_metrics_history(run, &cut);
+    ac_history_summary_note(run, list, &cut);
     json_decref(list);
     if (!run->ask.messages) {
         abort();
@@ -345,6 +346,8 @@ void ac_run_load_enter(ac_run_t *run)
         const ac_agent_t *agent = turn->agent ? turn->agent : turn->fallback_agent;
         /* The thread's own agent is known only after this read, and may want more messages than the fallback agent. */
         op->page.limit = agent && agent->history_messages > AC_MAX_PAGE ? agent->history_messages : AC_MAX_PAGE;
+        /* The newest summary may be a little above what the model is shown. */
+        op->page.limit += run->engine->conf.summaries.on ? AC_MAX_PAGE : 0;
         op->in = load_in(run);
         ac_run_store_call(run, op, run_load_on_loaded);
         return;

@@ -73,6 +73,9 @@ void ac_run_metrics_history(const ac_run_t *run, const ac_history_cut_t *cut)
     if (cut->results) {
         ac_metrics_add(AC_METRIC_HISTORY_CUTS, AC_LABELS(agent_of(run), AC_HISTORY_RESULTS), 1);
     }
+    if (cut->summary) {
+        ac_metrics_add(AC_METRIC_HISTORY_CUTS, AC_LABELS(agent_of(run), AC_HISTORY_SUMMARY), 1);
+    }
     if (cut->messages) {
         ac_metrics_add(AC_METRIC_HISTORY_CUTS, AC_LABELS(agent_of(run), AC_HISTORY_MESSAGES), 1);
     }

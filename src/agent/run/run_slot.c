@@ -66,7 +66,7 @@ static void report_stopped(void *baton)
 
 void ac_run_slot_report_stop(ac_engine_t *engine)
 {
-    if (engine->stop.stopping && apr_hash_count(engine->runs) == 0 && engine->titles.n == 0) {
+    if (engine->stop.stopping && apr_hash_count(engine->runs) == 0 && engine->after_runs.n == 0) {
         ac_loop_ready_set(engine->loop, &engine->stop.ready, report_stopped, engine);
     }
 }

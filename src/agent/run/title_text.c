@@ -56,8 +56,7 @@ static char *skip_blanks(char *text)
     return text + strspn(text, " \t\r\n");
 }
 
-/* The text after the reasoning that some models put in front of their answer; NULL: there is nothing else. */
-static char *skip_reasoning(char *text)
+char *ac_title_text_skip_reasoning(char *text)
 {
     text = skip_blanks(text);
     if (strncasecmp(text, THINK, strlen(THINK)) != 0) {
@@ -139,7 +138,7 @@ json_t *ac_title_text_clean(const char *answer)
 {
     json_t *valid = ac_json_text(answer), *title = NULL;
     char *copy = json_is_string(valid) ? strdup(json_string_value(valid)) : NULL;
-    char *text = copy ? skip_reasoning(copy) : NULL;
+    char *text = copy ? ac_title_text_skip_reasoning(copy) : NULL;
     json_decref(valid);
     if (text) {
         text = first_line(text);

@@ -456,6 +456,7 @@ static void store_cache_start_post(void *self, ac_store_op_t *op)
     case AC_STORE_THREAD_UPDATE:
     case AC_STORE_THREAD_DELETE:
     case AC_STORE_THREAD_RESTORE:
+    case AC_STORE_MESSAGE_MARK:
     case AC_STORE_IMPORT: start_change(cache, op); return;
     case AC_STORE_PING: store_cache_watch(cache, op, store_cache_on_pinged); break;
     default: break;

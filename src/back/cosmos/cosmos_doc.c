@@ -27,6 +27,14 @@ static bool copy_member(json_t *to, const json_t *from, const char *name)
     return ac_json_put(to, name, value ? json_incref(value) : json_null());
 }
 
+static bool copy_marks(json_t *to, const json_t *from)
+{
+    json_t *marks = ac_store_marks(from);
+    bool fine = !marks || json_object_update(to, marks) == 0;
+    json_decref(marks);
+    return fine;
+}
+
 /* ---- threads ---- */
 
 const json_t *ac_cosmos_doc_find(const json_t *docs, const char *id)
@@ -210,6 +218,7 @@ apr_status_t ac_cosmos_doc_make_message(json_t **pdoc, const json_t *message, co
     if (json_object_get(message, "feedback")) {
         fine = copy_member(doc, message, "feedback") && fine;
     }
+    fine = copy_marks(doc, message) && fine;
     fine = put_metadata(doc, message) && fine;
     if (json_is_array(json_object_get(message, "attachments"))) {
         fine = copy_member(doc, message, "attachments") && fine;
@@ -253,6 +262,7 @@ json_t *ac_cosmos_doc_message(const json_t *doc)
     if (json_object_get(doc, "feedback")) {
         fine = copy_member(message, doc, "feedback") && fine;
     }
+    fine = copy_marks(message, doc) && fine;
     if (!fine) {
         json_decref(message);
         return NULL;

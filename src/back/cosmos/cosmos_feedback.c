@@ -65,16 +65,6 @@ json_t *ac_cosmos_feedback_doc(const json_t *message, const char *owner)
     return doc;
 }
 
-/* A document that is written again expires when it would have. */
-static void keep_life(const ac_cosmos_t *store, json_t *doc, const json_t *stored)
-{
-    int64_t life = ac_json_peek_int(stored, "ttl", apr_time_sec(store->containers.expires));
-    int64_t left = ac_json_peek_int(stored, "_ts", 0) + life - apr_time_sec(ac_cosmos_now(store));
-    if (store->containers.expires) {
-        ac_json_put(doc, "ttl", json_integer(left > 1 ? left : 1));
-    }
-}
-
 /* ---- FEEDBACK_PUT, 1: the thread ---- */
 
 static void end_no_message(ac_cosmos_task_t *task)
@@ -178,10 +168,9 @@ static void put_on_run(void *baton, const ac_cosmos_reply_t *reply)
 /* Consumes made. */
 static void put_write(ac_cosmos_task_t *task, json_t *made)
 {
-    static const char *const service[] = {"_rid", "_self", "_etag", "_attachments", "_ts", "_lsn", NULL};
     rating_t *rating = task->state;
     bool had = json_object_get(task->documents, "feedback") != NULL;
-    json_t *message = json_copy(task->documents), *doc;
+    json_t *message = ac_cosmos_marks_again(task->store, task->documents), *doc;
     char id[AC_ID_SIZE + 16];
     ac_cosmos_request_t request = {.verb = AC_COSMOS_BATCH, .container = AC_COSMOS_MESSAGES, .key = task->op->id};
     ac_cosmos_batch_t batch;
@@ -190,10 +179,6 @@ static void put_write(ac_cosmos_task_t *task, json_t *made)
         ac_cosmos_task_end(task, APR_SUCCESS);
         return;
     }
-    for (int i = 0; service[i]; i++) {
-        json_object_del(message, service[i]);
-    }
-    keep_life(task->store, message, task->documents);
     json_object_del(message, "feedback");
     if (made) {
         ac_json_put(message, "feedback", made);

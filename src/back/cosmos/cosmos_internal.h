@@ -342,6 +342,12 @@ bool ac_cosmos_erasures_any(const ac_cosmos_task_t *task);
 /* Adds `erasures` and `unfinished` to the result of a purge, if there are any. */
 void ac_cosmos_erasures_report(const ac_cosmos_task_t *task, json_t *out);
 
+/* ---- cosmos_marks.c ---- */
+
+/* A message's document that is written in the place of `stored`: without the members of the service, and for the
+ * rest of its life. New reference. */
+json_t *ac_cosmos_marks_again(const ac_cosmos_t *store, const json_t *stored);
+
 /* ---- cosmos_feedback.c ---- */
 
 /* The document by which lists find a message's `feedback`; message: its document. New reference. */
@@ -386,7 +392,8 @@ json_t *ac_cosmos_file_thread_doc(const ac_cosmos_task_t *task, size_t index);
 ac_cosmos_step_fn ac_cosmos_agent_list, ac_cosmos_agent_put, ac_cosmos_agent_delete;
 ac_cosmos_step_fn ac_cosmos_erase_owner, ac_cosmos_erasures_erased;
 ac_cosmos_step_fn ac_cosmos_feedback_put, ac_cosmos_feedback_list;
-ac_cosmos_step_fn ac_cosmos_usage_title, ac_cosmos_usage_list_sum, ac_cosmos_usage_list_export,
+ac_cosmos_step_fn ac_cosmos_marks_put;
+ac_cosmos_step_fn ac_cosmos_usage_call, ac_cosmos_usage_list_sum, ac_cosmos_usage_list_export,
     ac_cosmos_usage_list_import;
 
 #endif

@@ -111,8 +111,8 @@ void ac_cosmos_query_join(ac_cosmos_task_t *task, ac_cosmos_step_fn *fn)
     join_next(task);
 }
 
-/* Replaces a stub by the document that its parts contain. The stub's seq, parent and feedback count: the parts were
- * written before them. */
+/* Replaces a stub by the document that its parts contain. The stub's seq, parent, feedback and marks count: the
+ * parts were written before them. */
 static bool replace_stub(ac_cosmos_task_t *task)
 {
     static const char *const names[] = {"seq", "parent_id", "feedback"};
@@ -125,6 +125,9 @@ static bool replace_stub(ac_cosmos_task_t *task)
         json_t *value = json_object_get(stub, names[i]);
         fine = fine && (!value || ac_json_put(doc, names[i], json_incref(value)));
     }
+    json_t *marks = ac_store_marks(stub);
+    fine = fine && (!marks || json_object_update(doc, marks) == 0);
+    json_decref(marks);
     if (!fine) {
         json_decref(doc);
         return false;

@@ -106,7 +106,7 @@ static ac_cosmos_step_fn *const verbs[AC_STORE_N_VERBS] = {
     [AC_STORE_FEEDBACK_PUT] = ac_cosmos_feedback_put,
     [AC_STORE_FEEDBACK_LIST] = ac_cosmos_feedback_list,
     [AC_STORE_OWNER_ERASE] = ac_cosmos_erase_owner,
-    [AC_STORE_USAGE_ADD] = ac_cosmos_usage_title,
+    [AC_STORE_USAGE_ADD] = ac_cosmos_usage_call,
     [AC_STORE_OWNER_ERASED] = ac_cosmos_erasures_erased,
     [AC_STORE_TURN_QUEUE] = ac_cosmos_queue_add,
     [AC_STORE_TURN_UNQUEUE] = ac_cosmos_queue_remove,
@@ -115,6 +115,7 @@ static ac_cosmos_step_fn *const verbs[AC_STORE_N_VERBS] = {
     [AC_STORE_WEBHOOK_DUE] = ac_cosmos_webhook_due,
     [AC_STORE_WEBHOOK_ACQUIRE] = ac_cosmos_webhook_change,
     [AC_STORE_WEBHOOK_REPORT] = ac_cosmos_webhook_change,
+    [AC_STORE_MESSAGE_MARK] = ac_cosmos_marks_put,
 };
 
 static void op_begin(void *baton)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Counting of usage in the Cosmos DB store. A run's entry in its owner's partition has `changing` from the run's
- * beginning until the run is counted, and `counted` afterwards: the row with which it was. `counted_title` is
- * the row of the title that was made after the run. The owner's sums, a document
- * for each day and key of rows, are in the same partition. So one batch changes sums and entries, and a run is counted
+ * beginning until the run is counted, and `counted` afterwards: the row with which it was. `counted_title` and
+ * `counted_summary` are the rows of what was made after the run. The owner's sums, a document for each day and key of
+ * rows, are in the same partition. So one batch changes sums and entries, and a run is counted
  * once, however often and by whomever it is tried. One task for each owner counts all runs that wait for it:
  *
  *  1  read the entries of some runs
@@ -109,21 +109,22 @@ void ac_cosmos_usage_count(ac_cosmos_t *store, const char *owner, const json_t *
 
 /* ---- USAGE_ADD ---- */
 
-static void title_counted(ac_cosmos_task_t *task)
+static void call_counted(ac_cosmos_task_t *task)
 {
     ac_cosmos_task_end_out(task, json_object());
 }
 
-void ac_cosmos_usage_title(ac_cosmos_task_t *task)
+void ac_cosmos_usage_call(ac_cosmos_task_t *task)
 {
     ac_store_op_t *op = task->op;
-    json_t *row = ac_usage_title_row(op->in, op->owner);
+    json_t *row = ac_usage_call_row(op->in, op->owner);
     if (!row) {
         ac_cosmos_task_end(task, ac_err_set(&op->err, AC_INVALID_REQUEST, "no call of a model"));
         return;
     }
-    count_begin(task->store, op->owner, op->id, "counted_title", row);
-    ac_cosmos_usage_flush(task, title_counted);
+    bool summary = strcmp(ac_json_peek_string(op->in, "made", ""), "summary") == 0;
+    count_begin(task->store, op->owner, op->id, summary ? "counted_summary" : "counted_title", row);
+    ac_cosmos_usage_flush(task, call_counted);
 }
 
 /* ---- the task that counts ---- */

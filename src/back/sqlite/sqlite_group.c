@@ -91,7 +91,7 @@ static const struct {
     [AC_STORE_FEEDBACK_PUT] = {ac_sqlite_feedback_put, true},
     [AC_STORE_FEEDBACK_LIST] = {ac_sqlite_feedback_list, false},
     [AC_STORE_OWNER_ERASE] = {ac_sqlite_erase_owner, true},
-    [AC_STORE_USAGE_ADD] = {ac_sqlite_usage_title, true},
+    [AC_STORE_USAGE_ADD] = {ac_sqlite_usage_call, true},
     [AC_STORE_OWNER_ERASED] = {ac_sqlite_erasures_ended, true},
     [AC_STORE_TURN_QUEUE] = {ac_sqlite_queued_add, true},
     [AC_STORE_TURN_UNQUEUE] = {ac_sqlite_queued_remove, true},
@@ -100,6 +100,7 @@ static const struct {
     [AC_STORE_WEBHOOK_DUE] = {ac_sqlite_webhook_due, false},
     [AC_STORE_WEBHOOK_ACQUIRE] = {ac_sqlite_webhook_acquire, true},
     [AC_STORE_WEBHOOK_REPORT] = {ac_sqlite_webhook_report, true},
+    [AC_STORE_MESSAGE_MARK] = {ac_sqlite_marks_put, true},
 };
 
 bool ac_sqlite_group_verb_writes(ac_store_verb_e verb)

@@ -310,7 +310,7 @@ ac_sqlite_verb_fn ac_sqlite_message_list;
 #define AC_SQLITE_MESSAGE_COLUMNS \
     "id, thread_id, seq, role, content, tool_calls, run_id, created_at, metadata, attachments," \
     " nullif(coalesce(parent_id, (SELECT p.id FROM messages p WHERE p.thread_id = messages.thread_id" \
-    " AND p.seq = messages.seq - 1)), ''), feedback"
+    " AND p.seq = messages.seq - 1)), ''), feedback, marks"
 json_t *ac_sqlite_message_read(sqlite3_stmt *row); /* NULL: damaged, or out of memory */
 /* Finds the message with this id in the thread op->id; *pmessage is NULL without one. */
 apr_status_t ac_sqlite_message_find(json_t **pmessage, ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *id);
@@ -378,7 +378,7 @@ apr_status_t ac_sqlite_queue_read(json_t **pqueue, ac_sqlite_conn_t *conn, ac_st
 apr_status_t ac_sqlite_queue_leave(ac_sqlite_conn_t *conn, ac_store_op_t *op);
 
 /* sqlite_usage.c */
-ac_sqlite_verb_fn ac_sqlite_usage_sum, ac_sqlite_usage_export, ac_sqlite_usage_import, ac_sqlite_usage_title;
+ac_sqlite_verb_fn ac_sqlite_usage_sum, ac_sqlite_usage_export, ac_sqlite_usage_import, ac_sqlite_usage_call;
 /* Counts a run of the owner that is written: in place of the stored document `before` (NULL: there is none). A document
  * of a run that has not ended counts nothing. */
 apr_status_t ac_sqlite_usage_count(ac_sqlite_conn_t *conn, const char *owner, const json_t *before, const json_t *after,
@@ -394,6 +394,9 @@ apr_status_t ac_sqlite_file_attach(ac_sqlite_conn_t *conn, ac_store_op_t *op);
 /* Removes the files of a thread that is being removed, and adds their ids to `removed`. */
 apr_status_t ac_sqlite_file_remove_all(json_t *removed, ac_sqlite_conn_t *conn, const char *thread_id,
                                        const char *owner, ac_err_t *err);
+
+/* sqlite_marks.c */
+ac_sqlite_verb_fn ac_sqlite_marks_put;
 
 /* sqlite_feedback.c */
 ac_sqlite_verb_fn ac_sqlite_feedback_put, ac_sqlite_feedback_list;

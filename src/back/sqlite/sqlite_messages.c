@@ -49,6 +49,11 @@ json_t *ac_sqlite_message_read(sqlite3_stmt *row)
     if (sqlite3_column_type(row, 11) != SQLITE_NULL) {
         fine = ac_json_put(json, "feedback", ac_sqlite_statement_json(row, 11)) && fine;
     }
+    if (sqlite3_column_type(row, 12) != SQLITE_NULL) {
+        json_t *marks = ac_sqlite_statement_json(row, 12);
+        fine = json_object_update(json, marks) == 0 && fine;
+        json_decref(marks);
+    }
     if (sqlite3_column_type(row, 9) != SQLITE_NULL) {
         fine = ac_json_put(json, "attachments", ac_sqlite_statement_json(row, 9)) && fine;
     }

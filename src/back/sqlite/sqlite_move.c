@@ -26,8 +26,8 @@ static const char sql_put_thread[] =
     " tree = excluded.tree, pinned = excluded.pinned, version = version + 1";
 static const char sql_put_message[] =
     "INSERT OR REPLACE INTO messages (thread_id, seq, id, role, content, tool_calls, run_id, created_at, metadata,"
-    " attachments, parent_id, feedback, feedback_at)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    " attachments, parent_id, feedback, feedback_at, marks)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 static const char sql_put_run[] =
     "INSERT OR REPLACE INTO runs (id, thread_id, owner, status, boot, pid, started, created_at, doc)"
     " VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, ?6, ?7)";
@@ -193,22 +193,23 @@ static apr_status_t put_messages(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 
     json_array_foreach(messages, i, message)
     {
+        json_t *marks = ac_store_marks(message);
         feedback = json_object_get(message, "feedback");
-        status = ac_sqlite_statement_run(conn, sql_put_message,
-                                         AC_SQLITE_ARGS(ac_sqlite_text(op->id),
-                                                        ac_sqlite_int(ac_json_peek_int(message, "seq", 0)),
-                                                        ac_sqlite_string(json_object_get(message, "id")),
-                                                        ac_sqlite_string(json_object_get(message, "role")),
-                                                        ac_sqlite_string(json_object_get(message, "content")),
-                                                        ac_sqlite_json(json_object_get(message, "tool_calls")),
-                                                        ac_sqlite_string(json_object_get(message, "run_id")),
-                                                        ac_sqlite_string(json_object_get(message, "timestamp")),
-                                                        ac_sqlite_json(json_object_get(message, "metadata")),
-                                                        ac_sqlite_json(json_object_get(message, "attachments")),
-                                                        parent_arg(json_object_get(message, "parent_id")),
-                                                        ac_sqlite_json(feedback),
-                                                        ac_sqlite_string(json_object_get(feedback, "at"))),
-                                         &op->err);
+        status = ac_sqlite_statement_run(
+            conn, sql_put_message,
+            AC_SQLITE_ARGS(ac_sqlite_text(op->id), ac_sqlite_int(ac_json_peek_int(message, "seq", 0)),
+                           ac_sqlite_string(json_object_get(message, "id")),
+                           ac_sqlite_string(json_object_get(message, "role")),
+                           ac_sqlite_string(json_object_get(message, "content")),
+                           ac_sqlite_json(json_object_get(message, "tool_calls")),
+                           ac_sqlite_string(json_object_get(message, "run_id")),
+                           ac_sqlite_string(json_object_get(message, "timestamp")),
+                           ac_sqlite_json(json_object_get(message, "metadata")),
+                           ac_sqlite_json(json_object_get(message, "attachments")),
+                           parent_arg(json_object_get(message, "parent_id")), ac_sqlite_json(feedback),
+                           ac_sqlite_string(json_object_get(feedback, "at")), ac_sqlite_json(marks)),
+            &op->err);
+        json_decref(marks);
         if (status != APR_SUCCESS) {
             break;
         }

@@ -146,9 +146,12 @@ static const char version_8[] =
     "CREATE INDEX webhooks_by_run ON webhooks(run_id);"
     "CREATE INDEX webhooks_by_thread ON webhooks(thread_id);";
 
+/* marks: what a message got after it was stored, as JSON. */
+static const char version_9[] = "ALTER TABLE messages ADD COLUMN marks TEXT;";
+
 /* The n-th entry updates version n to version n+1. A released entry never changes. */
-static const char *const versions[] = {version_1, version_2, version_3, version_4,
-                                       version_5, version_6, version_7, version_8};
+static const char *const versions[] = {version_1, version_2, version_3, version_4, version_5,
+                                       version_6, version_7, version_8, version_9};
 #define N_VERSIONS ((int)(sizeof(versions) / sizeof(*versions)))
 
 typedef struct header_t {

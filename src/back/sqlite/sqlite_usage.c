@@ -86,10 +86,10 @@ apr_status_t ac_sqlite_usage_count(ac_sqlite_conn_t *conn, const char *owner, co
     return status;
 }
 
-apr_status_t ac_sqlite_usage_title(ac_sqlite_conn_t *conn, ac_store_op_t *op)
+apr_status_t ac_sqlite_usage_call(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     const ac_sqlite_arg_t args[] = {ac_sqlite_text(op->id), ac_sqlite_text(op->owner), {.type = AC_SQLITE_END}};
-    json_t *row = ac_usage_title_row(op->in, op->owner);
+    json_t *row = ac_usage_call_row(op->in, op->owner);
     sqlite3_stmt *run = NULL;
     apr_status_t status = row ? ac_sqlite_statement_row(&run, conn, sql_run, args, &op->err)
                               : ac_err_set(&op->err, AC_INVALID_REQUEST, "no call of a model");

@@ -87,7 +87,7 @@ static void add_header(ac_buf_t *buf, const json_t *first, const names_t *curren
     ac_buf_str(buf, "runs,");
     add_heads(buf, "", status_names);
     add_heads(buf, "", token_names);
-    ac_buf_str(buf, "estimated_runs,titles,");
+    ac_buf_str(buf, "estimated_runs,titles,summaries,");
     for (int i = 0; i < currencies->n; i++) {
         ac_buf_printf(buf, "cost_%s,", currencies->list[i]);
     }
@@ -129,6 +129,7 @@ static void add_group(ac_buf_t *buf, const json_t *group, const names_t *currenc
     add_numbers(buf, json_object_get(group, "usage"), token_names);
     csv_add_number(buf, group, "estimated_runs");
     csv_add_number(buf, group, "titles");
+    csv_add_number(buf, group, "summaries");
     add_costs(buf, json_object_get(group, "cost"), currencies);
     add_numbers(buf, json_object_get(group, "first_token"), duration_names);
     add_numbers(buf, json_object_get(group, "duration"), duration_names);

@@ -87,8 +87,8 @@ struct ac_conf_t {          /* one per configuration; the directives of all virt
         const char *owner;  /* "plain", "hashed" */
         ac_secret_t secret; /* of the hash; NULL: none */
     } audit;
-    int feedback_words;       /* AgentChatFeedback */
-    const char *titles_model; /* AgentChatTitles; NULL: the agent's own */
+    int feedback_words;                         /* AgentChatFeedback */
+    const char *titles_model, *summaries_model; /* AgentChatTitles, AgentChatHistorySummary; NULL: the agent's own */
     ac_telemetry_conf_t telemetry;
     struct {         /* AgentChatTraceContent, AgentChatTraceNames */
         int content; /* ac_content_e */

@@ -139,18 +139,17 @@ static void set_fallback(ac_config_check_t *check, ac_model_def_t *def, apr_hash
     }
 }
 
-/* ---- titles ---- */
-static void set_titles_model(ac_config_check_t *check)
+/* ---- titles and summaries ---- */
+static void set_after_run_model(ac_config_check_t *check, const char *directive, const char *id,
+                                const ac_model_t **pmodel)
 {
-    const char *id = check->conf->titles_model;
     const ac_model_def_t *def = find_model(check, id);
     if (def) {
-        check->conf->engine.titles.model = &def->model;
+        *pmodel = &def->model;
     } else if (id) {
-        ac_config_check_problem(
-            check, ac_config_check_server_at(check, "AgentChatTitles"),
-            "AgentChatTitles: model= names the model '%s', which no <AgentChatModel> defines; known are %s", id,
-            list_ids(check->config->defs.models, check->ptemp));
+        ac_config_check_problem(check, ac_config_check_server_at(check, directive),
+                                "%s: model= names the model '%s', which no <AgentChatModel> defines; known are %s",
+                                directive, id, list_ids(check->config->defs.models, check->ptemp));
     }
 }
 
@@ -457,7 +456,9 @@ void ac_config_registry_build(ac_config_check_t *check)
     for (int i = 0; i < defs->models->nelts; i++) {
         set_fallback(check, APR_ARRAY_IDX(defs->models, i, ac_model_def_t *), gates);
     }
-    set_titles_model(check);
+    set_after_run_model(check, "AgentChatTitles", check->conf->titles_model, &check->conf->engine.titles.model);
+    set_after_run_model(check, "AgentChatHistorySummary", check->conf->summaries_model,
+                        &check->conf->engine.summaries.model);
     for (int i = 0; i < defs->tools->nelts; i++) {
         build_tool(check, APR_ARRAY_IDX(defs->tools, i, ac_tool_def_t *), tools);
     }
