@@ -168,7 +168,7 @@ class Cosmos(ScriptedServer):
         return False
 
     # ---- faults ----
-    def _find_fault(self, method, path, headers):
+    def _find_fault(self, method, path, headers, body):
         batch = headers.get("x-ms-cosmos-is-batch-request") == "True"
         query = headers.get("x-ms-documentdb-isquery") == "True"
         for fault in self.faults:
@@ -176,7 +176,8 @@ class Cosmos(ScriptedServer):
                 continue
             if query and "write" in fault:
                 continue
-            if fault["n"] > 0 and re.match(fault.get("match", ""), f"{method} {path}"):
+            fits = re.match(fault.get("match", ""), f"{method} {path}") and fault.get("body", b"") in (body or b"")
+            if fault["n"] > 0 and fits:
                 if fault.get("skip", 0) > 0:
                     fault["skip"] -= 1
                     continue
@@ -199,7 +200,7 @@ class Cosmos(ScriptedServer):
 
     def _answer(self, connection, method, path, headers, body):
         with self.lock:
-            fault = self._find_fault(method, path, headers)
+            fault = self._find_fault(method, path, headers, body)
             self.n_faults += fault is not None
         held = fault["gate"] if fault and "gate" in fault and fault.get("after") else None
         if fault and "gate" in fault:

@@ -178,3 +178,53 @@ def test_a_deleted_thread_takes_its_queue_along(make, model):
     first.rest()
     assert second.rest()[-1].type == "error"
     assert client.get(f"/runs/{run}").status == 404 and len(model.requests) == 1
+
+
+# ---- two machines ----
+@pytest.fixture
+def machines(make_server, cosmos):
+    """Two servers that share nothing but the scripted account."""
+    store = f"AgentChatStore cosmos:{cosmos.url} database=chat create=on credential=env:K\n"
+    servers = [make_server(store, env={"K": KEY}) for _ in range(2)]
+    for server in servers:
+        wait_until(lambda client=server.client: client.get("/ready").status == 200, "a server is not ready")
+    return servers
+
+
+def test_messages_of_two_machines_wait_for_one_thread(machines, model):
+    """They are answered one after the other, in the order in which they came."""
+    one, other = (server.client for server in machines)
+    gate = Gate()
+    thread, first = begin(one, model, gate)
+    runs = [queue(client, thread, f"message {n}").json for n, client in enumerate((other, one, other, one))]
+    assert [run["place"] for run in runs] == [0, 1, 2, 3]
+    follower = one.stream(f"/runs/{runs[0]['id']}/events", method="GET")
+    assert follower.next().type == "queued"
+    gate.open()
+    first.rest()
+    for run in runs:
+        wait_status(one, run["id"], "completed")
+    assert follower.rest()[-1].type == "done"
+    assert asked(model) == ["first"] + [f"message {n}" for n in range(4)]
+    assert [text for text in contents(other, thread) if text.startswith("message")] == [f"message {n}" for n in range(4)]
+
+
+def test_a_message_takes_the_place_of_a_run_of_another_machine(machines, model):
+    one, other = (server.client for server in machines)
+    thread, first = begin(one, model, Gate())
+    model.play(answer("at once"))
+    urgent = other.post(f"/threads/{thread}/messages", {"content": "now", "on_busy": "interrupt"})
+    assert urgent.status == 200 and urgent.json["content"] == "at once", urgent
+    assert first.rest()[-1].json["status"] == "cancelled"
+    assert contents(one, thread) == ["first", "one", "now", "at once"]
+
+
+def test_an_interrupt_that_the_store_refused_is_tried_again(machines, model, cosmos):
+    one, other = (server.client for server in machines)
+    thread, first = begin(one, model, Gate())
+    model.play(answer("at once"))
+    cosmos.behave(faults=[{"match": "PATCH", "body": b"cancel_requested", "n": 1, "status": 403}])
+    urgent = other.post(f"/threads/{thread}/messages", {"content": "now", "on_busy": "interrupt"})
+    assert urgent.status == 200 and urgent.json["content"] == "at once", urgent
+    assert first.rest()[-1].json["status"] == "cancelled" and cosmos.n_faults == 1
+    machines[1].expect_log("AC0220", "AC0221")

@@ -100,6 +100,23 @@ void ac_channel_deliver(ac_channel_t *channel, ac_event_t *event)
     ac_event_unref(event);
 }
 
+void ac_channel_deliver_queued(ac_channel_t *channel, const json_t *run, const char *message_id, int64_t place)
+{
+    json_t *data = json_object();
+    ac_json_put(data, "run_id", ac_json_text(ac_json_peek_string(run, "id", NULL)));
+    ac_json_put(data, "thread_id", ac_json_text(ac_json_peek_string(run, "thread_id", NULL)));
+    ac_json_put(data, "agent_id", ac_json_text(ac_json_peek_string(run, "agent_id", NULL)));
+    ac_json_put(data, "message_id", ac_json_text(message_id));
+    if (place >= 0) {
+        ac_json_put(data, "place", json_integer(place));
+    }
+    ac_event_t *event = ac_event_create(AC_EVENT_QUEUED, data, NULL, 0);
+    if (!event) {
+        abort();
+    }
+    ac_channel_deliver(channel, event);
+}
+
 void ac_channel_follow(ac_channel_t *channel, ac_follower_t *follower)
 {
     follower->channel = channel;

@@ -10,6 +10,9 @@
 /* ---- channel.c; loop thread ---- */
 /* Gives an event that has its number already to all followers. Consumes the event. */
 void ac_channel_deliver(ac_channel_t *channel, ac_event_t *event);
+/* Delivers the event `queued` of a run that waits for its thread, which is no event of its log. run: its document;
+ * message_id: its question, or NULL; place: how many turns are before it; -1: not known. */
+void ac_channel_deliver_queued(ac_channel_t *channel, const json_t *run, const char *message_id, int64_t place);
 /* ac_channel_emit() appends to this log from now on, before followers get an event. The channel borrows the log;
  * NULL: no log any more. */
 void ac_channel_set_log(ac_channel_t *channel, ac_event_log_t *log);

@@ -153,16 +153,7 @@ static void tail_stored_report_queued(ac_tail_t *tail)
     if (tail->live || strcmp(ac_json_peek_string(tail->run, "status", ""), "queued") != 0) {
         return;
     }
-    json_t *data = json_object();
-    ac_json_put(data, "run_id", ac_json_text(tail->run_id));
-    ac_json_put(data, "thread_id", ac_json_text(ac_json_peek_string(tail->run, "thread_id", NULL)));
-    ac_json_put(data, "agent_id", ac_json_text(ac_json_peek_string(tail->run, "agent_id", NULL)));
-    ac_json_put(data, "message_id", ac_json_text(ac_json_peek_string(tail->run, "parent_id", NULL)));
-    ac_event_t *event = ac_event_create(AC_EVENT_QUEUED, data, NULL, 0);
-    if (!event) {
-        abort();
-    }
-    ac_channel_deliver(tail->channel, event);
+    ac_channel_deliver_queued(tail->channel, tail->run, ac_json_peek_string(tail->run, "parent_id", NULL), -1);
 }
 
 static void tail_stored_look_again(ac_tail_t *tail)

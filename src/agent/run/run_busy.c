@@ -18,16 +18,27 @@ static void busy_look(void *baton);
 typedef struct interrupt_t {
     ac_engine_t *engine;
     char run_id[AC_ID_SIZE], owner[AC_OWNER_SIZE];
+    char waiting_id[AC_ID_SIZE]; /* the run that waits */
     apr_status_t status;
 } interrupt_t;
+
+static void interrupt_try_again(const interrupt_t *interrupt)
+{
+    ac_run_t *run = apr_hash_get(interrupt->engine->runs, interrupt->waiting_id, APR_HASH_KEY_STRING);
+    if (run && strcmp(run->busy.cancelled, interrupt->run_id) == 0) {
+        run->busy.cancelled[0] = '\0'; /* the next look */
+    }
+}
 
 static void interrupt_on_asked(ac_store_op_t *op)
 {
     interrupt_t *interrupt = op->baton;
     if (op->status == APR_SUCCESS) {
         interrupt->engine->hooks->notify(interrupt->engine, interrupt->run_id);
-    }
-    ac_store_op_free(op); /* a store of one machine has no process to ask */
+    } else if (op->err.kind != AC_INVALID_REQUEST && op->err.kind != AC_RUN_ENDED) {
+        interrupt_try_again(interrupt);
+    } /* a store of one machine has no process to ask */
+    ac_store_op_free(op);
     free(interrupt);
 }
 
@@ -67,6 +78,7 @@ static void busy_interrupt(ac_run_t *run, const json_t *loaded)
     interrupt->engine = run->engine;
     apr_cpystrn(interrupt->run_id, active, sizeof interrupt->run_id);
     apr_cpystrn(interrupt->owner, run->turn->owner, sizeof interrupt->owner);
+    apr_cpystrn(interrupt->waiting_id, run->turn->run_id, sizeof interrupt->waiting_id);
     if (ac_work_post(run->engine->work, interrupt_cancel, interrupt_done, interrupt) != APR_SUCCESS) {
         free(interrupt); /* the next look tries again */
         return;
@@ -110,21 +122,6 @@ static json_t *busy_document(const ac_run_t *run)
     return document;
 }
 
-static void busy_report(const ac_run_t *run, int64_t place)
-{
-    json_t *data = json_object();
-    ac_json_put(data, "run_id", ac_json_text(run->turn->run_id));
-    ac_json_put(data, "thread_id", ac_json_text(run->turn->thread_id));
-    ac_json_put(data, "agent_id", ac_json_text(run->agent->id));
-    ac_json_put(data, "message_id", ac_json_text(run->turn->message_id));
-    ac_json_put(data, "place", json_integer(place));
-    ac_event_t *event = ac_event_create(AC_EVENT_QUEUED, data, NULL, 0);
-    if (!event) {
-        abort();
-    }
-    ac_channel_deliver(run->channel, event);
-}
-
 static void busy_refuse(ac_run_t *run, const ac_store_op_t *op)
 {
     const char *other = ac_json_peek_string(op->out, "run_id", NULL);
@@ -149,7 +146,8 @@ static void busy_on_queued(ac_store_op_t *op)
     if (run->state != AC_RUN_LOADING) { /* cancelled meanwhile: it leaves the queue again */
         ac_run_close_continue(run);
     } else if (op->status == APR_SUCCESS) {
-        busy_report(run, ac_json_peek_int(op->out, "place", 0));
+        ac_channel_deliver_queued(run->channel, json_object_get(op->in, "run"), run->turn->message_id,
+                                  ac_json_peek_int(op->out, "place", 0));
         ac_run_transit(run, AC_RUN_WAITING, "thread busy");
     } else {
         busy_refuse(run, op);
