@@ -195,7 +195,8 @@ struct ac_store_op_t {
  *                  errors: run_in_progress (out: {run_id}): another run of the thread is active and its process lives.
  *                  If its process is dead, the store closes that run as interrupted and continues. Also while another
  *                  turn is first in the thread's queue (out: its run).
- *                  The run leaves the queue if it is there. queued: it must be there, or errors: run_ended.
+ *                  The run leaves the queue if it is there. queued: it must be there, or
+ *                  this process has begun it by the same operation, or errors: run_ended.
  *                  files: {ids, limits?: of FILE_PUT}: the files of the message, which belong to the thread from now
  *                  on. A store without a transaction over all of it attaches them before it stores the message. It
  *                  takes over a file whose message was never stored: that message, or its thread, cannot be stored

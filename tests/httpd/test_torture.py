@@ -3,6 +3,7 @@
 minute for both stores, or TORTURE_SECONDS for each (make torture)."""
 import collections
 import os
+import random
 import threading
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from runs import event_logs, wait_until
 from torture import Chaos, Visitor, troubled
 from torture_stores import ScriptedCosmos, Sqlite
+from webhooks import ENV, Receiver, section
 
 SECONDS = os.environ.get("TORTURE_SECONDS")
 CLIENTS, THREADS = int(os.environ.get("TORTURE_CLIENTS", "200")), int(os.environ.get("TORTURE_THREADS", "100"))
@@ -38,6 +40,7 @@ MODEL = """
 AgentChatStoreTimeout {timeout}
 AgentChatEventLog events
 """
+WEBHOOKS = '<Location "/api">\nAgentChatDefaultWebhook billing\n</Location>\n'
 STATUS = {"completed": ("completed",), "cancelled": ("cancelled",), "interrupted": ("interrupted",), "stopping": ("interrupted",)}
 
 
@@ -72,7 +75,8 @@ def account(client, threads, visitors):
         runs = whole(client, f"/threads/{thread}/runs")
         wrong += check_tree(client, thread, messages, by_id)
         parents = {run["id"]: questions.get(run["id"], by_id.get(run.get("parent_id"))) for run in runs}
-        n_again = sum(run["id"] not in questions for run in runs)
+        # One that has ended in the queue of its thread has no message.
+        n_again = sum(run["id"] not in questions and run.get("parent_id") in by_id for run in runs)
         counts["answers asked for again"] += n_again
         if n_again > again[thread]:
             wrong.append(f"{thread}: {n_again} further answers for {again[thread]} requests")
@@ -87,7 +91,8 @@ def account(client, threads, visitors):
         if seen.key and seen.n_repeated > 1:
             counts["sent again"] += 1
         counts[f"end {seen.end}"] += 1
-        counts["in a branch"] += len(seen.body) > 1 or seen.regenerates
+        counts["in a branch"] += "parent_id" in seen.body or seen.regenerates
+        counts["queued"] += seen.n_queued > 0
         if seen.accepted:
             wrong += check_run(client, seen, said, answers)
             counts["accepted"] += 1
@@ -140,6 +145,36 @@ def left_over(server, threads):
     for thread in threads[:20]:
         if client.send(thread, "is anybody there?").status != 200:
             wrong.append(f"{thread} cannot be used")
+    return wrong
+
+
+class FailingReceiver(Receiver):
+    """Every tenth event is refused, and comes again."""
+
+    def _respond(self, *request):
+        if random.random() < 0.1:
+            self.play(503)
+        return super()._respond(*request)
+
+
+def check_webhooks(client, threads, receiver):
+    """The end of each run was sent, at least once; all attempts for one event have one id."""
+    ids = collections.defaultdict(set)
+    for event in list(receiver.events):
+        ids[event.data["run_id"], event.type].add(event.id)
+    wrong = [f"{run_id} {kind} was sent as {len(found)} events" for (run_id, kind), found in ids.items() if len(found) > 1]
+    for thread in threads:
+        wrong += [f"{run['id']}: the end {run['status']} was not sent" for run in whole(client, f"/threads/{thread}/runs")
+                  if not ids[run["id"], "run." + run["status"].replace("interrupted", "failed")]]
+    return wrong
+
+
+def all_sent(client, threads, receiver):
+    deadline = time.monotonic() + 120
+    while wrong := check_webhooks(client, threads, receiver):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(1)
     return wrong
 
 
@@ -201,6 +236,13 @@ def torment(server, store, visitors, seconds):
 
 
 @pytest.fixture
+def receiver():
+    server = FailingReceiver()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
 def store(request):
     store = request.param()
     yield store
@@ -212,9 +254,10 @@ def store(request):
     pytest.param(ScriptedCosmos, 8, "openai", id="cosmos"),
     pytest.param(Sqlite, 10, "responses", id="responses", marks=pytest.mark.skipif(not SECONDS, reason="make torture"))],
                          indirect=["store"])
-def test_torture(make_server, model, store, seconds, provider):
+def test_torture(make_server, model, receiver, store, seconds, provider):
     text = MODEL.format(provider=provider, url=model.url, timeout=store.timeout) + store.directives
-    server = make_server(text, standard=False, tuning=TUNING, env=store.env)
+    text += WEBHOOKS + section(receiver, retries=" ".join(["100ms"] * 10))
+    server = make_server(text, standard=False, tuning=TUNING, env={**store.env, **ENV})
     server.expect_log(r"AC0\d\d\d", "AH00484", "AH00485", "AH10503", "scoreboard is full", "long lost child came home")
     # A child that httpd starts at the moment of a restart, while others are killed, may miss the notice to end; it
     # continues to serve, and is killed at the stop. Seen with all of our threads idle, and its main thread reading from
@@ -236,10 +279,13 @@ def test_torture(make_server, model, store, seconds, provider):
     server.start()
     nothing_left(server, threads)
     wrong, counts = account(server.client, threads, visitors)
+    wrong += all_sent(server.client, threads, receiver)
+    counts["webhook events"], counts["of which repeated"] = len({event.id for event in receiver.events}), len(receiver.events)
+    counts["of which repeated"] -= counts["webhook events"]
     print(f"\n{store.name}: {dict(counts)}; {chaos.n_killed} children killed, {chaos.n_graceful} graceful restarts, "
           f"{chaos.n_outages} times without a store; {store.summary()}afterwards at most {memory} kB and {fds} descriptors in a child, "
           f"{sorted(n_threads)} threads; {len(event_logs(server.root / 'events'))} logs kept")
     assert not wrong and not alive, f"{len(wrong)} wrong, {alive} clients without an end:\n" + "\n".join(wrong[:20])
-    assert counts["accepted"] > 100 and counts["connections lost"] > 50 and counts["sent again"] > 10
+    assert counts["accepted"] > 100 and counts["connections lost"] > 50 and counts["sent again"] > 10 and counts["queued"]
     assert chaos.n_killed and chaos.n_graceful and chaos.n_outages
     no_logs(server)

@@ -68,14 +68,14 @@ class Seen:
     """One client's view of one message. Every other message has an Idempotency-Key, and is sent again if its outcome
     is unknown; one without a key must not be. body: what is sent; without content it asks for a further answer."""
 
-    def __init__(self, thread, content, keyed, branch=None):
+    def __init__(self, thread, content, keyed, body):
         self.thread, self.content, self.key = thread, content, str(uuid.uuid4()) if keyed else None
-        self.regenerates = "regenerate" in (branch or {})
-        self.body = branch if self.regenerates else {"content": content, **(branch or {})}
+        self.regenerates = "regenerate" in body
+        self.body = body if self.regenerates else {"content": content, **body}
         self.run_id = None
         self.numbers, self.text, self.end = [], "", None
         self.accepted = self.in_part = False
-        self.n_resumed = self.n_repeated = self.n_gone = 0
+        self.n_resumed = self.n_repeated = self.n_gone = self.n_queued = 0
 
 
 class Visitor(threading.Thread):
@@ -94,7 +94,10 @@ class Visitor(threading.Thread):
     def run(self):
         n = 0
         while not self.stop.is_set():
-            seen = Seen(self.thread, f"message {self.number}.{n}", n % 2 == 0, self.branch() if n % 4 == 3 or n % 8 == 4 else None)
+            body = self.branch() if n % 4 == 3 or n % 8 == 4 else {}
+            if n % 8 in (1, 3):             # a busy thread: wait for it, or take its place
+                body["on_busy"] = "enqueue" if n % 16 < 8 else "interrupt"
+            seen = Seen(self.thread, f"message {self.number}.{n}", n % 2 == 0, body)
             n += 1
             try:
                 self.follow(seen)
@@ -103,12 +106,12 @@ class Visitor(threading.Thread):
             self.messages.append(seen)
 
     def branch(self):
-        """The place of a turn that does not follow the current path; None: the thread is empty or cannot be read now."""
+        """The place of a turn that does not follow the current path; {}: the thread is empty or cannot be read now."""
         try:
             response = self.client.get(f"/threads/{self.thread}/messages?limit=100&all=true&order=desc")
             message = random.choice(response.json["data"])["id"]
         except (OSError, EOFError, ValueError, IndexError, KeyError):
-            return None
+            return {}
         return {"regenerate": message} if random.random() < 0.5 else {"parent_id": message}
 
     def follow(self, seen):
@@ -182,6 +185,9 @@ class Visitor(threading.Thread):
         """True: that was the end."""
         value = event.json
         if value["type"] == "heartbeat":
+            return False
+        if value["type"] == "queued":           # it is stored, so it must not be sent again in other words
+            seen.run_id, seen.n_queued = value["run_id"], seen.n_queued + 1
             return False
         if "id" not in event.fields:            # the server's own: come back
             assert value["type"] == "error", value

@@ -114,6 +114,7 @@ static void test_a_turn_may_come_first(void **state)
     contract_close(&ids, active, "a");
     contract_kind(begin(&ids, first), AC_RUN_IN_PROGRESS);
     contract_done(begin(&ids, urgent));
+    contract_done(begin(&ids, urgent)); /* the same again */
 }
 
 static void test_a_queued_turn_can_be_ended(void **state)
@@ -153,13 +154,20 @@ static void test_queued_turns_are_found(void **state)
 {
     (void)state;
     char active[AC_ID_SIZE], first[AC_ID_SIZE], second[AC_ID_SIZE], late[AC_TIME_SIZE], early[AC_TIME_SIZE];
+    char urgent[AC_ID_SIZE];
     contract_ids_t ids = busy(active, first, second);
+    ac_id_make(urgent, "run_");
     contract_time(early, 3);
     contract_time(late, 4);
     assert_true(is_listed(first, late));
     assert_false(is_listed(first, early));
     contract_done(unqueue(&ids, ids.owner, first));
     assert_false(is_listed(first, late));
+    json_t *in = queue_in(&ids, urgent); /* one that comes first is no older than it is */
+    json_object_set_new(in, "first", json_true());
+    contract_done(contract_call(AC_STORE_TURN_QUEUE, ids.owner, ids.thread, in));
+    assert_true(is_listed(urgent, late));
+    assert_false(is_listed(urgent, early));
 }
 
 static void test_other_owners_have_no_queue(void **state)

@@ -315,9 +315,48 @@ static void test_a_key_is_free_after_a_refusal(void **state)
     cosmos_child_stop(&other);
 }
 
+static ac_store_op_t *begin_queued(const contract_ids_t *ids, const char *run_id, const char *message_id)
+{
+    json_t *in = contract_open_in(ids, run_id, "later", false);
+    json_object_set_new(json_object_get(in, "message"), "id", json_string(message_id));
+    json_object_set_new(in, "queued", json_true());
+    return contract_call(AC_STORE_TURN_OPEN, ids->owner, ids->thread, in);
+}
+
+/* Two machines try to begin the same turn of the queue, one after the other. */
+static void test_a_queued_turn_is_begun_by_one_machine(void **state)
+{
+    cosmos_child_t other;
+    cosmos_child_t *mine = *state;
+    contract_ids_t ids = contract_ids();
+    char active[AC_ID_SIZE] = "", run[AC_ID_SIZE], message[AC_ID_SIZE];
+    json_t *queued;
+    ac_id_make(run, "run_");
+    ac_id_make(message, "msg_");
+    cosmos_child_open(&other, &server, "");
+    cosmos_child_open(mine, &server, "");
+    contract_open(&ids, active, "q", true);
+    queued = contract_run(run, ids.thread, "queued", 3);
+    json_object_set_new(queued, "parent_id", json_string(message));
+    contract_done(
+        contract_call(AC_STORE_TURN_QUEUE, ids.owner, ids.thread, json_pack("{s:o, s:i}", "run", queued, "most", 5)));
+    contract_close(&ids, active, "a");
+    contract_done(begin_queued(&ids, run, message));
+    contract_use(&other.store);
+    contract_kind(begin_queued(&ids, run, message), AC_RUN_ENDED);
+    contract_use(&mine->store);
+    contract_done(begin_queued(&ids, run, message)); /* the same again */
+    contract_close(&ids, run, "b");
+    contract_use(&other.store);
+    contract_kind(begin_queued(&ids, run, message), AC_RUN_ENDED);
+    contract_gapless(&ids, 4);
+    cosmos_child_stop(&other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        COSMOS_TEST(test_a_queued_turn_is_begun_by_one_machine),
         COSMOS_TEST(test_a_late_close_of_a_run_that_counts_as_dead),
         COSMOS_TEST(test_a_late_close_of_a_run_that_died),
         COSMOS_TEST(test_a_lease_is_renewed),

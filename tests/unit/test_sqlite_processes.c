@@ -306,6 +306,38 @@ static void test_run_of_another_process_lives_as_long_as_it(void **state)
     close(opened[0]);
 }
 
+static ac_store_op_t *begin_queued(const contract_ids_t *ids, const char *run, const char *message)
+{
+    json_t *in = contract_open_in(ids, run, "later", false);
+    json_object_set_new(json_object_get(in, "message"), "id", json_string(message));
+    json_object_set_new(in, "queued", json_true());
+    return contract_call(AC_STORE_TURN_OPEN, ids->owner, ids->thread, in);
+}
+
+/* Several processes may try to begin a turn of the queue: one that has waited for long is looked after by all. */
+static void test_a_queued_turn_is_begun_by_one_process(void **state)
+{
+    harness_t *harness = *state;
+    contract_ids_t ids = contract_ids();
+    char active[AC_ID_SIZE] = "", run[AC_ID_SIZE], message[AC_ID_SIZE], sql[256];
+    ac_id_make(run, "run_");
+    ac_id_make(message, "msg_");
+    harness_start(harness, AC_OK);
+    contract_open(&ids, active, "q", true);
+    contract_done(contract_call(AC_STORE_TURN_QUEUE, ids.owner, ids.thread,
+                                json_pack("{s:o, s:i}", "run", contract_run(run, ids.thread, "queued", 3), "most", 5)));
+    contract_close(&ids, active, "a");
+    contract_done(begin_queued(&ids, run, message));
+    contract_done(begin_queued(&ids, run, message)); /* the same again */
+    snprintf(sql, sizeof(sql), "UPDATE runs SET pid = %d, started = %lld WHERE id = '%s'", (int)getppid(),
+             (long long)ac_process_started(getppid()), run);
+    harness_change(harness, sql);
+    contract_kind(begin_queued(&ids, run, message), AC_RUN_ENDED);
+    contract_close(&ids, run, "b");
+    contract_kind(begin_queued(&ids, run, message), AC_RUN_ENDED);
+    contract_gapless(&ids, 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -313,6 +345,7 @@ int main(void)
         SQLITE_TEST(test_several_processes_in_the_same_threads),
         SQLITE_TEST(test_acknowledged_writes_survive_a_kill),
         SQLITE_TEST(test_run_of_another_process_lives_as_long_as_it),
+        SQLITE_TEST(test_a_queued_turn_is_begun_by_one_process),
     };
     int n_failed;
 

@@ -219,6 +219,13 @@ static void open_check_thread(ac_cosmos_task_t *task)
     }
 }
 
+/* A turn of the queue, which more than one process may try to begin. */
+static bool open_is_elsewhere(const ac_cosmos_task_t *task)
+{
+    const char *holder = ac_json_peek_string(json_object_get(task->thread.doc, "active_run"), "holder", "");
+    return json_is_true(json_object_get(task->op->in, "queued")) && strcmp(holder, task->store->holder) != 0;
+}
+
 static void open_check_state(ac_cosmos_task_t *task)
 {
     const char *run_id = ac_cosmos_thread_doc_run(&task->thread);
@@ -226,6 +233,8 @@ static void open_check_state(ac_cosmos_task_t *task)
     bool queued;
     if (!ac_cosmos_thread_doc_lives(&task->thread, false)) {
         ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_NOT_FOUND, "no thread with this id"));
+    } else if (*run_id && strcmp(run_id, task->run_id) == 0 && open_is_elsewhere(task)) {
+        ac_cosmos_task_end(task, ac_err_set(&task->op->err, AC_RUN_ENDED, "another process has begun the turn"));
     } else if (*run_id && strcmp(run_id, task->run_id) == 0) {
         ac_cosmos_turn_find_message(task, open_message_id(task), open_check_earlier_or_busy);
     } else if (*run_id) {

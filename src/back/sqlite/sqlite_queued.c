@@ -11,8 +11,8 @@ static const char sql_remove[] =
 static const char sql_thread[] = "SELECT thread_id FROM waits WHERE run_id = ?1 AND owner = ?2 AND until >= 'queued '";
 static const char sql_run_end[] =
     "UPDATE runs SET status = ?3, doc = ?4 WHERE id = ?1 AND owner = ?2 AND status = 'waiting'";
-static const char sql_late[] = "SELECT run_id, owner FROM waits WHERE until >= 'queued ' AND until < 'queued ' || ?1"
-                               " ORDER BY until LIMIT ?2";
+static const char sql_late[] = "SELECT run_id, owner FROM waits WHERE until >= 'queued '"
+                               " AND ltrim(substr(until, 8), '!') < ?1 ORDER BY until LIMIT ?2";
 
 static apr_status_t queued_insert(ac_sqlite_conn_t *conn, ac_store_op_t *op, const json_t *run)
 {

@@ -16,6 +16,8 @@ static const char sql_run_close[] =
     " ON CONFLICT (id) DO UPDATE SET status = excluded.status, doc = excluded.doc"
     " WHERE thread_id = excluded.thread_id AND owner = excluded.owner";
 static const char sql_run_doc[] = "SELECT doc FROM runs WHERE id = ?1 AND thread_id = ?2 AND owner = ?3";
+static const char sql_run_ours[] =
+    "SELECT 1 FROM runs WHERE id = ?1 AND owner = ?2 AND boot = ?3 AND pid = ?4 AND started = ?5";
 static const char sql_step_insert[] =
     "INSERT INTO steps (run_id, n, id, doc) SELECT ?1, ?2, ?3, ?4 WHERE " AC_SQLITE_RUN_OF(
         "?1", "?5") " ON CONFLICT (run_id, n) DO UPDATE SET id = excluded.id, doc = excluded.doc";
@@ -183,8 +185,30 @@ static apr_status_t thread_touch(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *c
     return status;
 }
 
-/* Whether another run of the thread is active. The same run is no conflict: a caller that got store_timeout may repeat
- * the request. */
+/* Of a turn of the queue, which more than one process may try to begin. */
+static apr_status_t turn_is_elsewhere(bool *pelsewhere, ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *run_id)
+{
+    const ac_sqlite_process_t *process = &conn->store->process;
+    sqlite3_stmt *row = NULL;
+    apr_status_t status = APR_SUCCESS;
+
+    *pelsewhere = json_is_true(json_object_get(op->in, "queued"));
+    if (*pelsewhere) {
+        status = ac_sqlite_statement_row(&row, conn, sql_run_ours,
+                                         AC_SQLITE_ARGS(ac_sqlite_text(run_id), ac_sqlite_text(op->owner),
+                                                        ac_sqlite_text(process->boot), ac_sqlite_int(process->pid),
+                                                        ac_sqlite_int(process->started)),
+                                         &op->err);
+    }
+    if (row) {
+        sqlite3_reset(row);
+        *pelsewhere = false;
+    }
+    return status;
+}
+
+/* Whether another run of the thread is active. The same run of this process is no conflict: a caller that got
+ * store_timeout may repeat the request. */
 static apr_status_t turn_conflict(json_t **pmessage, ac_sqlite_conn_t *conn, ac_store_op_t *op, const char *run_id)
 {
     const char *ours = ac_json_peek_string(json_object_get(op->in, "run"), "id", "");
@@ -192,8 +216,12 @@ static apr_status_t turn_conflict(json_t **pmessage, ac_sqlite_conn_t *conn, ac_
 
     *pmessage = NULL;
     if (strcmp(ours, run_id) == 0) {
-        apr_status_t status = APR_SUCCESS;
-        if (json_is_object(message)) {
+        bool elsewhere;
+        apr_status_t status = turn_is_elsewhere(&elsewhere, conn, op, run_id);
+        if (status == APR_SUCCESS && elsewhere) {
+            return ac_err_set(&op->err, AC_RUN_ENDED, "another process has begun the turn");
+        }
+        if (status == APR_SUCCESS && json_is_object(message)) {
             status = ac_sqlite_message_find(pmessage, conn, op, ac_json_peek_string(message, "id", ""));
         }
         if (status != APR_SUCCESS || *pmessage || !json_is_object(message)) {
