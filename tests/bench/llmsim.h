@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside of llmsim, a stand-in for an OpenAI or Azure OpenAI chat-completions endpoint: one thread, one epoll, HTTP/1.1
- * with
- * keep-alive, on loopback only. */
+/* Inside of llmsim, a stand-in for an OpenAI or Azure OpenAI endpoint of chat completions and streamed responses: one
+ * thread, one epoll, HTTP/1.1 with keep-alive, on loopback only. */
 #ifndef LLMSIM_H
 #define LLMSIM_H
 
@@ -42,6 +41,7 @@ typedef enum sim_state_e {
 
 typedef struct sim_stream_t {
     sim_settings_t set;
+    bool responses; /* the API of that name */
     bool chunked, usage, tool, opened, struck;
     unsigned next, n_tokens; /* the token at n_tokens is the closing part */
     unsigned n_prompt_tokens;
@@ -139,5 +139,13 @@ void sim_request_on_readable(sim_conn_t *conn);
 /* Handles the requests in conn->in, as far as they are answered at once. */
 void sim_requests_read(sim_conn_t *conn);
 void sim_put_stats(void);
+
+/* Writes the text of token i; returns its length. */
+size_t sim_token_text(const sim_stream_t *stream, unsigned i, char text[24]);
+
+/* ---- llmsim_responses.c: the same of a stream of the Responses API ---- */
+void sim_responses_put_opening(const sim_stream_t *stream);
+void sim_responses_put_token(const sim_stream_t *stream, unsigned i);
+void sim_responses_put_closing(const sim_stream_t *stream);
 
 #endif

@@ -88,8 +88,7 @@ static const char *const tool_arguments[SIM_N_ARGUMENTS] = {"{\\\"", "expression
                                                             "85 * ", "0.15",       "\\\"}"};
 #define TOOL_CALL_OPEN "\"id\":\"call_%s\",\"type\":\"function\",\"function\":{\"name\":\"calculate\",\"arguments\":\""
 
-/* Writes the text of token i; returns its length. */
-static size_t token_text(const sim_stream_t *stream, unsigned i, char text[24])
+size_t sim_token_text(const sim_stream_t *stream, unsigned i, char text[24])
 {
     if (!stream->set.stamp) {
         return (size_t)snprintf(text, 24, "t%04u ", i + 1);
@@ -104,6 +103,10 @@ static size_t token_text(const sim_stream_t *stream, unsigned i, char text[24])
 
 void sim_put_opening(const sim_stream_t *stream)
 {
+    if (stream->responses) {
+        sim_responses_put_opening(stream);
+        return;
+    }
     if (!stream->tool) {
         put_delta(stream, "\"role\":\"assistant\",\"content\":\"\",\"refusal\":null", "null");
         return;
@@ -117,6 +120,10 @@ void sim_put_opening(const sim_stream_t *stream)
 
 void sim_put_token(const sim_stream_t *stream, unsigned i)
 {
+    if (stream->responses) {
+        sim_responses_put_token(stream, i);
+        return;
+    }
     if (stream->tool) {
         char delta[128];
         snprintf(delta, sizeof delta, "\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"%s\"}}]",
@@ -129,7 +136,7 @@ void sim_put_token(const sim_stream_t *stream, unsigned i)
     char text[128];
     memcpy(text, open, sizeof open - 1);
     size_t n = sizeof open - 1;
-    n += token_text(stream, i, text + n);
+    n += sim_token_text(stream, i, text + n);
     memcpy(text + n, close, sizeof close - 1);
     put_event(stream, text, n + sizeof close - 1);
 }
@@ -143,6 +150,10 @@ static void put_usage(rig_buf_t *out, const sim_stream_t *stream)
 void sim_put_closing(const sim_stream_t *stream)
 {
     static const char done[] = "data: [DONE]\n\n";
+    if (stream->responses) {
+        sim_responses_put_closing(stream);
+        return;
+    }
     put_delta(stream, "", stream->tool ? "\"tool_calls\"" : "\"stop\"");
     if (stream->usage) {
         rig_buf_t text = {0};
@@ -173,7 +184,7 @@ static void put_whole_text(rig_buf_t *body, const sim_stream_t *stream)
     rig_buf_str(body, "\"");
     for (unsigned i = 0; i < stream->n_tokens; i++) {
         char text[24];
-        rig_buf_add(body, text, token_text(stream, i, text));
+        rig_buf_add(body, text, sim_token_text(stream, i, text));
     }
     rig_buf_str(body, "\"");
 }

@@ -48,12 +48,14 @@ static void handle_request(sim_conn_t *conn, const sim_request_t *request)
         sim_put_stats();
         return;
     }
-    if (!request->post || !path_ends(request, "/chat/completions")) {
+    bool responses = path_ends(request, "/responses");
+    if (!request->post || !(responses || path_ends(request, "/chat/completions"))) {
         sim_put_error(404, "", "invalid_request_error", "not_found");
         return;
     }
     json_t *root = json_loadb(request->body, request->body_len, 0, NULL);
-    if (json_is_array(json_object_get(root, "messages"))) {
+    bool streams = json_is_true(json_object_get(root, "stream"));
+    if (json_is_array(json_object_get(root, responses ? "input" : "messages")) && (streams || !responses)) {
         sim_stream_start(conn, request, root);
     } else {
         sim_put_error(400, "", "invalid_request_error", "bad_json");

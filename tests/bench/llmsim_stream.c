@@ -198,7 +198,9 @@ static void make_id(char id[20])
 static void read_request(sim_stream_t *stream, const sim_request_t *request, json_t *root)
 {
     *stream = (sim_stream_t){.set = sim.defaults, .chunked = !request->http10, .created = (long)time(NULL)};
-    unsigned n_results = read_messages(json_object_get(root, "messages"), &stream->set);
+    json_t *input = json_object_get(root, "input"), *messages = json_object_get(root, "messages");
+    stream->responses = input != NULL;
+    unsigned n_results = read_messages(input ? input : messages, &stream->set);
     json_t *limit = json_object_get(root, "max_completion_tokens");
     if (!limit) {
         limit = json_object_get(root, "max_tokens");
@@ -207,7 +209,7 @@ static void read_request(sim_stream_t *stream, const sim_request_t *request, jso
         stream->set.n_tokens = (unsigned)json_integer_value(limit);
     }
     stream->usage = json_is_true(json_object_get(json_object_get(root, "stream_options"), "include_usage"));
-    stream->tool = json_array_size(json_object_get(root, "tools")) && n_results < stream->set.n_tool_rounds;
+    stream->tool = !input && json_array_size(json_object_get(root, "tools")) && n_results < stream->set.n_tool_rounds;
     stream->n_tokens = stream->tool ? SIM_N_ARGUMENTS : stream->set.n_tokens;
     stream->n_prompt_tokens = (unsigned)(request->body_len / 4 + 1);
     const char *model = json_string_value(json_object_get(root, "model"));

@@ -51,7 +51,7 @@ MODULES=/usr/lib/apache2/modules
 export PORT SIM FRONT MODULES THREADS=1280 DIR
 # shellcheck source=servers.sh
 . "$here/servers.sh"
-servers=${*:-nginx apache-proxy module module-completions module-threads module-responses module-ui module-nolog module-h2}
+servers=${*:-nginx apache-proxy module module-completions module-threads module-responses module-ui module-model-responses module-nolog module-h2}
 
 # ---- the scenarios ----
 # A stream takes two descriptors in one process: the client's connection and the model's. With HTTP/2 to the model it takes

@@ -62,6 +62,12 @@ path[module-ui]=$ui body[module-ui]=ui scenarios_of[module-ui]="c100 c1000 max"
 missing_module-ui() { missing_module; }
 start_module-ui() { start_module; }
 
+# ours, with a model behind the Responses API
+path[module-model-responses]=/api/agents/responding/chat body[module-model-responses]=chat
+scenarios_of[module-model-responses]="c100 c1000 max"
+missing_module-model-responses() { missing_module; }
+start_module-model-responses() { start_module; }
+
 # ours, without event logs: what the logs cost
 path[module-nolog]=$chat body[module-nolog]=chat scenarios_of[module-nolog]="c100 c1000"
 missing_module-nolog() { missing_module; }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Agents that other agents call as tools: nested runs, their events, steps, limits, approvals and ends."""
 import json
+import re
 import threading
 
 import pytest
@@ -342,3 +343,24 @@ def test_a_budget_holds_for_all_agents_of_a_run(make, model):
     after = server.client.post("/agents/triage/chat", {"message": "b"})
     assert before.status == after.status == 200
     assert left(before) - left(after) == 4 * 15
+
+
+def test_money_is_exact_over_all_agents(make, model):
+    """Until the budget is used up: what is left is what the runs have not cost, also where agents inside were refused."""
+    server = make("AgentChatLimit cost=0.001/day\n", triage="AgentChatMaxTokens 50", writer="AgentChatMaxTokens 50")
+    cast = Cast(model, triage=[calls(ask("writer"), ask("writer")), answer("Done.")] * 100, writer=[answer("x")])
+    costs, refused = [], 0
+    body = {"message": "a", "stream": False}
+    while (response := server.client.post("/agents/triage/chat", body)).status == 200:
+        run = response.json["run_id"]
+        costs.append(server.client.get(f"/runs/{run}").json["cost"]["amount"])
+        inside = [step["error"] for step in steps_of(server, run) if step["type"] == "tool_call" and step["error"]]
+        refused += len(inside)
+        assert all("of the budget" in error for error in inside), inside
+    assert response.status == 429 and response.json["code"] == "budget_exceeded", response
+    left = float(re.search(r"([0-9.e-]+) is left", response.json["detail"])[1])
+    assert left == pytest.approx(0.001 - sum(costs), rel=1e-5), response.json["detail"]
+    assert refused and len(cast.requests("writer")) == 2 * len(costs) - refused
+    calls_made = len(cast.asked)
+    assert sum(costs) == pytest.approx(calls_made * costs[0] / 4) and server.client.get("/usage?by=").json["totals"]["cost"] == [
+        {"amount": pytest.approx(sum(costs)), "currency": "USD"}]

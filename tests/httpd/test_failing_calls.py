@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from client import WAIT
+from responses_server import Responses, message
 from runs import wait_until
 
 pytestmark = [pytest.mark.skipif(not os.environ.get("FAILING_CALLS"), reason="takes minutes: make failing-calls"),
@@ -23,7 +24,7 @@ TUNING = "StartServers 1\nServerLimit 4\nThreadsPerChild 8\nMaxRequestWorkers 32
          "AsyncRequestWorkerFactor 100\n"
 CONFIGURATION = """
 <AgentChatModel scripted>
-    AgentChatProvider openai
+    AgentChatProvider {provider}
     AgentChatEndpoint {url} model=scripted-1
     AgentChatTimeouts connect=2s first-byte=2s idle=2s total=10s
     AgentChatBreaker off
@@ -125,9 +126,12 @@ class Visitor(threading.Thread):
                 assert after["role"] == "assistant" and after["run_id"] == message["run_id"] and after["content"]
 
 
+@pytest.mark.parametrize("provider", ["openai", "responses"])
 @pytest.mark.parametrize("call, error, nth", FAULTS, ids=[fault[0] for fault in FAULTS])
-def test_a_call_that_fails(make_server, model, tmp_path, call, error, nth):
-    server = make_server(CONFIGURATION.format(url=model.url), standard=False, tuning=TUNING)
+def test_a_call_that_fails(make_server, model, tmp_path, call, error, nth, provider):
+    if provider == "responses":
+        model.default = Responses().play(message("o", "k"))
+    server = make_server(CONFIGURATION.format(url=model.url, provider=provider), standard=False, tuning=TUNING)
     server.expect_log(".")              # each fault has words of its own
     visitors = [Visitor(server, f"visitor {i}") for i in range(CLIENTS)]
     with Faults(server.children()[0], call, error, nth, tmp_path) as faults:
