@@ -42,7 +42,7 @@ AgentChatStoreTimeout 2s
 # own pollset.
 FAULTS = [("epoll_ctl", "ENOMEM", 3), ("epoll_wait", "EINTR", 2), ("poll", "EINTR", 2), ("accept4", "EMFILE", 2), ("socket", "EMFILE", 2),
           ("connect", "ENETUNREACH", 2), ("sendto", "ENOBUFS", 2), ("recvfrom", "ECONNRESET", 2), ("writev", "EPIPE", 2),
-          ("write", "EIO", 3), ("openat", "EMFILE", 2), ("pread64", "EIO", 3), ("pwrite64", "ENOSPC", 40), ("fdatasync", "EIO", 2),
+          ("write", "EIO", 3), ("openat", "EMFILE", 2), ("pread64", "EIO", 3), ("pwrite64", "ENOSPC", 10), ("fdatasync", "EIO", 2),
           ("fallocate", "ENOSPC", 1), ("fcntl", "ENOLCK", 60), ("mmap", "ENOMEM", 2), ("getrandom", "EAGAIN", 1),
           ("setsockopt", "ENOBUFS", 2)]
 
