@@ -228,6 +228,9 @@ class Chaos(threading.Thread):
                 if not self.stop.wait(0.5 + random.random()):
                     kind()
 
+    def complete(self):
+        return self.n_killed and self.n_graceful and self.n_outages
+
     def kill(self):
         children = self.server.children()
         if children:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The stores of the torture test, and how to make each of them fail."""
+import contextlib
 import http.client
 import json
 import sqlite3
@@ -26,13 +27,15 @@ class Sqlite:
 
     @staticmethod
     def outage(server, stop):
-        database = sqlite3.connect(server.root / "state/agentchat.db", timeout=5, isolation_level=None)
+        """Another process holds the write lock. It tries often: a server that writes without a pause leaves it free for moments."""
+        database = sqlite3.connect(server.root / "state/agentchat.db", timeout=0, isolation_level=None)
         try:
-            database.execute("BEGIN IMMEDIATE")
-            stop.wait(OUTAGE)
-            database.execute("ROLLBACK")
-            return 1
-        except sqlite3.OperationalError:
+            while not stop.wait(0.001):
+                with contextlib.suppress(sqlite3.OperationalError):
+                    database.execute("BEGIN IMMEDIATE")
+                    stop.wait(OUTAGE)
+                    database.execute("ROLLBACK")
+                    return 1
             return 0
         finally:
             database.close()
