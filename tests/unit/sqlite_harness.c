@@ -18,6 +18,11 @@ static int counts[STATEMENTS];
 static size_t n_statements;
 static sqlite3 *writer;
 static int logged[LOGGED];
+static struct {
+    const char *sql, *after;
+    bool armed, reached, open;
+    pthread_cond_t changed;
+} gate = {.changed = PTHREAD_COND_INITIALIZER};
 
 /* ---- log ---- */
 
@@ -43,6 +48,22 @@ int harness_logged(int number)
 
 /* ---- the store's connections ---- */
 
+/* With the lock held. */
+static void gate_pass(const char *sql)
+{
+    if (!gate.sql || gate.open) {
+        return;
+    }
+    if (gate.armed && strcmp(sql, gate.sql) == 0) {
+        gate.reached = true;
+        pthread_cond_broadcast(&gate.changed);
+        while (!gate.open) {
+            pthread_cond_wait(&gate.changed, &lock);
+        }
+    }
+    gate.armed = gate.armed || strcmp(sql, gate.after) == 0;
+}
+
 static int on_statement(unsigned what, void *baton, void *stmt, void *text)
 {
     (void)what;
@@ -59,6 +80,9 @@ static int on_statement(unsigned what, void *baton, void *stmt, void *text)
             statements[n_statements++] = strdup(sql);
         }
         counts[i]++;
+    }
+    if (sql) {
+        gate_pass(sql);
     }
     pthread_mutex_unlock(&lock);
     return 0;
@@ -96,6 +120,32 @@ int harness_count(const char *sql)
     }
     pthread_mutex_unlock(&lock);
     return n;
+}
+
+void harness_gate_set(const char *sql, const char *after)
+{
+    pthread_mutex_lock(&lock);
+    gate.sql = sql;
+    gate.after = after;
+    gate.armed = gate.reached = gate.open = false;
+    pthread_mutex_unlock(&lock);
+}
+
+void harness_gate_wait(void)
+{
+    pthread_mutex_lock(&lock);
+    while (!gate.reached) {
+        pthread_cond_wait(&gate.changed, &lock);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+void harness_gate_open(void)
+{
+    pthread_mutex_lock(&lock);
+    gate.open = true;
+    pthread_cond_broadcast(&gate.changed);
+    pthread_mutex_unlock(&lock);
 }
 
 /* ---- the file, seen by another program ---- */

@@ -41,6 +41,11 @@ sqlite3 *harness_writer(void);      /* the last connection opened for writing; f
 int harness_count(const char *sql); /* how often this statement ran */
 /* Fails the test where one of the statements that ran goes through a whole table or sorts; how many were looked at. */
 int harness_check_plans(const harness_t *harness);
+/* A gate: the store's thread that starts the statement `sql` next after the statement `after` waits there until it is
+ * opened. wait returns when a thread has come to it. */
+void harness_gate_set(const char *sql, const char *after);
+void harness_gate_wait(void);
+void harness_gate_open(void);
 
 typedef struct harness_gather_t { /* many operations under way */
     ac_store_op_t *ops[2 * AC_MAX_STORE_QUEUE];

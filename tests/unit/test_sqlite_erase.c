@@ -3,11 +3,19 @@
  * store reports the erasure, whatever was going on. */
 #include "sqlite_harness.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define BEFORE "0000-00-00T00:00:00.001Z"
 #define LIVES 40
+#define PART 50 /* threads that a purge removes with one transaction */
+#define BEGIN_WRITE "BEGIN IMMEDIATE"
+#define MERGE_ENDS "SELECT block FROM search_data WHERE id = 10"
+#define THREAD_REMOVED "DELETE FROM threads WHERE id = ?1 AND owner = ?2"
 
 static bool file_has(const char *path, const char *word)
 {
@@ -45,12 +53,16 @@ static void say(contract_ids_t *ids, const char *text)
     contract_close(ids, run, text);
 }
 
-static void erase(const char *owner)
+static json_t *erase_in(void)
 {
     char id[AC_ID_SIZE];
     ac_id_make(id, "erasure_");
-    contract_done(contract_call(AC_STORE_OWNER_ERASE, owner, NULL,
-                                json_pack("{s:s, s:o}", "id", id, "at", ac_time_json(apr_time_now()))));
+    return json_pack("{s:s, s:o}", "id", id, "at", ac_time_json(apr_time_now()));
+}
+
+static void erase(const char *owner)
+{
+    contract_done(contract_call(AC_STORE_OWNER_ERASE, owner, NULL, erase_in()));
 }
 
 /* Of the full-text index, as its record says; less than 128. */
@@ -72,21 +84,32 @@ static size_t n_found(const char *owner, const char *word)
     return n;
 }
 
-static ac_store_op_t *purge(void)
+static ac_store_op_t *purge_op(void)
 {
-    return contract_call(AC_STORE_PURGE, NULL, NULL, json_pack("{s:s}", "before", BEFORE));
+    return contract_op(AC_STORE_PURGE, NULL, NULL, json_pack("{s:s}", "before", BEFORE));
 }
 
-/* The purge reports one erasure, which is ended. */
-static void purge_and_end(const char *owner)
+static ac_store_op_t *purge(void)
 {
-    json_t *out = contract_ok(purge()), *erasure = json_array_get(json_object_get(out, "erasures"), 0);
+    return contract_wait(purge_op());
+}
+
+/* The purge has reported one erasure, which is ended. */
+static void end(ac_store_op_t *purged, const char *owner)
+{
+    json_t *out = contract_ok(purged), *erasure = json_array_get(json_object_get(out, "erasures"), 0);
+    assert_int_equal(json_array_size(json_object_get(out, "erasures")), 1);
     assert_string_equal(ac_json_peek_string(erasure, "owner", ""), owner);
     json_t *ended = contract_ok(contract_call(AC_STORE_OWNER_ERASED, owner, NULL,
                                               json_pack("{s:O}", "mark", json_object_get(erasure, "mark"))));
     assert_true(json_is_true(json_object_get(ended, "ended")));
     json_decref(ended);
     json_decref(out);
+}
+
+static void purge_and_end(const char *owner)
+{
+    end(purge(), owner);
 }
 
 /* A number of a fixed sequence, so that each run of the test makes the same pages. */
@@ -156,6 +179,28 @@ static void test_an_erasure_does_not_end_while_the_log_is_read(void **state)
     harness_stop(harness);
 }
 
+/* Without the contents an erasure has ended. The row that had the owner's name leaves the file later. */
+static void test_the_name_of_the_owner_stays_while_the_file_is_read(void **state)
+{
+    harness_t *harness = *state;
+    contract_ids_t ids = contract_ids(), other = contract_ids();
+    harness_start(harness, AC_OK);
+    say(&ids, "a walrus here");
+    erase(ids.owner);
+    ac_store_op_t *purged = purge();
+    sqlite3 *reader = harness_open(harness);
+    harness_exec(reader, "BEGIN; SELECT count(*) FROM threads");
+    end(purged, ids.owner);
+    assert_false(is_left(harness, "walrus"));
+    assert_true(is_left(harness, ids.owner));
+    assert_int_equal(harness_number(harness, "SELECT count(*) FROM erasures"), 0);
+    harness_exec(reader, "COMMIT");
+    say(&other, "two writes"); /* the log is emptied after the first one's answer */
+    assert_false(is_left(harness, ids.owner));
+    sqlite3_close(reader);
+    harness_stop(harness);
+}
+
 /* The reader also keeps the log when the store ends, as the death of a process between a commit and its checkpoint
  * does. */
 static void test_the_next_process_empties_the_log(void **state)
@@ -179,12 +224,93 @@ static void test_the_next_process_empties_the_log(void **state)
     sqlite3_close(reader);
 }
 
+/* ---- two processes ---- */
+
+static void on_never(ac_store_op_t *op)
+{
+    (void)op;
+}
+
+/* Another process: it erases the owner and dies after it has removed the last thread, before it merges the index. */
+static void erase_and_die(harness_t *harness, const contract_ids_t *ids, int go)
+{
+    static const ac_host_t host = {.version = 1, .store_done = ac_store_done};
+    char byte;
+    while (read(go, &byte, 1) < 0 && errno == EINTR) {
+    }
+    if (harness->store.vt->child_init(harness->store.self, &host, NULL) != APR_SUCCESS ||
+        contract_try(NULL, AC_STORE_OWNER_ERASE, ids, erase_in()) != AC_OK) {
+        _exit(2);
+    }
+    harness_gate_set(BEGIN_WRITE, THREAD_REMOVED);
+    ac_store_call_post(contract_store(), NULL, purge_op(), on_never, NULL);
+    harness_gate_wait();
+    kill(getpid(), SIGKILL);
+}
+
+/* The process begins when the gate's other end is closed. */
+static pid_t eraser_start(harness_t *harness, const contract_ids_t *ids, int *pgo)
+{
+    int go[2];
+    assert_int_equal(pipe(go), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        close(go[1]);
+        erase_and_die(harness, ids, go[0]);
+    }
+    close(go[0]);
+    *pgo = go[1];
+    return pid;
+}
+
+static void eraser_run(pid_t pid, int go)
+{
+    int status;
+    close(go);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGKILL);
+}
+
+/* The other process removes the threads after the merge of this one went past their words. */
+static void test_an_erasure_waits_for_a_merge_that_began_after_its_purge(void **state)
+{
+    harness_t *harness = *state;
+    contract_ids_t first = contract_ids(), late = contract_ids();
+    harness_gather_t gather = {.n = 0};
+    int go;
+    pid_t pid = eraser_start(harness, &late, &go);
+    harness_start(harness, AC_OK);
+    for (int i = 0; i < PART; i++) {
+        say(&late, "a zygomatic arch");
+    }
+    say(&first, "a walrus here");
+    erase(first.owner);
+    harness_gate_set(BEGIN_WRITE, MERGE_ENDS);
+    harness_post(&gather, purge_op());
+    harness_gate_wait();
+    eraser_run(pid, go);
+    harness_gate_open();
+    harness_wait(&gather);
+    assert_int_equal(ac_json_peek_int(gather.ops[0]->out, "unfinished", 0), 1);
+    end(gather.ops[0], first.owner);
+    assert_false(is_left(harness, "walrus"));
+    assert_int_equal(harness_number(harness, "SELECT count(*) FROM threads"), 0);
+    assert_true(is_left(harness, "zygomatic"));
+    purge_and_end(late.owner);
+    assert_false(is_left(harness, "zygomatic"));
+    harness_stop(harness);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         SQLITE_TEST(test_no_word_is_left_in_a_page),
         SQLITE_TEST(test_an_erasure_does_not_end_while_the_log_is_read),
+        SQLITE_TEST(test_the_name_of_the_owner_stays_while_the_file_is_read),
         SQLITE_TEST(test_the_next_process_empties_the_log),
+        SQLITE_TEST(test_an_erasure_waits_for_a_merge_that_began_after_its_purge),
     };
     apr_initialize();
     return cmocka_run_group_tests_name("sqlite erase", tests, NULL, NULL);
