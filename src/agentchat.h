@@ -16,7 +16,7 @@
 #define AC_STORE_PROVIDER "agentchat-store"
 #define AC_MODEL_PROVIDER "agentchat-model"
 #define AC_TOOL_PROVIDER "agentchat-tool"
-#define AC_PROVIDER_VERSION "5"
+#define AC_PROVIDER_VERSION "6"
 
 /* apr_pool_userdata of the configuration's pool: the pool (apr_pool_t *) that outlives a reload. It may hold data only,
  * no functions: a reload unloads the module. */
@@ -234,6 +234,8 @@ typedef struct ac_tool_vt {
                             apr_time_t deadline,
                             void (*done)(void *baton, apr_status_t status, json_t *result, const ac_err_t *err),
                             void *baton, ac_err_t *err);
+    /* The same call ends without an approval. Loop thread; may be NULL. */
+    void (*decline)(void *self, const json_t *question);
 } ac_tool_vt;
 
 /* ---- models, tools and agents; immutable after configuration ---- */

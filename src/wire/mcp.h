@@ -7,6 +7,7 @@
 #include "wire/tool.h"
 
 #define AC_MCP_MODERN "2026-07-28" /* the first version without a session: each request describes itself */
+#define AC_MCP_ELICITATION "elicitation/create"
 #define AC_MCP_LEGACY "2025-11-25" /* the newest version that begins with `initialize` */
 
 /* ---- mcp_message.c: JSON-RPC ---- */
@@ -80,7 +81,7 @@ typedef struct ac_mcp_result_t {
  * tool_error: it is no such result. */
 apr_status_t ac_mcp_result_read(ac_mcp_result_t *result, const json_t *given, ac_err_t *err);
 
-/* ---- mcp_question.c: input_required ---- */
+/* ---- mcp_question.c: input_required, and elicitation/create ---- */
 /* What a server wants to know before it finishes a call: {message, state?, answers: {key: result}}. The message is for
  * the owner of the run, whose approval is the answer; `answers` are what the server then gets, `state` is its own. Only
  * questions that a yes answers have this form. */

@@ -134,7 +134,8 @@ json_t *ac_mcp_message_meta(const char *version, bool elicits, const ac_trace_t 
 
 json_t *ac_mcp_message_initialize(void)
 {
-    return json_pack("{s:s, s:{}, s:o}", "protocolVersion", AC_MCP_LEGACY, "capabilities", "clientInfo", client_info());
+    return json_pack("{s:s, s:{s:{}}, s:o}", "protocolVersion", AC_MCP_LEGACY, "capabilities", "elicitation",
+                     "clientInfo", client_info());
 }
 
 bool ac_mcp_message_is_legacy(const char *version)

@@ -256,7 +256,8 @@ def test_a_lost_call_of_the_newer_era(make, model, mcp, idempotent):
 
 
 def test_what_a_server_asks_meanwhile(make, model, mcp):
-    """A ping is answered; what this client has not declared is refused; the call continues."""
+    """A ping is answered; what this client has not declared is refused; the call continues. A form without an id of its event is
+    like one that a person has closed: test_mcp_elicitation.py has the others."""
     mcp.reset("legacy", sessions=True)
     gate = Gate()
     mcp.results["echo"] = lambda _: iter([{"id": "p-1", "method": "ping"}, {"id": "s-1", "method": "sampling/createMessage", "params": {}},
@@ -272,7 +273,7 @@ def test_what_a_server_asks_meanwhile(make, model, mcp):
         return found if len(found) == 3 else None
     got = {request.id: request for request in wait_until(replies, "no answers came")}
     assert got["p-1"].json["result"] == {} and got["p-1"].session == mcp.of("tools/call")[0].session
-    assert got["s-1"].json["error"]["code"] == got["e-1"].json["error"]["code"] == -32601
+    assert got["s-1"].json["error"]["code"] == -32601 and got["e-1"].json["result"] == {"action": "cancel"}
     gate.open()
     stream.rest()
     assert said(model) == ["done"]

@@ -13,6 +13,7 @@ from runs import wait_until
 from server import BUILD, TOP, HeldPort
 from test_approvals import decide, ended
 from test_mcp_client import MCP, ask, offered, tool_answers
+from test_mcp_client_runs import wait_for_approval
 
 SERVERS = TOP / "tests/mcp_servers"
 
@@ -101,16 +102,25 @@ def test_version_2(run_server, make_server, model, era):
 def test_a_question_of_version_2(run_server, make_server, model):
     port = run_server(SERVERS / "sdk2.mjs", "PORT")
     server = make_server(MCP.format(url=f"http://127.0.0.1:{port}/mcp", more=""))
-    model.play(calls(("one_deploy", {"env": "production"})), answer("Done."))
-    stream = server.client.stream("/agents/clerk/chat", {"message": "go"})
-    run = stream.next().json["run_id"]
-    asked = stream.next()
-    while not asked.json.get("approval_required"):
-        asked = stream.next()
-    stream.close()
-    assert asked.json["question"] == {"server": "one", "message": "Deploy to production?"}
+    run, asked = wait_for_approval(server, model, calls(("one_deploy", {"env": "production"})), answer("Done."))
+    assert asked["question"] == {"server": "one", "message": "Deploy to production?"}
     wait_until(lambda: decide(server, run, True).status == 202, "the run does not wait")
     assert ended(server, run)["status"] == "completed" and tool_answers(model)[0]["result"] == "deployed to production"
+
+
+@pytest.mark.parametrize("approve, said", [(True, "deployed to production"), (False, None)])
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_question_of_version_1(run_server, make_server, model, approve, said, restart):
+    """It is asked on the stream of the call, which the server keeps in its store of events."""
+    port = run_server(SERVERS / "sdk1.mjs", "PORT")
+    server = make_server(MCP.format(url=f"http://127.0.0.1:{port}/mcp", more=""))
+    run, asked = wait_for_approval(server, model, calls(("one_deploy", {"env": "production"})), answer("Done."))
+    assert asked["question"] == {"server": "one", "message": "Deploy to production?"}
+    if restart:
+        server.stop()
+        server.start()
+    wait_until(lambda: decide(server, run, approve).status == 202, "the run does not wait")
+    assert ended(server, run)["status"] == "completed" and tool_answers(model)[0].get("result") == said
 
 
 PASSING = {"2025-11-25": ["initialize", "tools_call", "sse-retry"],

@@ -106,6 +106,14 @@ static void test_questions_that_a_yes_answers(void **state)
                 "{'message':'Sure?\\nSure?','answers':{'a':{'action':'accept','content':{'ok':true}},"
                 "'b':{'action':'accept','content':{}}},'state':'s'}");
     json_decref(given);
+    given = load("{'inputRequests':{'a':" ASK(
+        ",'requestedSchema':{'properties':{'c':{'type':'string','title':'Colour','default':'red'},'all':{"
+        "'type':'boolean','default':false},'n':{'type':'array','default':['x','y']}}}") "}}");
+    assert_int_equal(ac_mcp_question_read(&question, &left, given, NULL), APR_SUCCESS);
+    assert_json(question,
+                "{'message':'Sure?\\nColour: red\\nall: false\\nn: [\\\"x\\\",\\\"y\\\"]','answers':{'a':{'action':"
+                "'accept','content':{'c':'red','all':false,'n':['x','y']}}}}");
+    json_decref(given);
     given = load("{'requestState':'s'}");
     assert_int_equal(ac_mcp_question_read(&question, &left, given, NULL), APR_SUCCESS);
     assert_null(question);
@@ -126,6 +134,10 @@ static void test_questions_that_a_yes_does_not_answer(void **state)
         "{'inputRequests':{'a':" ASK(",'requestedSchema':{'properties':{'name':{'type':'string'}}}") "}}",
         "{'inputRequests':{'a':" ASK(",'requestedSchema':{'properties':{'a':{'type':'boolean'},'b':{'type':"
                                      "'boolean'}}}") "}}",
+        "{'inputRequests':{'a':" ASK(
+            ",'requestedSchema':{'properties':{'a':{'type':'string','default':'x'},'b':{'type':"
+            "'integer'}}}") "}}",
+        "{'inputRequests':{'a':" ASK(",'requestedSchema':{'properties':{'a':{'type':'string','default':{}}}}") "}}",
         "{'inputRequests':{'a':" ASK(",'requestedSchema':{'required':['a']}") "}}",
         "{'inputRequests':{'a':" ASK("") ",'b':{'method':'roots/list'}}}",
     };

@@ -120,9 +120,10 @@ static void test_messages_written(void **state)
     assert_null(json_object_get(meta, "traceparent"));
     assert_int_equal(json_object_size(json_object_get(meta, "io.modelcontextprotocol/clientCapabilities")), 0);
     json_decref(meta);
-    assert_json(ac_mcp_message_initialize(),
-                "{'protocolVersion':'2025-11-25','capabilities':{},'clientInfo':{'name':'mod_agentchat',"
-                "'version':'" AC_VERSION "'}}");
+    assert_json(
+        ac_mcp_message_initialize(),
+        "{'protocolVersion':'2025-11-25','capabilities':{'elicitation':{}},'clientInfo':{'name':'mod_agentchat',"
+        "'version':'" AC_VERSION "'}}");
     assert_true(ac_mcp_message_is_legacy("2025-06-18"));
     assert_false(ac_mcp_message_is_legacy("2024-11-05"));
     assert_false(ac_mcp_message_is_legacy(AC_MCP_MODERN));

@@ -216,14 +216,24 @@ static void run_call_fail(ac_call_t *call, json_t *result, const ac_err_t *err)
     json_decref(text);
 }
 
+/* The tool gets no answer to its question; NULL: it has asked nothing. */
+static void decline(const ac_call_t *call, const json_t *question)
+{
+    if (question && call->tool && call->tool->vt->decline) {
+        call->tool->vt->decline(call->tool->self, question);
+    }
+}
+
 /* The tool wants to know something before it ends: the approval of the call is the answer. Consumes question. */
 static void run_call_ask(ac_call_t *call, json_t *question)
 {
     ac_run_t *run = call->run;
-    const char *refused = run->turn->stateless      ? "this tool needs approval, which is not possible here"
+    const char *refused = run->turn->stateless || run->turn->no_approvals
+        ? "this tool needs approval, which is not possible here"
         : call->n_questions >= AC_MAX_MCP_QUESTIONS ? "the tool asks for one approval after the other"
                                                     : NULL;
     if (refused) {
+        decline(call, question);
         json_decref(question);
         run_call_end(call, NULL, refused, AC_TOOL_OUTCOME_ERROR);
         return;
@@ -341,6 +351,7 @@ static apr_status_t start_call(ac_call_t *call, ac_err_t *err)
     const ac_tool_t *tool = call->tool;
     apr_status_t status;
     if (call->refusal) {
+        decline(call, call->question);
         return ac_err_set(err, AC_TOOL_ERROR, "%s", call->refusal);
     }
     if (call->hosted) {

@@ -115,11 +115,10 @@ static void mcp_exchange_on_end(void *baton, apr_status_t status, const ac_err_t
         mcp_exchange_take(exchange, exchange->body.data, exchange->body.len);
     }
     if (exchange->cb.on_end && !exchange->cancelled) {
-        const char *last_id = exchange->reader.last_id;
         ac_mcp_exchange_end_t end = {
             .status = exchange->status,
             .err = &exchange->err,
-            .last_id = last_id && *last_id ? last_id : NULL,
+            .last_id = ac_mcp_exchange_last_id(exchange),
             .retry = exchange->reader.retry,
             .n_bytes = exchange->n_bytes,
         };
@@ -287,6 +286,12 @@ void ac_mcp_exchange_leave(ac_mcp_exchange_t *exchange)
     ac_loop_t *loop = exchange->server->loop;
     memset(&exchange->cb, 0, sizeof exchange->cb);
     ac_timer_set(loop, &exchange->linger, ac_loop_now(loop) + LINGER, on_lingered, exchange);
+}
+
+const char *ac_mcp_exchange_last_id(const ac_mcp_exchange_t *exchange)
+{
+    const char *id = exchange->reader.last_id;
+    return id && *id ? id : NULL;
 }
 
 void ac_mcp_exchange_cancel_all(ac_mcp_upstream_t *server)

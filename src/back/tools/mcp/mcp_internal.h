@@ -44,13 +44,27 @@ void ac_mcp_exchange_cancel(ac_mcp_exchange_t *exchange);
  * again. Allowed inside of callbacks. */
 void ac_mcp_exchange_leave(ac_mcp_exchange_t *exchange);
 void ac_mcp_exchange_cancel_all(ac_mcp_upstream_t *server);
+const char *ac_mcp_exchange_last_id(const ac_mcp_exchange_t *exchange); /* of its last whole event; NULL: none */
 
 /* ---- mcp_request.c: one JSON-RPC request and its response ---- */
+/* A question of the server on the stream of a request: what is needed to answer it, and to resume the stream. All
+ * borrowed. */
+typedef struct ac_mcp_elicitation_t {
+    const json_t *id;              /* of the question */
+    const json_t *result;          /* the answer; NULL: not known yet */
+    const char *session, *version; /* session: NULL: none */
+    const char *last_event_id;
+    int64_t request; /* the id of the request */
+} ac_mcp_elicitation_t;
 typedef struct ac_mcp_request_t ac_mcp_request_t;
 typedef struct ac_mcp_request_ask_t {
     const char *method; /* constant */
     json_t *params;     /* consumed; NULL: none */
+    char *text;         /* the message, in place of both; consumed */
     const char *version, *session;
+    int64_t id;                 /* of a request whose stream is resumed: nothing is sent again; 0: a new request */
+    const char *last_event_id;  /* then; copied */
+    const json_t *ignored;      /* the id of a request of the server that is answered already; NULL: none */
     bool is_notification;       /* every answer with 2xx is its end */
     bool resumes;               /* a stream that breaks is resumed by the id of its last event */
     const char *const *headers; /* copied; NULL: none */
@@ -59,7 +73,7 @@ typedef struct ac_mcp_request_ask_t {
     int retries;
 } ac_mcp_request_ask_t;
 typedef struct ac_mcp_answer_t {
-    ac_mcp_message_t *message; /* the response; NULL: none came. Borrowed, or taken as in ac_mcp_exchange_cb_t */
+    ac_mcp_message_t *message; /* the response, or a question that was taken; NULL: none came. Borrowed */
     int status;                /* HTTP's; 0: no answer */
     const char *session;       /* that the server has opened, or NULL */
     const ac_err_t *err;       /* AC_OK: a response came, or the notification was taken. tool_error, tool_timeout */
@@ -67,6 +81,8 @@ typedef struct ac_mcp_answer_t {
 } ac_mcp_answer_t;
 typedef struct ac_mcp_request_cb_t {
     void (*on_progress)(void *baton, const json_t *params); /* may be NULL */
+    /* A question of the server for a person. true: it is the end of the request. NULL: no question is taken. */
+    bool (*on_question)(void *baton, const ac_mcp_elicitation_t *elicitation, const json_t *params);
     void (*on_answer)(void *baton, const ac_mcp_answer_t *answer);
 } ac_mcp_request_cb_t;
 /* Sends the request when the credential is there. Never fails at once. */
@@ -88,6 +104,7 @@ typedef struct ac_mcp_upstream_session_t {
     char *id; /* NULL: the server has no sessions */
     char version[AC_MCP_VERSION_SIZE];
     bool reports_changes; /* of its list of tools */
+    bool asks;            /* a question of it awaits a person: it outlives the run */
     ac_mcp_request_t *request;
     ac_tool_waiter_t *waiters;
     ac_ready_t ready;
@@ -98,6 +115,8 @@ typedef struct ac_mcp_upstream_session_t {
 void ac_mcp_upstream_session_init(ac_mcp_upstream_session_t *session, ac_mcp_upstream_t *server);
 /* Opens the session, and calls the waiter's fn later: session->open says whether it could be opened. */
 void ac_mcp_upstream_session_want(ac_mcp_upstream_session_t *session, ac_tool_waiter_t *waiter);
+/* Continues a session that another run has opened; nothing if one is open. */
+void ac_mcp_upstream_session_adopt(ac_mcp_upstream_session_t *session, const char *id, const char *version);
 void ac_mcp_upstream_session_lost(ac_mcp_upstream_session_t *session);  /* the server does not know it any more */
 void ac_mcp_upstream_session_close(ac_mcp_upstream_session_t *session); /* tells the server; waiters are forgotten */
 
@@ -124,6 +143,15 @@ bool ac_mcp_filter_allows(const ac_mcp_conf_t *conf, const char *name);
 bool ac_mcp_filter_approval(const ac_mcp_conf_t *conf, const ac_mcp_tool_t *tool); /* whether each call needs one */
 int ac_mcp_filter_policy(const char *word); /* an ac_mcp_approval_e; -1: no such word */
 
+/* ---- mcp_elicitation.c: a question on the stream of a call, of servers of the time before AC_MCP_MODERN ---- */
+/* Makes the object for AC_TOOL_ASKS: a new reference; NULL: an approval does not answer the question. */
+json_t *ac_mcp_elicitation_make(const ac_mcp_elicitation_t *elicitation, const json_t *params);
+/* false: the object is of another kind of question, or damaged. */
+bool ac_mcp_elicitation_read(ac_mcp_elicitation_t *elicitation, const json_t *question);
+/* The message that answers it with the owner's approval: text for free(). */
+char *ac_mcp_elicitation_response(const ac_mcp_elicitation_t *elicitation);
+void ac_mcp_elicitation_decline(void *self, const json_t *question); /* as ac_tool_vt has it */
+
 /* ---- mcp_tool_call.c ---- */
 extern const ac_tool_vt ac_mcp_tool_call_vt;
 
@@ -145,8 +173,12 @@ struct ac_mcp_use_t { /* what one run uses of a server */
 };
 /* The session that calls of this run use. */
 ac_mcp_upstream_session_t *ac_mcp_use_session(ac_mcp_use_t *use);
+/* Further calls of the run use the session in which a call has asked, and numbers of their own in it. */
+void ac_mcp_use_adopt(ac_mcp_use_t *use, const ac_mcp_elicitation_t *elicitation);
 
 /* ---- mcp_upstream.c ---- */
+/* Hides the token that was sent, if the server repeats it. Consumes value; a new reference. */
+json_t *ac_mcp_upstream_mask_token(const ac_mcp_upstream_t *server, json_t *value);
 typedef struct ac_mcp_listing_t { /* of the list that is being read */
     bool active;
     ac_mcp_request_t *request;

@@ -380,7 +380,7 @@ static void mcp_list_on_page(void *baton, const ac_mcp_answer_t *answer)
 
 static void ask_page(ac_mcp_upstream_t *server)
 {
-    static const ac_mcp_request_cb_t callbacks = {NULL, mcp_list_on_page};
+    static const ac_mcp_request_cb_t callbacks = {.on_answer = mcp_list_on_page};
     static const char *const headers[] = {"Mcp-Method: tools/list", NULL};
     ac_mcp_listing_t *listing = &server->listing;
     bool modern = server->modern || !server->known;

@@ -32,6 +32,7 @@ struct ac_mcp_request_t {
     bool renewed; /* the credential; only once */
     char *token;  /* as sent */
     char *last_id;
+    json_t *ignored; /* as in the ask */
     int64_t retry;
     int n_resumes, n_questions;
     ac_timer_t timer;
@@ -74,6 +75,7 @@ static void mcp_request_free(ac_mcp_request_t *request)
     mcp_request_wipe(request->token);
     mcp_request_wipe(request->opened);
     free(request->last_id);
+    json_decref(request->ignored);
     ac_mcp_message_free(&request->message);
     free(request);
 }
@@ -83,10 +85,12 @@ static void mcp_request_finish(void *baton)
 {
     ac_mcp_request_t *request = baton;
     bool answered = request->message.document != NULL;
-    if (request->exchange) {
+    if (request->exchange && request->message.type == AC_MCP_REQUEST) {
+        ac_mcp_exchange_cancel(request->exchange); /* one connection at a time may have the stream */
+    } else if (request->exchange) {
         ac_mcp_exchange_leave(request->exchange);
-        request->exchange = NULL;
     }
+    request->exchange = NULL;
     ac_mcp_answer_t answer = {
         .message = answered ? &request->message : NULL,
         .status = request->status,
@@ -121,13 +125,43 @@ static void mcp_request_on_deadline(void *baton)
 
 /* ---- what the server sends ---- */
 
-/* This client has no capabilities of which a server could make use on a stream. */
+/* A stream that is resumed may bring a question again. */
+static bool question_is_answered(const ac_mcp_request_t *request, const ac_mcp_message_t *message)
+{
+    return request->ignored && json_equal(request->ignored, message->id);
+}
+
+/* Whether a person is asked: the message is then the end of the request. */
+static bool takes_question(ac_mcp_request_t *request, const ac_mcp_message_t *message)
+{
+    const char *last_id = ac_mcp_exchange_last_id(request->exchange);
+    ac_mcp_elicitation_t elicitation = {
+        .id = message->id,
+        .session = request->session,
+        .version = request->version,
+        .last_event_id = last_id ? last_id : request->last_id,
+        .request = request->id,
+    };
+    return strcmp(message->method, AC_MCP_ELICITATION) == 0 && request->cb.on_question && request->resumes &&
+        elicitation.last_event_id && !request->message.document && !question_is_answered(request, message) &&
+        request->cb.on_question(request->baton, &elicitation, message->params);
+}
+
+/* A form for which no person can be asked is like one that a person has closed. */
+static json_t *own_answer(const ac_mcp_message_t *message)
+{
+    bool is_form = strcmp(message->method, AC_MCP_ELICITATION) == 0 &&
+        strcmp(ac_json_peek_string(message->params, "mode", "form"), "form") == 0;
+    return is_form                             ? json_pack("{s:s}", "action", "cancel")
+        : strcmp(message->method, "ping") == 0 ? json_object()
+                                               : NULL;
+}
+
 static void answer_question(ac_mcp_request_t *request, const ac_mcp_message_t *message)
 {
-    bool ping = strcmp(message->method, "ping") == 0;
-    if (request->n_questions++ < MAX_QUESTIONS) {
+    if (!question_is_answered(request, message) && request->n_questions++ < MAX_QUESTIONS) {
         ac_mcp_request_post(request->server, request->version, request->session,
-                            ac_mcp_message_response(message->id, ping ? json_object() : NULL));
+                            ac_mcp_message_response(message->id, own_answer(message)));
     }
 }
 
@@ -146,11 +180,13 @@ static void mcp_request_on_message(void *baton, ac_mcp_message_t *message)
 {
     ac_mcp_request_t *request = baton;
     bool is_error = message->type == AC_MCP_ERROR && !message->id; /* it could not read our request */
-    if (message->type == AC_MCP_REQUEST) {
+    bool ends = message->type == AC_MCP_REQUEST ? takes_question(request, message)
+                                                : is_error || ac_mcp_message_answers(message, request->id);
+    if (message->type == AC_MCP_REQUEST && !ends) {
         answer_question(request, message);
     } else if (message->type == AC_MCP_NOTIFICATION) {
         take_notification(request, message);
-    } else if (!request->message.document && (is_error || ac_mcp_message_answers(message, request->id))) {
+    } else if (!request->message.document && ends) {
         request->message = *message;
         message->document = NULL;
         ac_loop_ready_set(request->server->loop, &request->ready, mcp_request_finish, request);
@@ -198,7 +234,8 @@ static bool resume_later(ac_mcp_request_t *request, const ac_mcp_exchange_end_t 
         request->n_resumes = 0;
     }
     request->retry = end->retry >= 0 ? end->retry : request->retry;
-    if (!request->resumes || !request->last_id || end->status >= 300 || request->n_resumes >= MAX_RESUMES) {
+    bool held = end->status == 409; /* the server has not seen yet that the connection before has ended */
+    if (!request->resumes || !request->last_id || (end->status >= 300 && !held) || request->n_resumes >= MAX_RESUMES) {
         return false;
     }
     int64_t wait = request->retry >= 0 ? request->retry : RESUME_FIRST << request->n_resumes;
@@ -316,6 +353,18 @@ static json_t *with_token(json_t *params, int64_t id)
     return params;
 }
 
+static char *mcp_request_body(const ac_mcp_request_t *request, const ac_mcp_request_ask_t *ask)
+{
+    if (ask->text || request->last_id) {
+        return ask->text;
+    }
+    if (ask->is_notification) {
+        return ac_mcp_message_notification(ask->method, ask->params);
+    }
+    json_t *params = request->cb.on_progress ? with_token(ask->params, request->id) : ask->params;
+    return ac_mcp_message_request(request->id, ask->method, params);
+}
+
 ac_mcp_request_t *ac_mcp_request_start(ac_mcp_upstream_t *server, const ac_mcp_request_ask_t *ask,
                                        const ac_mcp_request_cb_t *cb, void *baton)
 {
@@ -323,7 +372,9 @@ ac_mcp_request_t *ac_mcp_request_start(ac_mcp_upstream_t *server, const ac_mcp_r
     request->server = server;
     request->cb = *cb;
     request->baton = baton;
-    request->id = ++server->last_id;
+    request->id = ask->id ? ask->id : ++server->last_id;
+    request->last_id = ask->last_event_id ? strdup(ask->last_event_id) : NULL;
+    request->ignored = json_incref((json_t *)ask->ignored);
     request->is_notification = ask->is_notification;
     request->resumes = ask->resumes;
     request->version = ask->version ? strdup(ask->version) : NULL;
@@ -333,10 +384,8 @@ ac_mcp_request_t *ac_mcp_request_start(ac_mcp_upstream_t *server, const ac_mcp_r
     request->deadline = ask->deadline;
     request->retries = ask->retries;
     request->retry = -1;
-    json_t *params = cb->on_progress ? with_token(ask->params, request->id) : ask->params;
-    request->body = ask->is_notification ? ac_mcp_message_notification(ask->method, params)
-                                         : ac_mcp_message_request(request->id, ask->method, params);
-    if (!request->body) {
+    request->body = mcp_request_body(request, ask);
+    if (!request->body && !request->last_id) {
         ac_err_set(&request->err, AC_TOOL_ERROR, "the request is too long");
         ac_loop_ready_set(server->loop, &request->ready, mcp_request_finish, request);
     } else if (server->conf->auth) {

@@ -3,8 +3,6 @@
  * safe, and the result for the model. */
 #include "mcp_internal.h"
 
-#include "back/credential/credential.h"
-
 #include <string.h>
 
 #define MAX_HEADERS 40
@@ -19,6 +17,7 @@ typedef struct call_t {
     const ac_mcp_entry_t *entry;
     json_t *arguments;
     json_t *answers, *state; /* for a server that has asked; NULL: none */
+    json_t *question;        /* that is answered, or asked, on the call's stream; NULL: none */
     call_done_fn *done;
     void *baton;
     apr_time_t deadline;
@@ -44,6 +43,7 @@ static void mcp_call_free(call_t *call)
     json_decref(call->arguments);
     json_decref(call->answers);
     json_decref(call->state);
+    json_decref(call->question);
     ac_trace_clear(&call->trace);
     free(call);
 }
@@ -76,20 +76,6 @@ static void mcp_call_fail_later(call_t *call)
     ac_loop_ready_set(call->server->loop, &call->ready, fail_now, call);
 }
 
-/* Hides the token that was sent, if the server repeats it. */
-static json_t *mask_token(const ac_mcp_upstream_t *server, json_t *value)
-{
-    ac_credential_t *auth = server->conf->auth;
-    const char *token = auth && !ac_credential_first(auth) ? ac_credential_now(auth, server->scope) : NULL;
-    apr_pool_t *p;
-    if (!token || apr_pool_create_unmanaged_ex(&p, NULL, NULL) != APR_SUCCESS) {
-        return value;
-    }
-    value = ac_tool_mask_json(ac_tool_mask_secret(token, p), value);
-    apr_pool_destroy(p);
-    return value;
-}
-
 /* ---- results ---- */
 
 /* The server's list may be older than the server: the next run gets a new one. */
@@ -109,7 +95,7 @@ static void take_result(call_t *call, const json_t *given)
         mcp_call_fail(call, &err);
         return;
     }
-    json_t *value = mask_token(call->server, ac_tool_mask_json(call->server->mask, result.value));
+    json_t *value = ac_mcp_upstream_mask_token(call->server, ac_tool_mask_json(call->server->mask, result.value));
     if (!result.failed) {
         mcp_call_end(call, APR_SUCCESS, value, &err);
         return;
@@ -146,6 +132,27 @@ static void take_question(call_t *call, const json_t *result)
         ac_err_set(&err, AC_TOOL_ERROR, "the MCP server '%s' wants the call again and again", call->server->conf->id);
         mcp_call_fail(call, &err);
     }
+}
+
+static bool mcp_call_on_question(void *baton, const ac_mcp_elicitation_t *elicitation, const json_t *params)
+{
+    call_t *call = baton;
+    json_t *question = ac_mcp_elicitation_make(elicitation, params);
+    if (question) {
+        json_decref(call->question);
+        call->question = question;
+    }
+    return question != NULL;
+}
+
+/* The session is not ended with the run: the server waits in it for the answer. */
+static void ask_owner(call_t *call)
+{
+    ac_err_t err;
+    ac_err_init(&err);
+    ac_mcp_use_session(call->bound->use)->asks = true;
+    ac_json_put(call->question, "server", ac_json_text(call->server->conf->id));
+    mcp_call_end(call, AC_TOOL_ASKS, json_incref(call->question), &err);
 }
 
 /* ---- failures, and another attempt ---- */
@@ -206,6 +213,10 @@ static void mcp_call_on_answer(void *baton, const ac_mcp_answer_t *answer)
     ac_err_t err;
     ac_err_init(&err);
     call->request = NULL;
+    if (message && message->type == AC_MCP_REQUEST) {
+        ask_owner(call);
+        return;
+    }
     if (message && message->type == AC_MCP_RESULT) {
         if (strcmp(type, "complete") == 0 || !call->modern) {
             take_result(call, message->result);
@@ -298,9 +309,10 @@ static apr_status_t call_headers(headers_t *headers, const call_t *call, ac_err_
     return APR_SUCCESS;
 }
 
+static const ac_mcp_request_cb_t call_callbacks = {mcp_call_on_progress, mcp_call_on_question, mcp_call_on_answer};
+
 static void mcp_call_send(call_t *call, const ac_mcp_upstream_session_t *session)
 {
-    static const ac_mcp_request_cb_t callbacks = {mcp_call_on_progress, mcp_call_on_answer};
     headers_t headers = {.n = 0};
     if (call->modern && call_headers(&headers, call, &call->err) != APR_SUCCESS) {
         mcp_call_fail_later(call);
@@ -315,7 +327,7 @@ static void mcp_call_send(call_t *call, const ac_mcp_upstream_session_t *session
             .trace = &call->trace,
             .deadline = call->deadline,
         };
-        call->request = ac_mcp_request_start(call->server, &ask, &callbacks, call);
+        call->request = ac_mcp_request_start(call->server, &ask, &call_callbacks, call);
     }
     for (int i = 0; i < headers.n; i++) {
         free(headers.lines[i]);
@@ -383,6 +395,48 @@ static void call_go(void *baton)
     ac_mcp_upstream_session_want(ac_mcp_use_session(call->bound->use), &call->waiter);
 }
 
+/* ---- a question that was asked on the stream ---- */
+
+/* The server has the answer: the stream continues behind the question. */
+static void on_answer_taken(void *baton, const ac_mcp_answer_t *answer)
+{
+    call_t *call = baton;
+    ac_mcp_elicitation_t elicitation;
+    call->request = NULL;
+    if (answer->err->kind != AC_OK || answer->message || !ac_mcp_elicitation_read(&elicitation, call->question)) {
+        ac_mcp_request_failed(call->server, answer, &call->err);
+        mcp_call_fail(call, &call->err);
+        return;
+    }
+    ac_mcp_request_ask_t ask = {
+        .version = elicitation.version,
+        .session = elicitation.session,
+        .id = elicitation.request,
+        .last_event_id = elicitation.last_event_id,
+        .ignored = elicitation.id,
+        .resumes = true,
+        .trace = &call->trace,
+        .deadline = call->deadline,
+    };
+    call->request = ac_mcp_request_start(call->server, &ask, &call_callbacks, call);
+}
+
+static void mcp_call_answer(call_t *call, const ac_mcp_elicitation_t *elicitation)
+{
+    static const ac_mcp_request_cb_t callbacks = {.on_answer = on_answer_taken};
+    ac_mcp_request_ask_t ask = {
+        .text = ac_mcp_elicitation_response(elicitation),
+        .version = elicitation->version,
+        .session = elicitation->session,
+        .is_notification = true,
+        .trace = &call->trace,
+        .deadline = call->deadline,
+    };
+    ac_mcp_use_adopt(call->bound->use, elicitation);
+    call->retried = true; /* what it has done must not be done again */
+    call->request = ac_mcp_request_start(call->server, &ask, &callbacks, call);
+}
+
 /* ---- the table of functions ---- */
 
 /* question: of an earlier call that has asked; NULL: none. */
@@ -408,10 +462,16 @@ static apr_status_t mcp_call_proceed(void **pcall, void *self, const json_t *arg
                                      apr_time_t deadline, call_done_fn *done, void *baton, ac_err_t *err)
 {
     call_t *call = *pcall = mcp_call_create(self, arguments, question, deadline);
+    ac_mcp_elicitation_t elicitation;
     (void)err;
     call->done = done;
     call->baton = baton;
-    call_go(call);
+    if (ac_mcp_elicitation_read(&elicitation, question)) {
+        call->question = json_deep_copy(question);
+        mcp_call_answer(call, &elicitation);
+    } else {
+        call_go(call);
+    }
     return APR_SUCCESS;
 }
 
@@ -435,4 +495,5 @@ const ac_tool_vt ac_mcp_tool_call_vt = {
     .start = mcp_call_start,
     .cancel = mcp_call_cancel,
     .proceed = mcp_call_proceed,
+    .decline = ac_mcp_elicitation_decline,
 };

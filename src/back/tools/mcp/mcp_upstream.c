@@ -41,6 +41,19 @@ void ac_mcp_upstream_child_exit(ac_mcp_upstream_t *server)
     }
 }
 
+json_t *ac_mcp_upstream_mask_token(const ac_mcp_upstream_t *server, json_t *value)
+{
+    ac_credential_t *auth = server->conf->auth;
+    const char *token = auth && !ac_credential_first(auth) ? ac_credential_now(auth, server->scope) : NULL;
+    apr_pool_t *p;
+    if (!token || apr_pool_create_unmanaged_ex(&p, NULL, NULL) != APR_SUCCESS) {
+        return value;
+    }
+    value = ac_tool_mask_json(ac_tool_mask_secret(token, p), value);
+    apr_pool_destroy(p);
+    return value;
+}
+
 void ac_mcp_upstream_state(const ac_mcp_upstream_t *server, ac_mcp_state_t *state)
 {
     bool failed = server->err.kind != AC_OK;

@@ -53,7 +53,7 @@ static void on_initialized(void *baton, const ac_mcp_answer_t *answer)
 static ac_mcp_request_t *session_ask(ac_mcp_upstream_session_t *session, const ac_mcp_request_ask_t *ask,
                                      void (*on_answer)(void *baton, const ac_mcp_answer_t *answer))
 {
-    const ac_mcp_request_cb_t cb = {NULL, on_answer};
+    const ac_mcp_request_cb_t cb = {.on_answer = on_answer};
     return ac_mcp_request_start(session->server, ask, &cb, session);
 }
 
@@ -112,6 +112,17 @@ void ac_mcp_upstream_session_want(ac_mcp_upstream_session_t *session, ac_tool_wa
     }
 }
 
+void ac_mcp_upstream_session_adopt(ac_mcp_upstream_session_t *session, const char *id, const char *version)
+{
+    if (session->open || session->request) {
+        return;
+    }
+    apr_cpystrn(session->version, version, sizeof session->version);
+    session_forget_id(session);
+    session->id = id ? strdup(id) : NULL;
+    session->open = true;
+}
+
 void ac_mcp_upstream_session_lost(ac_mcp_upstream_session_t *session)
 {
     session->open = false;
@@ -131,7 +142,7 @@ void ac_mcp_upstream_session_close(ac_mcp_upstream_session_t *session)
     while (session->waiters) {
         ac_tool_source_forget(session->waiters);
     }
-    if (session->open && session->id) {
+    if (session->open && session->id && !session->asks) {
         ac_mcp_request_delete(session->server, session->version, session->id);
     }
     ac_mcp_upstream_session_lost(session);

@@ -73,6 +73,16 @@ static void use_rename(void *self, int i)
 
 const ac_tool_source_vt ac_mcp_use_source = {use_want, use_open, use_close, use_count, use_tool, use_rename};
 
+void ac_mcp_use_adopt(ac_mcp_use_t *use, const ac_mcp_elicitation_t *elicitation)
+{
+    ac_mcp_upstream_session_t *session = ac_mcp_use_session(use);
+    ac_mcp_upstream_session_adopt(session, elicitation->session, elicitation->version);
+    session->asks = false;
+    if (use->server->last_id < elicitation->request) {
+        use->server->last_id = elicitation->request;
+    }
+}
+
 ac_mcp_upstream_session_t *ac_mcp_use_session(ac_mcp_use_t *use)
 {
     bool shared = use->server->conf->shared_session || (use->server->session.open && !use->server->session.id);
