@@ -62,6 +62,7 @@ typedef enum ac_store_verb_e {
     AC_STORE_WEBHOOK_ACQUIRE,
     AC_STORE_WEBHOOK_REPORT,
     AC_STORE_MESSAGE_MARK,
+    AC_STORE_MESSAGE_DELETE,
     AC_STORE_N_VERBS
 } ac_store_verb_e;
 
@@ -147,9 +148,19 @@ struct ac_store_op_t {
  *                  The messages of the current path; all: of all branches. Either by seq. A message with siblings has
  *                  their ids in `siblings`, by seq, and its own place among them in `sibling_index`, from 0.
  *                  `next` is the seq for the next page's after_seq or before_seq.
- * MESSAGE_MARK     id thread  in {message_ids, marks}    out {}
+ * MESSAGE_MARK     id thread  in {message_ids, marks, deleted_messages?}    out {}
  *                  Gives messages members that they get after they were stored: summary, {text, ...}, of the path to
- *                  the message. A mark replaces the one of its name. errors: not_found; nothing was written.
+ *                  the message. A mark replaces the one of its name. errors: not_found; precondition_failed: the thread
+ *                  has not so many deleted messages (default 0), as it had when they were read. Nothing was written.
+ * MESSAGE_DELETE   id thread  in {message_id} or {run_id}    out {thread, runs: [id]}
+ *                  Removes what a message says from the store; or what all messages of a run say, and those that came
+ *                  with it (metadata.came_with). They keep their places, as ac_store_deleted() leaves them, with
+ *                  `deleted`, and the thread counts them in `deleted_messages`, which it has only then. Summaries of
+ *                  later messages go, too, and a title that is the beginning of a deleted message. A run whose answer
+ *                  is deleted, or that is named, loses its steps and has `deleted`: `runs`. Files that no message has
+ *                  any more are left to FILE_SWEEP. Search finds none of it.
+ *                  errors: not_found, also if they are deleted already; run_in_progress (out: {run_id}): the run that
+ *                  one of them belongs to is active. The caller may repeat it until it is answered.
  * PURGE            id -       in {before, keys_before?}    out {purged: n, erasures?: [erasure], unfinished?: n}
  *                  Removes the threads of every owner that were soft-deleted before `before`. With keys_before it also
  *                  removes Idempotency-Keys from before that time, which `purged` does not count. It continues all
@@ -184,8 +195,9 @@ struct ac_store_op_t {
  *                  parent and `message`, which follows the last of them. Only with a message.
  *                  run null: stores messages of an existing thread, and no run. Not with idempotency or files.
  *                  idempotency_conflict without `out`: the thread exists, also as a deleted one; nothing was written.
- *                  after: the thread's message_count that the caller has seen. precondition_failed: the thread has
- *                  newer messages, and nothing was written.
+ *                  after: the thread's message_count that the caller has seen, with its deleted_messages (default 0).
+ *                  precondition_failed: the thread has newer messages, or others were deleted, and nothing was
+ *                  written.
  *                  retry: an earlier attempt with the same ids got no answer, and may have been carried out.
  *                  idempotency: {key, request_hash, since}. The same transaction makes the owner's key lead to this
  *                  run.

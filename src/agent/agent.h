@@ -69,9 +69,9 @@ bool ac_event_log_find_trace(ac_trace_t *trace, const ac_event_dir_t *dir, const
 /* events/event_scan.c. After the end of httpd: removes the ended logs of all children that have ended. Logs of
  * active and of suspended runs stay for the next start. */
 void ac_event_scan_clean(const char *path);
-/* Removes the ended logs of this owner, in the directories of all children. Returns how many others it has. Any
- * thread but the loop's. */
-int ac_event_scan_erase(const ac_event_dir_t *dir, const char *owner);
+/* Removes the ended logs of this owner, in the directories of all children. run_id: only this run's; NULL: all. Returns
+ * how many others there are. Any thread but the loop's. */
+int ac_event_scan_erase(const ac_event_dir_t *dir, const char *owner, const char *run_id);
 /* events/event_outage.c. An error message that says what an operator does about a directory that failed with this
  * status. */
 const char *ac_event_outage_remedy(apr_status_t status);

@@ -111,6 +111,13 @@ apr_status_t ac_store_file_check_attach(ac_store_op_t *op, const json_t *file, c
 
 /* Those members of a message that MESSAGE_MARK has given it. New reference; NULL: none. */
 json_t *ac_store_marks(const json_t *message);
+/* The message as MESSAGE_DELETE leaves it: without anything that it says, but with the reason for which an answer has
+ * ended: a turn that the model's safety system refused stays one. New reference. */
+json_t *ac_store_deleted(const json_t *message);
+/* Whether the thread's title is the one that this message has given it. */
+bool ac_store_title_is_of(const json_t *title, const json_t *message);
+/* Whether messages of the thread were deleted since the caller read it. errors: precondition_failed. */
+apr_status_t ac_store_deleted_check(ac_store_op_t *op, const json_t *thread);
 
 /* ---- usage.c: usage figures, for stores ---- */
 /* A row of usage: {day, owner, agent_id, model, status, error, currency, source, figures}. All members except for

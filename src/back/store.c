@@ -66,6 +66,7 @@ static const struct {
     [AC_STORE_WEBHOOK_ACQUIRE] = {"webhook acquire", true},
     [AC_STORE_WEBHOOK_REPORT] = {"webhook report", true},
     [AC_STORE_MESSAGE_MARK] = {"message mark", true},
+    [AC_STORE_MESSAGE_DELETE] = {"message delete", true},
 };
 
 const char *ac_store_verb_name(ac_store_verb_e verb)
@@ -306,8 +307,47 @@ apr_status_t ac_store_thread_check(ac_store_op_t *op, const json_t *thread, int6
 
 json_t *ac_store_marks(const json_t *message)
 {
-    const json_t *summary = json_object_get(message, "summary");
-    return summary ? json_pack("{s:O}", "summary", summary) : NULL;
+    json_t *marks = json_pack("{s:O*, s:O*}", "summary", json_object_get(message, "summary"), "deleted",
+                              json_object_get(message, "deleted"));
+    if (json_object_size(marks) == 0) {
+        json_decref(marks);
+        return NULL;
+    }
+    return marks;
+}
+
+json_t *ac_store_deleted(const json_t *message)
+{
+    static const char *const kept[] = {"id", "thread_id", "parent_id", "seq", "role", "run_id", "timestamp"};
+    json_t *reason = json_object_get(json_object_get(message, "metadata"), "finish_reason"), *left = json_object();
+    for (size_t i = 0; i < sizeof(kept) / sizeof(*kept); i++) {
+        json_t *value = json_object_get(message, kept[i]);
+        if (value) {
+            ac_json_put(left, kept[i], json_incref(value));
+        }
+    }
+    ac_json_put(left, "content", json_string(""));
+    ac_json_put(left, "tool_calls", json_null());
+    ac_json_put(left, "metadata", json_pack("{s:O*}", "finish_reason", reason));
+    ac_json_put(left, "deleted", json_true());
+    return left;
+}
+
+bool ac_store_title_is_of(const json_t *title, const json_t *message)
+{
+    const char *content = ac_json_peek_string(message, "content", "");
+    const char *name = ac_json_peek_string(json_array_get(json_object_get(message, "attachments"), 0), "name", NULL);
+    json_t *made = ac_record_title(*content || !name ? content : name);
+    bool same = json_equal(title, made);
+    json_decref(made);
+    return same;
+}
+
+apr_status_t ac_store_deleted_check(ac_store_op_t *op, const json_t *thread)
+{
+    return ac_json_peek_int(op->in, "deleted_messages", 0) == ac_json_peek_int(thread, "deleted_messages", 0)
+        ? APR_SUCCESS
+        : ac_err_set(&op->err, AC_PRECONDITION_FAILED, "messages of the thread were deleted concurrently");
 }
 
 apr_status_t ac_store_agent_check(ac_store_op_t *op, const char *etag)

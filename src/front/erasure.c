@@ -212,7 +212,7 @@ static void clean_logs(void *baton)
 {
     round_t *round = baton;
     const ac_event_dir_t *dir = round->life->child.event_dir;
-    round->n_logs = dir ? ac_event_scan_erase(dir, erasure_owner(round)) : 0;
+    round->n_logs = dir ? ac_event_scan_erase(dir, erasure_owner(round), NULL) : 0;
     round->n_scans++;
 }
 

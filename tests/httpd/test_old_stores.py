@@ -14,7 +14,7 @@ from old_stores import ANN, ENV, FOLDER, MODULES, differences, directives, get, 
 from runs import wait_until
 from server import user
 
-NAMES = sorted(path.name for path in FOLDER.iterdir())
+NAMES = sorted((path.name for path in FOLDER.iterdir()), key=lambda name: int(name.split("-")[1]))
 
 
 @pytest.fixture(params=NAMES)

@@ -62,7 +62,7 @@ int harness_mode(const char *path);
 
 /* Takes back what the newest versions of the tables have added, from version 7 on. */
 #define HARNESS_WITHOUT_VERSION_7 \
-    "DROP TABLE webhooks; ALTER TABLE messages DROP COLUMN marks;" \
+    "ALTER TABLE threads DROP COLUMN deleted_messages; DROP TABLE webhooks; ALTER TABLE messages DROP COLUMN marks;" \
     "ALTER TABLE messages DROP COLUMN attachments; ALTER TABLE messages DROP COLUMN parent_id;" \
     "ALTER TABLE threads DROP COLUMN tree; DROP TABLE files; DROP TABLE erasures; DROP INDEX messages_by_feedback;" \
     "ALTER TABLE messages DROP COLUMN feedback; ALTER TABLE messages DROP COLUMN feedback_at;" \

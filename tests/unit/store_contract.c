@@ -385,6 +385,7 @@ int store_contract_run(const char *name, const ac_store_t *store)
     return _cmocka_run_group_tests(name, thread_tests, sizeof(thread_tests) / sizeof(*thread_tests), NULL, NULL) +
         contract_lists(name) + contract_turns(name) + contract_callers(name) + contract_keys(name) +
         contract_agents(name) + contract_owners(name) + contract_approvals(name) + contract_queue(name) +
-        contract_webhook(name) + contract_marks(name) + contract_usage(name) + contract_files(name) +
-        contract_feedback(name) + contract_erase(name) + contract_branches(name) + contract_search(name);
+        contract_webhook(name) + contract_marks(name) + contract_deletion(name) + contract_usage(name) +
+        contract_files(name) + contract_feedback(name) + contract_erase(name) + contract_branches(name) +
+        contract_search(name);
 }

@@ -77,5 +77,6 @@ int contract_search(const char *name);
 int contract_queue(const char *name);
 int contract_webhook(const char *name);
 int contract_marks(const char *name);
+int contract_deletion(const char *name);
 
 #endif

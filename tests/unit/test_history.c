@@ -42,7 +42,7 @@ static void expect(const json_t *stored, const char *content, const char *shown)
 {
     char text[4096] = "";
     size_t i;
-    const ac_history_t history = {&agent, stored, content, NULL};
+    const ac_history_t history = {&agent, stored, content, NULL, false};
     json_t *each, *messages = ac_history_messages(&history, &cut);
     json_array_foreach(messages, i, each)
     {
@@ -127,13 +127,42 @@ static void test_tool_calls_are_in_the_history(void **state)
     expect(stored, "hi",
            "system:Be brief.|user:question 1|assistant:-|tool:{\"sum\":2}|tool:{\"error\":\"it broke\"}|"
            "assistant:answer 1|user:hi");
-    const ac_history_t history = {&agent, stored, "hi", NULL};
+    const ac_history_t history = {&agent, stored, "hi", NULL, false};
     json_t *messages = ac_history_messages(&history, &cut);
     json_t *call = json_array_get(json_object_get(json_array_get(messages, 2), "tool_calls"), 0);
     assert_string_equal(json_string_value(json_object_get(json_object_get(call, "function"), "arguments")),
                         "{\"n\":1}");
     assert_string_equal(json_string_value(json_object_get(json_array_get(messages, 3), "tool_call_id")), "c1");
     json_decref(messages);
+    json_decref(stored);
+}
+
+/* The model's service may know the answer together with what was deleted before it. */
+static void test_after_a_deletion_nothing_is_carried(void **state)
+{
+    (void)state;
+    json_t *stored = turns(1), *messages;
+    json_object_set_new(json_array_get(stored, 1), "metadata",
+                        json_pack("{s:{s:s, s:s}}", "response", "model", "m", "id", "resp_1"));
+    for (int deleted = 0; deleted < 2; deleted++) {
+        const ac_history_t history = {&agent, stored, "hi", NULL, deleted};
+        messages = ac_history_messages(&history, &cut);
+        assert_int_equal(json_object_get(json_array_get(messages, 2), "carried") == NULL, deleted);
+        json_decref(messages);
+    }
+    json_decref(stored);
+}
+
+static void test_deleted_messages_say_nothing(void **state)
+{
+    (void)state;
+    static const char left[] = "{\"content\": \"\", \"tool_calls\": null, \"metadata\": {}, \"deleted\": true}";
+    json_t *stored = turns(3), *gone = json_loads(left, 0, NULL);
+    json_object_update(json_array_get(stored, 2), gone);
+    json_object_update(json_array_get(stored, 3), gone);
+    json_object_update(json_array_get(stored, 4), gone);
+    expect(stored, "hi", "system:Be brief.|user:question 1|assistant:answer 1|assistant:answer 3|user:hi");
+    json_decref(gone);
     json_decref(stored);
 }
 
@@ -204,7 +233,7 @@ static shown_t show(json_t *stored, int64_t tokens, int messages)
     ac_agent_t narrow = agent;
     narrow.history_tokens = tokens;
     narrow.history_messages = messages;
-    const ac_history_t history = {&narrow, stored, "now", NULL};
+    const ac_history_t history = {&narrow, stored, "now", NULL, false};
     json_t *each, *list = ac_history_messages(&history, &cut);
     shown_t shown = {0};
     int turn = 0;
@@ -354,7 +383,7 @@ static void test_a_summary_is_due_before_the_window_is_full(void **state)
 {
     (void)state;
     ac_agent_t before = agent;
-    const ac_history_t history = {&agent, turns(7), "now", NULL};
+    const ac_history_t history = {&agent, turns(7), "now", NULL, false};
     agent.history_messages = 20;
     json_decref(ac_history_messages(&history, &cut));
     assert_int_equal(cut.old, 0);
@@ -408,6 +437,8 @@ int main(void)
 {
     const struct CMUnitTest group[] = {
         cmocka_unit_test(test_a_first_message),
+        cmocka_unit_test(test_after_a_deletion_nothing_is_carried),
+        cmocka_unit_test(test_deleted_messages_say_nothing),
         cmocka_unit_test(test_complete_turns_within_the_budget_of_messages),
         cmocka_unit_test(test_the_budget_of_tokens),
         cmocka_unit_test(test_a_list_that_begins_in_mid_turn),

@@ -112,7 +112,7 @@ static void test_a_file_of_a_version_without_keys(void **state)
         "DROP INDEX threads_of_agent_by_update; DROP INDEX threads_of_status_by_update;" HARNESS_WITHOUT_VERSION_7
         "PRAGMA user_version = 1");
     harness_start(harness, AC_OK);
-    assert_int_equal(harness_number(harness, "PRAGMA user_version"), 9);
+    assert_int_equal(harness_number(harness, "PRAGMA user_version"), 10);
     contract_done(contract_call(AC_STORE_TURN_OPEN, ids.owner, ids.thread, turn(run, ids.thread, "k", "h", 2)));
     contract_done(key_get(ids.owner, "k", SINCE));
 }

@@ -163,7 +163,7 @@ static void test_several_processes_make_the_file_at_once(void **state)
         assert_int_equal(status, 0);
     }
     assert_int_equal(harness_number(harness, "SELECT count(*) FROM threads"), 2 * PROCESSES);
-    assert_int_equal(harness_number(harness, "PRAGMA user_version"), 9);
+    assert_int_equal(harness_number(harness, "PRAGMA user_version"), 10);
 }
 
 /* ---- killed ---- */

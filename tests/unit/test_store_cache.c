@@ -220,6 +220,16 @@ static void test_a_repeated_write_counts_once(void **state)
     expect_cached(&ids, 100);
 }
 
+static void delete_last(const contract_ids_t *ids)
+{
+    json_t *list = contract_ok(contract_call(AC_STORE_MESSAGE_LIST, ids->owner, ids->thread, NULL));
+    const json_t *data = json_object_get(list, "data");
+    contract_done(contract_call(AC_STORE_MESSAGE_DELETE, ids->owner, ids->thread,
+                                json_pack("{s:O}", "message_id",
+                                          json_object_get(json_array_get(data, json_array_size(data) - 1), "id"))));
+    json_decref(list);
+}
+
 static void test_changes_are_read(void **state)
 {
     (void)state;
@@ -228,6 +238,9 @@ static void test_changes_are_read(void **state)
     turn(&ids, "x", true);
     contract_done(contract_call(AC_STORE_THREAD_UPDATE, ids.owner, ids.thread,
                                 json_pack("{s:s, s:s}", "title", "New", "updated_at", contract_time(time, 9))));
+    expect_read(&ids, 100);
+    expect_cached(&ids, 100);
+    delete_last(&ids);
     expect_read(&ids, 100);
     expect_cached(&ids, 100);
     contract_done(contract_call(AC_STORE_THREAD_DELETE, ids.owner, ids.thread,
@@ -254,6 +267,15 @@ static void test_another_owner_finds_nothing(void **state)
                                 json_pack("{s:s, s:s}", "title", "Mine", "updated_at", "2026-01-01T00:00:00.000Z")),
                   AC_NOT_FOUND);
     expect_cached(&ids, 100); /* nor does he take it away */
+}
+
+/* As another machine does it: past the cache. */
+static void delete_elsewhere(world_t *world, const contract_ids_t *ids)
+{
+    ac_store_t direct = {&world->counting, world->harness->store.self, AC_METRIC_OTHER, NULL};
+    contract_use(&direct);
+    delete_last(ids);
+    contract_use(&world->store);
 }
 
 /* As another machine does it: past the cache. */
@@ -292,6 +314,9 @@ static void test_a_checked_thread_is_never_stale(void **state)
     expect_cached(&ids, 100);
     assert_int_equal(atomic_load(&n_asked[AC_STORE_THREAD_GET]), looks + 1);
     go_on_elsewhere(*state, &ids);
+    expect_read(&ids, 100);
+    expect_cached(&ids, 100);
+    delete_elsewhere(*state, &ids);
     expect_read(&ids, 100);
     expect_cached(&ids, 100);
 

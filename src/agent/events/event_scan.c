@@ -157,13 +157,16 @@ void ac_event_scan_trim(ac_event_total_t *total, const char *path)
 /* ---- what an owner has ---- */
 
 typedef struct erasure_t {
-    const char *owner;
+    const char *owner, *run_id; /* run_id NULL: all of the owner's */
     int n_left;
 } erasure_t;
 
 static void erase_log(void *baton, int dir_fd, const found_t *found)
 {
     erasure_t *erasure = baton;
+    if (erasure->run_id && strncmp(found->name, erasure->run_id, strlen(found->name) - 4) != 0) {
+        return;
+    }
     int fd = openat(dir_fd, found->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     bool theirs = fd >= 0 && ac_event_log_peek_owner(fd, erasure->owner);
     if (theirs && found->ended) {
@@ -176,9 +179,9 @@ static void erase_log(void *baton, int dir_fd, const found_t *found)
     }
 }
 
-int ac_event_scan_erase(const ac_event_dir_t *dir, const char *owner)
+int ac_event_scan_erase(const ac_event_dir_t *dir, const char *owner, const char *run_id)
 {
-    erasure_t erasure = {owner, 0};
+    erasure_t erasure = {owner, run_id, 0};
     int top_fd = open_top(ac_event_dir_path(dir));
     if (top_fd >= 0) {
         scan_all(top_fd, erase_log, &erasure);

@@ -56,7 +56,10 @@ struct ac_after_run_t {
             char *automatic; /* the title that it may replace */
             bool unsure;     /* whether `automatic` is automatic */
         } title;
-        char message_id[AC_ID_SIZE]; /* of a summary: the last message that it is about */
+        struct {
+            char message_id[AC_ID_SIZE]; /* the last message that it is about */
+            int64_t n_deleted;           /* messages of the thread when it was read */
+        } summary;
     } of;
 };
 

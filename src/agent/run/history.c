@@ -145,7 +145,8 @@ typedef struct turn_t { /* a stored turn on its way to the model */
     const ac_agent_t *agent;
     const json_t *stored;
     size_t first, end;
-    bool cleared; /* without the results of its calls */
+    bool cleared;  /* without the results of its calls */
+    bool forgoing; /* without the id by which the model's service knows the answer */
 } turn_t;
 
 /* Calls as the model made them, and a tool message for each call: the API wants an answer for each id. client: those
@@ -236,7 +237,7 @@ static void add_turn(const turn_t *turn)
         if (!said && (*content || json_array_size(files))) {
             history_add_text(turn->messages, role, content, files);
         }
-        if (ac_record_is_answer(message)) {
+        if (ac_record_is_answer(message) && !turn->forgoing) {
             add_response(turn->messages, begin, message);
         }
     }
@@ -415,7 +416,10 @@ static void note_due(ac_history_cut_t *cut, const window_t *whole, const json_t 
 static void add_turns(json_t *messages, ac_history_cut_t *cut, const ac_history_t *history, const window_t *window,
                       const choice_t *choice)
 {
-    turn_t turn = {.messages = messages, .agent = history->agent, .stored = history->stored};
+    turn_t turn = {.messages = messages,
+                   .agent = history->agent,
+                   .stored = history->stored,
+                   .forgoing = history->deleted};
     for (turn.end = choice->first; turn.end < window->n;) {
         turn.first = turn.end;
         turn.cleared = turn.first < choice->kept;

@@ -163,7 +163,8 @@ static void summary_store(ac_after_run_t *after, json_t *result)
     ac_json_put(summary, "model", ac_json_text(after->answered_by));
     ac_json_put(summary, "created_at", ac_time_json(apr_time_now()));
     ac_after_run_store(after, AC_STORE_MESSAGE_MARK,
-                       json_pack("{s:[s], s:{s:o}}", "message_ids", after->of.message_id, "marks", "summary", summary),
+                       json_pack("{s:[s], s:{s:o}, s:I}", "message_ids", after->of.summary.message_id, "marks",
+                                 "summary", summary, "deleted_messages", (json_int_t)after->of.summary.n_deleted),
                        ac_after_run_on_stored);
 }
 
@@ -191,7 +192,8 @@ ac_after_run_t *ac_history_summary_create(const ac_run_t *run)
     }
     ac_after_run_t *after = ac_after_run_create(run, &summary_kind, &run->engine->conf.summaries, messages);
     if (after) {
-        apr_cpystrn(after->of.message_id, message_id, sizeof after->of.message_id);
+        apr_cpystrn(after->of.summary.message_id, message_id, sizeof after->of.summary.message_id);
+        after->of.summary.n_deleted = run->load.n_deleted;
     }
     return after;
 }

@@ -83,6 +83,7 @@ typedef struct ac_run_load_t {  /* LOADING */
     bool is_stale;              /* two conflicts after the same message: the store's read is behind its write */
     apr_time_t wait_until;      /* for the closing write of the thread's earlier turn; 0: does not wait */
     int64_t last_seq;           /* the thread's message_count when it was read */
+    int64_t n_deleted;          /* its deleted_messages */
     char parent_id[AC_ID_SIZE]; /* of the last message that the model was shown; "": none */
     int64_t parent_seq;
     json_t *answered;  /* the client's calls before the turn, with the results that the turn brings; NULL: none */

@@ -392,6 +392,7 @@ typedef struct ac_history_t {
     const json_t *stored; /* the messages of the path, the oldest one first, as the API shows them */
     const char *content;  /* the user's new message; NULL: it is the last one of `stored` */
     const json_t *files;  /* of the new message, or NULL */
+    bool deleted;         /* messages of the thread are deleted, which a model's service may still have */
 } ac_history_t;
 /* The messages of a model call: the instructions as the system message, then whole turns, then the user's new message.
  * Takes the newest turns that fit both budgets; the newest turn is kept even if it does not fit. Before a turn is left

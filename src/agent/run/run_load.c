@@ -44,10 +44,21 @@ static void choose_agent(ac_run_t *run, const json_t *thread, ac_err_t *err)
     }
 }
 
+/* A deleted question has no words that could be answered once more. */
+static void check_question(const ac_run_t *run, const json_t *loaded, ac_err_t *err)
+{
+    const json_t *messages = json_object_get(loaded, "messages");
+    const json_t *last = json_array_get(messages, json_array_size(messages) - 1);
+    if (run->turn->regenerate[0] && json_object_get(last, "deleted") && !err->kind) {
+        ac_err_set_at(err, AC_NOT_FOUND, "/regenerate", "the message is deleted");
+    }
+}
+
 /* Notes where the thread was when it was read, and where the turn is stored. */
 static void note_place(ac_run_t *run, const json_t *loaded)
 {
     run->load.last_seq = ac_json_peek_int(json_object_get(loaded, "thread"), "message_count", 0);
+    run->load.n_deleted = ac_json_peek_int(json_object_get(loaded, "thread"), "deleted_messages", 0);
     run->load.parent_seq = ac_json_peek_int(loaded, "parent_seq", run->load.last_seq);
     apr_cpystrn(run->load.parent_id, ac_json_peek_string(loaded, "parent_id", ""), sizeof run->load.parent_id);
     if (run->turn->regenerate[0]) {
@@ -117,7 +128,8 @@ static void run_load_ask(ac_run_t *run, const json_t *stored, const char *cause)
         return;
     }
     json_decref(run->ask.messages);
-    const ac_history_t history = {run->agent, list, own ? turn->content : NULL, turn->attachments};
+    const ac_history_t history = {run->agent, list, own ? turn->content : NULL, turn->attachments,
+                                  run->load.n_deleted > 0};
     ac_history_cut_t cut;
     run->ask.messages = ac_history_messages(&history, &cut);
     ac_run_metrics_history(run, &cut);
@@ -297,6 +309,7 @@ static void run_load_on_loaded(ac_store_op_t *op)
     }
     if (op->status == APR_SUCCESS && !err.kind) {
         choose_agent(run, json_object_get(op->out, "thread"), &err);
+        check_question(run, op->out, &err);
     }
     if (op->status == APR_SUCCESS && active && !err.kind) {
         if (ac_run_busy_defers(run)) {

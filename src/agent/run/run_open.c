@@ -248,6 +248,7 @@ void ac_run_open_write(ac_run_t *run)
         ac_json_put(in, "thread", ac_run_document_thread(run));
     } else {
         ac_json_put(in, "after", json_integer(run->load.last_seq));
+        ac_json_put(in, "deleted_messages", json_integer(run->load.n_deleted));
     }
     if (run->turn->key) {
         ac_json_put(in, "idempotency", ac_run_open_key(run));

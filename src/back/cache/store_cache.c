@@ -247,10 +247,12 @@ static void store_cache_on_looked(ac_store_op_t *look)
     apr_status_t status = look->status;
     ac_err_t err = look->err;
     call->op->charge += look->charge;
-    int64_t before = ac_json_peek_int(json_object_get(call->known, "thread"), "message_count", 0);
-    const char *leaf = ac_json_peek_string(json_object_get(call->known, "thread"), "leaf", "");
+    const json_t *known = json_object_get(call->known, "thread");
+    int64_t before = ac_json_peek_int(known, "message_count", 0),
+            deleted = ac_json_peek_int(known, "deleted_messages", 0);
     bool same = ac_json_peek_int(look->out, "message_count", -1) == before &&
-        strcmp(ac_json_peek_string(look->out, "leaf", ""), leaf) == 0;
+        ac_json_peek_int(look->out, "deleted_messages", 0) == deleted &&
+        strcmp(ac_json_peek_string(look->out, "leaf", ""), ac_json_peek_string(known, "leaf", "")) == 0;
     if (status == APR_SUCCESS && same) {
         json_object_set(call->known, "thread", look->out);
     }
@@ -457,6 +459,7 @@ static void store_cache_start_post(void *self, ac_store_op_t *op)
     case AC_STORE_THREAD_DELETE:
     case AC_STORE_THREAD_RESTORE:
     case AC_STORE_MESSAGE_MARK:
+    case AC_STORE_MESSAGE_DELETE:
     case AC_STORE_IMPORT: start_change(cache, op); return;
     case AC_STORE_PING: store_cache_watch(cache, op, store_cache_on_pinged); break;
     default: break;

@@ -67,6 +67,9 @@ json_t *ac_cosmos_doc_thread(const json_t *head)
     if (!leaf) { /* a copy in an entry has no tree */
         leaf = json_object_get(head, "leaf");
     }
+    if (json_object_get(head, "deleted_messages")) {
+        fine = copy_member(thread, head, "deleted_messages") && fine;
+    }
     fine = ac_json_put(thread, "leaf", leaf ? json_incref(leaf) : json_null()) && fine;
     if (!fine) {
         json_decref(thread);
@@ -396,14 +399,18 @@ static bool is_safe(const json_t *value)
 static json_t *stub_make(const json_t *doc, int n_parts)
 {
     json_t *stub = json_copy((json_t *)doc), *content = json_object_get(doc, "content");
-    const char *model = ac_json_peek_string(json_object_get(doc, "metadata"), "model", NULL);
+    const json_t *metadata = json_object_get(doc, "metadata");
     bool fine = ac_json_put(stub, "parts", json_integer(n_parts));
     if (json_is_string(content) && json_string_length(content) > STUB_CONTENT) {
         const char *text = json_string_value(content);
         fine = ac_json_put(stub, "content", json_stringn(text, ac_utf8_whole(text, STUB_CONTENT))) && fine;
     }
-    if (json_object_get(doc, "metadata")) {
-        fine = ac_json_put(stub, "metadata", model ? json_pack("{s:s}", "model", model) : json_object()) && fine;
+    if (metadata) {
+        fine = ac_json_put(stub, "metadata",
+                           json_pack("{s:O*, s:O*, s:O*}", "model", json_object_get(metadata, "model"), "finish_reason",
+                                     json_object_get(metadata, "finish_reason"), "came_with",
+                                     json_object_get(metadata, "came_with"))) &&
+            fine;
     }
     json_object_del(stub, "steps");
     json_object_del(stub, "state");

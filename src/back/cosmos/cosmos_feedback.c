@@ -128,7 +128,8 @@ static void put_on_message(void *baton, const ac_cosmos_reply_t *reply)
     if (ac_cosmos_call_failed(task, reply, AC_COSMOS_EXPECT(200, 404))) {
         return;
     }
-    if (reply->status == 404 || strcmp(ac_json_peek_string(reply->body, "type", ""), "message") != 0) {
+    if (reply->status == 404 || strcmp(ac_json_peek_string(reply->body, "type", ""), "message") != 0 ||
+        json_object_get(reply->body, "deleted")) {
         end_no_message(task);
         return;
     }

@@ -393,6 +393,7 @@ ac_cosmos_step_fn ac_cosmos_agent_list, ac_cosmos_agent_put, ac_cosmos_agent_del
 ac_cosmos_step_fn ac_cosmos_erase_owner, ac_cosmos_erasures_erased;
 ac_cosmos_step_fn ac_cosmos_feedback_put, ac_cosmos_feedback_list;
 ac_cosmos_step_fn ac_cosmos_marks_put;
+ac_cosmos_step_fn ac_cosmos_deletion_run;
 ac_cosmos_step_fn ac_cosmos_usage_call, ac_cosmos_usage_list_sum, ac_cosmos_usage_list_export,
     ac_cosmos_usage_list_import;
 

@@ -3,7 +3,8 @@
  *
  *  1  read the thread's document, which has the owner
  *  2  read the messages, by a query of their partition
- *  3  replace them in one batch, each under its ETag - on conflict: back to 1 */
+ *  3  replace them in one batch with the thread's document, unchanged, each under its ETag, so that none is deleted
+ *     meanwhile - on conflict: back to 1 */
 #include "cosmos_internal.h"
 
 #include <string.h>
@@ -50,6 +51,10 @@ static void marks_read(ac_cosmos_task_t *task)
         marks_end_none(task);
         return;
     }
+    if (ac_store_deleted_check(task->op, task->thread.doc) != APR_SUCCESS) {
+        ac_cosmos_task_end(task, ac_err_row(task->op->err.kind)->status);
+        return;
+    }
     ac_cosmos_query_t query = {.container = AC_COSMOS_MESSAGES, .key = task->op->id, .sql = sql_messages};
     query.parameters =
         json_pack("{s:s, s:O}", "@thread", task->op->id, "@ids", json_object_get(task->op->in, "message_ids"));
@@ -77,6 +82,8 @@ static void marks_write(ac_cosmos_task_t *task)
                                     ac_json_peek_string(stored, "_etag", ""));
         json_decref(doc);
     }
+    ac_cosmos_request_batch_add(&batch, AC_COSMOS_REPLACE, task->op->id, task->op->id, task->thread.doc,
+                                task->thread.etag);
     ac_cosmos_request_batch_end(&batch);
     ac_cosmos_call_write_batch(task, &request, &batch, marks_on_written);
 }
@@ -88,6 +95,8 @@ static void marks_on_written(void *baton, const ac_cosmos_reply_t *reply)
         return;
     }
     if (reply->status == 200) {
+        ac_cosmos_thread_doc_remember(task->store, task->op->id, task->thread.doc,
+                                      ac_cosmos_answer_batch_etag(reply->body, (int)json_array_size(task->rows)));
         ac_cosmos_task_end_out(task, json_object());
     } else {
         ac_cosmos_thread_doc_retry(task, marks_read);

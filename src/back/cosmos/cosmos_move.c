@@ -185,13 +185,13 @@ void ac_cosmos_move_import(ac_cosmos_task_t *task)
 static apr_status_t head_from(ac_cosmos_task_t *task, const json_t *record)
 {
     ac_store_op_t *op = task->op;
-    static const char *const more[] = {"deleted_at", "restore_status", NULL};
+    static const char *const more[] = {"deleted_at", "restore_status", "deleted_messages", NULL};
     apr_status_t status = ac_cosmos_doc_make_thread(&task->thread.doc, record, op->id, op->owner, &op->err);
     if (status == APR_SUCCESS) {
         ac_json_put(task->thread.doc, "message_count", json_integer(ac_json_peek_int(record, "message_count", 0)));
         for (int i = 0; more[i]; i++) {
             json_t *value = json_object_get(record, more[i]);
-            if (json_is_string(value)) {
+            if (value && !json_is_null(value)) {
                 ac_json_put(task->thread.doc, more[i], json_incref(value));
             }
         }

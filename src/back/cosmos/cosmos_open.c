@@ -197,12 +197,15 @@ static void open_read_thread(ac_cosmos_task_t *task)
 
 /* ---- 3: its state ---- */
 
-/* Whether the thread has messages that the caller has not read. */
+/* Whether the thread has messages that the caller has not read, or lacks some that it has read. */
 static bool open_has_new_messages(const ac_cosmos_task_t *task)
 {
     const json_t *after = json_object_get(task->op->in, "after");
     int64_t n = ac_json_peek_int(task->thread.doc, "message_count", 0);
-    return json_is_integer(after) && json_integer_value(after) != n;
+    return json_is_integer(after) &&
+        (json_integer_value(after) != n ||
+         ac_json_peek_int(task->op->in, "deleted_messages", 0) !=
+             ac_json_peek_int(task->thread.doc, "deleted_messages", 0));
 }
 
 static void open_check_thread(ac_cosmos_task_t *task)

@@ -116,6 +116,7 @@ static ac_cosmos_step_fn *const verbs[AC_STORE_N_VERBS] = {
     [AC_STORE_WEBHOOK_ACQUIRE] = ac_cosmos_webhook_change,
     [AC_STORE_WEBHOOK_REPORT] = ac_cosmos_webhook_change,
     [AC_STORE_MESSAGE_MARK] = ac_cosmos_marks_put,
+    [AC_STORE_MESSAGE_DELETE] = ac_cosmos_deletion_run,
 };
 
 static void op_begin(void *baton)

@@ -49,7 +49,8 @@ void ac_cosmos_thread_doc_remember(ac_cosmos_t *store, const char *thread_id, co
 /* ---- reading ---- */
 
 /* Clears another owner's document: its thread does not exist for this owner. Verbs from PURGE on and the store's own
- * tasks see all owners' threads, except for suspending, approvals, feedback, marks, the queue and webhooks. */
+ * tasks see all owners' threads, except for suspending, approvals, feedback, marks, deletions, the queue and
+ * webhooks. */
 static void check_owner(ac_cosmos_task_t *task)
 {
     const char *owner = ac_json_peek_string(task->thread.doc, "owner", NULL);
@@ -58,7 +59,7 @@ static void check_owner(ac_cosmos_task_t *task)
         task->op->verb == AC_STORE_APPROVAL_DECIDE || task->op->verb == AC_STORE_FEEDBACK_PUT ||
         task->op->verb == AC_STORE_TURN_QUEUE || task->op->verb == AC_STORE_TURN_UNQUEUE ||
         task->op->verb == AC_STORE_WEBHOOK_ACQUIRE || task->op->verb == AC_STORE_WEBHOOK_REPORT ||
-        task->op->verb == AC_STORE_MESSAGE_MARK) {
+        task->op->verb == AC_STORE_MESSAGE_MARK || task->op->verb == AC_STORE_MESSAGE_DELETE) {
         mine = mine && strcmp(owner, task->op->owner) == 0 &&
             !ac_cosmos_erasures_hide(task->store, owner, task->thread.doc);
     }

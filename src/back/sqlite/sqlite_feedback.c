@@ -9,7 +9,8 @@
 
 static const char sql_find[] =
     "SELECT m.thread_id, m.role, m.feedback, r.doc FROM messages m JOIN threads t ON t.id = m.thread_id"
-    " LEFT JOIN runs r ON r.id = m.run_id WHERE m.id = ?1 AND t.owner = ?2 AND t.deleted_at IS NULL";
+    " LEFT JOIN runs r ON r.id = m.run_id WHERE m.id = ?1 AND t.owner = ?2 AND t.deleted_at IS NULL"
+    " AND json_extract(m.marks, '$.deleted') IS NULL";
 static const char sql_put[] = "UPDATE messages SET feedback = ?3, feedback_at = ?4 WHERE id = ?1 AND thread_id = ?5"
                               " AND " AC_SQLITE_THREAD_OF("?5", "?2");
 static const char sql_list[] =

@@ -101,6 +101,7 @@ static const struct {
     [AC_STORE_WEBHOOK_ACQUIRE] = {ac_sqlite_webhook_acquire, true},
     [AC_STORE_WEBHOOK_REPORT] = {ac_sqlite_webhook_report, true},
     [AC_STORE_MESSAGE_MARK] = {ac_sqlite_marks_put, true},
+    [AC_STORE_MESSAGE_DELETE] = {ac_sqlite_deletion_run, true},
 };
 
 bool ac_sqlite_group_verb_writes(ac_store_verb_e verb)

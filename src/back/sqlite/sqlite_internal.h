@@ -255,7 +255,8 @@ typedef struct ac_sqlite_thread_t { /* a row of threads; zero it before use */
 } ac_sqlite_thread_t;
 /* The columns with which the row begins. */
 #define AC_SQLITE_THREAD_COLUMNS \
-    "id, title, agent_id, status, metadata, message_count, created_at, updated_at, version, tree, pinned"
+    "id, title, agent_id, status, metadata, message_count, created_at, updated_at, version, tree, pinned," \
+    " deleted_messages"
 apr_status_t ac_sqlite_thread_read(ac_sqlite_thread_t *thread, ac_sqlite_conn_t *conn, sqlite3_stmt *row,
                                    ac_err_t *err);
 /* Finds the owner's thread op->id. hidden: also a soft-deleted one. errors: not_found. */
@@ -397,6 +398,9 @@ apr_status_t ac_sqlite_file_remove_all(json_t *removed, ac_sqlite_conn_t *conn, 
 
 /* sqlite_marks.c */
 ac_sqlite_verb_fn ac_sqlite_marks_put;
+
+/* sqlite_deletion.c */
+ac_sqlite_verb_fn ac_sqlite_deletion_run;
 
 /* sqlite_feedback.c */
 ac_sqlite_verb_fn ac_sqlite_feedback_put, ac_sqlite_feedback_list;

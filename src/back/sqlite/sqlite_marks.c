@@ -9,8 +9,16 @@ static const char sql_mark[] = "UPDATE messages SET marks = json_patch(coalesce(
 apr_status_t ac_sqlite_marks_put(ac_sqlite_conn_t *conn, ac_store_op_t *op)
 {
     const json_t *marks = json_object_get(op->in, "marks"), *id;
-    apr_status_t status = APR_SUCCESS;
+    ac_sqlite_thread_t thread = {0};
+    apr_status_t status = ac_sqlite_thread_find(&thread, conn, op, false);
     size_t i;
+    if (status == APR_SUCCESS) {
+        status = ac_store_deleted_check(op, thread.json);
+    }
+    json_decref(thread.json);
+    if (status != APR_SUCCESS) {
+        return status;
+    }
     json_array_foreach(json_object_get(op->in, "message_ids"), i, id)
     {
         status = ac_sqlite_statement_run(conn, sql_mark,

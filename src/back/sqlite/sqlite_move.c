@@ -16,14 +16,15 @@ static const char sql_steps[] = "SELECT doc FROM steps WHERE run_id = ?1 ORDER B
 static const char sql_put_thread[] =
     "INSERT INTO threads (id, owner, title, agent_id, status, metadata, created_at, updated_at, deleted_at, "
     "restore_status,"
-    " message_count, tree, pinned, version, search_to) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,"
-    " 1, 0)"
+    " message_count, tree, pinned, deleted_messages, version, search_to) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
+    " ?10, ?11, ?12, ?13, ?14, 1, 0)"
     " ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, title = excluded.title, agent_id = excluded.agent_id,"
     " status = excluded.status, metadata = excluded.metadata, created_at = excluded.created_at, updated_at = "
     "excluded.updated_at,"
     " deleted_at = excluded.deleted_at, restore_status = excluded.restore_status, message_count = "
     "excluded.message_count,"
-    " tree = excluded.tree, pinned = excluded.pinned, version = version + 1";
+    " tree = excluded.tree, pinned = excluded.pinned, deleted_messages = excluded.deleted_messages,"
+    " version = version + 1";
 static const char sql_put_message[] =
     "INSERT OR REPLACE INTO messages (thread_id, seq, id, role, content, tool_calls, run_id, created_at, metadata,"
     " attachments, parent_id, feedback, feedback_at, marks)"
@@ -51,9 +52,9 @@ static apr_status_t record_read(json_t *data, ac_sqlite_conn_t *conn, ac_store_o
         return status;
     }
     fine = ac_json_put(thread.json, "tree", ac_sqlite_statement_json(row, 9));
-    fine = ac_json_put(thread.json, "owner", ac_sqlite_statement_text(row, 11)) && fine;
-    fine = ac_json_put(thread.json, "deleted_at", ac_sqlite_statement_text(row, 12)) && fine;
-    fine = ac_json_put(thread.json, "restore_status", ac_sqlite_statement_text(row, 13)) && fine;
+    fine = ac_json_put(thread.json, "owner", ac_sqlite_statement_text(row, 12)) && fine;
+    fine = ac_json_put(thread.json, "deleted_at", ac_sqlite_statement_text(row, 13)) && fine;
+    fine = ac_json_put(thread.json, "restore_status", ac_sqlite_statement_text(row, 14)) && fine;
     return json_array_append_new(data, thread.json) == 0 && fine ? APR_SUCCESS
                                                                  : ac_sqlite_conn_fail_row(conn, &op->err);
 }
@@ -291,7 +292,8 @@ apr_status_t ac_sqlite_move_import(ac_sqlite_conn_t *conn, ac_store_op_t *op)
                                                     ac_sqlite_string(json_object_get(record, "restore_status")),
                                                     ac_sqlite_int(ac_json_peek_int(record, "message_count", 0)),
                                                     ac_sqlite_json(json_object_get(record, "tree")),
-                                                    ac_sqlite_int(json_is_true(json_object_get(record, "pinned")))),
+                                                    ac_sqlite_int(json_is_true(json_object_get(record, "pinned"))),
+                                                    ac_sqlite_int(ac_json_peek_int(record, "deleted_messages", 0))),
                                      &op->err);
 
     if (status == APR_SUCCESS) {

@@ -149,9 +149,11 @@ static const char version_8[] =
 /* marks: what a message got after it was stored, as JSON. */
 static const char version_9[] = "ALTER TABLE messages ADD COLUMN marks TEXT;";
 
+static const char version_10[] = "ALTER TABLE threads ADD COLUMN deleted_messages INTEGER NOT NULL DEFAULT 0;";
+
 /* The n-th entry updates version n to version n+1. A released entry never changes. */
 static const char *const versions[] = {version_1, version_2, version_3, version_4, version_5,
-                                       version_6, version_7, version_8, version_9};
+                                       version_6, version_7, version_8, version_9, version_10};
 #define N_VERSIONS ((int)(sizeof(versions) / sizeof(*versions)))
 
 typedef struct header_t {

@@ -73,6 +73,9 @@ apr_status_t ac_sqlite_thread_read(ac_sqlite_thread_t *thread, ac_sqlite_conn_t 
     fine = ac_json_put(json, "pinned", json_boolean(sqlite3_column_int(row, 10))) && fine;
     fine = ac_json_put(json, "metadata", metadata) && fine;
     fine = ac_json_put(json, "message_count", json_integer(thread->n_messages)) && fine;
+    fine = (!sqlite3_column_int64(row, 11) ||
+            ac_json_put(json, "deleted_messages", json_integer(sqlite3_column_int64(row, 11)))) &&
+        fine;
     fine = ac_json_put(json, "leaf", leaf ? json_incref(leaf) : json_null()) && fine;
     fine = ac_json_put(json, "created_at", ac_sqlite_statement_text(row, 6)) && fine;
     fine = ac_json_put(json, "updated_at", ac_sqlite_statement_text(row, 7)) && fine;

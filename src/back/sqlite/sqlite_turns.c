@@ -258,8 +258,11 @@ static apr_status_t turn_judge(const ac_sqlite_thread_t *thread, ac_store_op_t *
 {
     const json_t *after = json_object_get(op->in, "after");
 
-    return !json_is_integer(after) || json_integer_value(after) == thread->n_messages
-        ? APR_SUCCESS
+    if (!json_is_integer(after)) {
+        return APR_SUCCESS;
+    }
+    return json_integer_value(after) == thread->n_messages
+        ? ac_store_deleted_check(op, thread->json)
         : ac_err_set(&op->err, AC_PRECONDITION_FAILED, "the thread was changed concurrently");
 }
 
