@@ -30,6 +30,7 @@ static const char *const events[AC_N_AUDITS] = {
     [AC_AUDIT_THREAD_DELETED] = "thread.deleted",
     [AC_AUDIT_THREAD_ERASED] = "thread.erased",
     [AC_AUDIT_THREAD_RESTORED] = "thread.restored",
+    [AC_AUDIT_MESSAGE_DELETED] = "message.deleted",
     [AC_AUDIT_APPROVAL_GIVEN] = "approval.given",
     [AC_AUDIT_APPROVAL_REFUSED] = "approval.refused",
     [AC_AUDIT_RUN_CANCELLED] = "run.cancelled",

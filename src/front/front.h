@@ -72,6 +72,11 @@ void ac_child_end_signals(sigset_t *set);
  * ended it. Any thread but the loop's. */
 json_t *ac_erasure_wait(const char *id, apr_time_t deadline);
 
+/* ---- deletion.c ---- */
+/* Deletes messages of the thread, as MESSAGE_DELETE describes it, with the events of their runs. in: consumed.
+ * *pthread: the thread afterwards, as long as the request. errors: in rq->err. Worker thread. */
+apr_status_t ac_deletion_run(const json_t **pthread, ac_request_t *rq, const char *thread_id, json_t *in);
+
 /* ---- caching.c: the cache before the store ---- */
 void ac_caching_check(ac_config_check_t *check); /* reports what is wrong with AgentChatCache */
 
@@ -195,6 +200,7 @@ typedef enum ac_audit_e {
     AC_AUDIT_THREAD_DELETED,
     AC_AUDIT_THREAD_ERASED, /* permanently */
     AC_AUDIT_THREAD_RESTORED,
+    AC_AUDIT_MESSAGE_DELETED,
     AC_AUDIT_APPROVAL_GIVEN,
     AC_AUDIT_APPROVAL_REFUSED,
     AC_AUDIT_RUN_CANCELLED,

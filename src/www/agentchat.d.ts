@@ -14,6 +14,8 @@ export interface Thread {
   pinned: boolean;
   metadata: ThreadMetadata;
   message_count: number;
+  /** How many of these are deleted; missing: none. */
+  deleted_messages?: number;
   /** The message with which the current path ends; null, the newest one, in a thread that has never branched. */
   leaf: string | null;
   created_at: string;
@@ -59,6 +61,8 @@ export interface Message {
   metadata: Record<string, any> | null;
   /** Of the conversation up to this message, with AgentChatHistorySummary. */
   summary?: { text: string; model: string; created_at: string };
+  /** It is deleted: it keeps its place, and says nothing. */
+  deleted?: true;
   /** Of an answer that its owner has rated. */
   feedback?: Feedback;
 }
@@ -170,6 +174,8 @@ export interface Run {
   input?: QueuedInput;
   /** What is notified of the end of the run. */
   webhook?: RunWebhook;
+  /** Its answer is deleted, and its steps with it. */
+  deleted?: true;
 }
 
 export type WebhookType = 'run.completed' | 'run.failed' | 'run.cancelled' | 'run.approval_required';

@@ -224,7 +224,10 @@ def test_every_example_is_taken_and_every_answer_is_as_described(contract, model
     call("v1GetConversation", id=conversation, status=200)
     call("v1ListItems", id=conversation, query="?limit=1", status=200)
     call("v1GetItem", id=conversation, item=item, status=200)
-    call("v1DeleteItem", id=conversation, item=item, status=400)
+    call("v1DeleteItem", id=conversation, item=item, status=200)
+    call("v1DeleteItem", id=conversation, item=item, status=404)
+    assert call("getThread", id=f"thread_{conversation[5:]}", status=200).json["deleted_messages"] == 1
+    assert call("listMessages", id=f"thread_{conversation[5:]}", status=200).json["data"][-1]["deleted"]
     call("v1DeleteConversation", id=conversation, status=200)
     call("v1GetConversation", id=conversation, status=404)
     for body in examples("mcp"):

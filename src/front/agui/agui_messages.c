@@ -166,6 +166,9 @@ json_t *ac_agui_messages_make(const ac_request_t *rq, const json_t *stored)
     size_t i;
     json_array_foreach((json_t *)stored, i, writer.message)
     {
+        if (json_object_get(writer.message, "deleted")) {
+            continue;
+        }
         if (ac_record_is_answer(writer.message)) {
             writer.run_id = ac_json_peek_string(writer.message, "run_id", "");
             agui_messages_add_answer(&writer);

@@ -98,8 +98,11 @@ int ac_api_runs_events(ac_request_t *rq)
         return ac_reply_problem(rq, NULL);
     }
     /* A live run can be followed during an outage of the store: its log has the owner, too. */
-    if (ac_request_store(rq, ac_store_op_create(AC_STORE_RUN_GET, rq->owner, rq->args[0]), &result) != APR_SUCCESS &&
-        rq->err.kind == AC_NOT_FOUND) {
+    apr_status_t status = ac_request_store(rq, ac_store_op_create(AC_STORE_RUN_GET, rq->owner, rq->args[0]), &result);
+    if (status == APR_SUCCESS && json_object_get(result->out, "deleted")) {
+        ac_err_set(&rq->err, AC_NOT_FOUND, "the answer of this run is deleted");
+    }
+    if (rq->err.kind == AC_NOT_FOUND) {
         return ac_reply_problem(rq, NULL);
     }
     ac_err_init(&rq->err);

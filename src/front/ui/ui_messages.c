@@ -98,6 +98,10 @@ static json_t *ui_messages(const ac_request_t *rq, const json_t *stored)
         if (strcmp(role, "tool") == 0) {
             continue; /* the results stand at their calls, and the answer continues */
         }
+        if (json_object_get(message, "deleted")) {
+            open = NULL;
+            continue;
+        }
         if (!answer || !open) {
             open = ui_message(message, answer ? "assistant" : "user");
             json_array_append_new(list, open);

@@ -107,43 +107,63 @@ int ac_v1_conversation_items_list(ac_request_t *rq)
     return ac_v1_stored_reply(rq, list, &page, false);
 }
 
-int ac_v1_conversation_items_get(ac_request_t *rq)
+static apr_status_t refuse_item(ac_request_t *rq)
 {
-    const char *id = NULL;
-    const json_t *message = NULL, *item;
-    json_t *list = json_array();
+    ac_err_init(&rq->err);
+    return ac_err_set(&rq->err, AC_NOT_FOUND, "no item with this id");
+}
+
+/* The item of the path, a new reference, and its message. errors: not_found, the store's. */
+static apr_status_t item_of_path(ac_request_t *rq, json_t **pitem, const json_t **pmessage, const char *thread_id)
+{
+    json_t *list = json_array(), *item;
     size_t i;
-    apr_status_t status = ac_v1_conversation_id(rq, &id);
+    apr_status_t status = message_of_item(rq, pmessage, thread_id, rq->args[1]);
+    *pitem = NULL;
     if (status == APR_SUCCESS) {
-        status = message_of_item(rq, &message, id, rq->args[1]);
-    }
-    if (status == APR_SUCCESS) {
-        ac_v1_stored_add(list, message);
+        ac_v1_stored_add(list, *pmessage);
     }
     json_array_foreach(list, i, item)
     {
         if (strcmp(ac_json_peek_string(item, "id", ""), rq->args[1]) == 0) {
-            json_t *found = json_incref((json_t *)item);
-            json_decref(list);
-            return ac_reply_json(rq, HTTP_OK, found);
+            *pitem = json_incref(item);
         }
     }
     json_decref(list);
-    ac_err_set(&rq->err, AC_NOT_FOUND, "no item with this id");
-    return ac_reply_problem(rq, NULL);
+    return status != APR_SUCCESS || *pitem ? status : refuse_item(rq);
 }
 
-int ac_v1_conversation_items_delete(ac_request_t *rq)
+int ac_v1_conversation_items_get(ac_request_t *rq)
 {
     const char *id = NULL;
     const json_t *message = NULL;
+    json_t *item = NULL;
     apr_status_t status = ac_v1_conversation_id(rq, &id);
     if (status == APR_SUCCESS) {
-        status = message_of_item(rq, &message, id, rq->args[1]);
+        status = item_of_path(rq, &item, &message, id);
     }
+    return status == APR_SUCCESS ? ac_reply_json(rq, HTTP_OK, item) : ac_reply_problem(rq, NULL);
+}
+
+/* An item goes with its message: the texts and calls of an answer are one. */
+int ac_v1_conversation_items_delete(ac_request_t *rq)
+{
+    const char *id = NULL, *message_id;
+    const json_t *message = NULL, *thread = NULL;
+    json_t *item = NULL;
+    apr_status_t status = ac_v1_conversation_id(rq, &id);
     if (status == APR_SUCCESS) {
-        ac_err_set(&rq->err, AC_INVALID_REQUEST,
-                   "what was said in a conversation is not removed item by item; delete the conversation");
+        status = item_of_path(rq, &item, &message, id);
     }
-    return ac_reply_problem(rq, NULL);
+    json_decref(item);
+    rq->doing = "deleting the item";
+    if (status == APR_SUCCESS) {
+        message_id = ac_json_peek_string(message, "id", "");
+        rq->audit = (ac_audit_t){AC_AUDIT_MESSAGE_DELETED, message_id, NULL};
+        status = ac_deletion_run(&thread, rq, id, json_pack("{s:s}", "message_id", message_id));
+        if (status != APR_SUCCESS && rq->err.kind == AC_NOT_FOUND) { /* by another request meanwhile */
+            status = refuse_item(rq);
+        }
+    }
+    return status == APR_SUCCESS ? ac_v1_conversation_reply(rq, thread) : ac_reply_problem(rq, NULL);
 }

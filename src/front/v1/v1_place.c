@@ -15,7 +15,8 @@ apr_status_t ac_v1_place_run(const json_t **prun, ac_request_t *rq, const char *
     ac_store_op_t *result = NULL;
     rq->doing = "reading the response";
     apr_status_t status = ac_request_store(rq, ac_store_op_create(AC_STORE_RUN_GET, rq->owner, run_id), &result);
-    if (status != APR_SUCCESS && rq->err.kind == AC_NOT_FOUND) {
+    bool deleted = status == APR_SUCCESS && json_object_get(result->out, "deleted");
+    if (deleted || (status != APR_SUCCESS && rq->err.kind == AC_NOT_FOUND)) {
         ac_err_init(&rq->err);
         return ac_err_set_at(&rq->err, AC_NOT_FOUND, pointer, "no response with this id");
     }

@@ -96,44 +96,43 @@ int ac_v1_shown_cancel(ac_request_t *rq)
 
 /* ---- DELETE ---- */
 
-/* A thread of this response alone is deleted with it. What a longer conversation says cannot be taken out of it. */
-static apr_status_t delete_thread(ac_request_t *rq, const shown_t *shown)
+/* A thread of deleted messages alone is deleted, too, unless it is a conversation of the client's. That nothing is left
+ * of the response is true without it. */
+static void delete_thread(ac_request_t *rq, const shown_t *shown, const json_t *thread)
 {
-    const char *thread_id = ac_json_peek_string(shown->run, "thread_id", "");
-    ac_store_op_t *op = ac_store_op_create(AC_STORE_RUN_LIST, rq->owner, thread_id), *result = NULL;
-    char id[AC_V1_ID_SIZE], now[AC_TIME_SIZE];
-    rq->doing = "deleting the response";
+    const json_t *facts = ac_v1_facts_of(shown->question);
+    int64_t left = ac_json_peek_int(thread, "message_count", 0) - ac_json_peek_int(thread, "deleted_messages", 0);
+    ac_store_op_t *op = NULL, *result = NULL;
+    if (facts && !json_is_true(json_object_get(facts, "conversation")) && left <= 0) {
+        op = ac_store_op_create(AC_STORE_THREAD_DELETE, rq->owner, ac_json_peek_string(thread, "id", ""));
+    }
     if (op) {
-        op->page.limit = 2;
+        op->in = json_pack("{s:o}", "deleted_at", ac_time_json(apr_time_now()));
+        ac_request_store(rq, op, &result);
+        ac_err_init(&rq->err);
     }
-    apr_status_t status = ac_request_store(rq, op, &result);
-    if (status != APR_SUCCESS) {
-        return status;
-    }
-    bool named = json_is_true(json_object_get(ac_v1_facts_of(shown->question), "conversation"));
-    if (json_array_size(json_object_get(result->out, "data")) > 1 || named || shown->segment) {
-        ac_v1_id_write(id, "conv_", thread_id, NULL);
-        return ac_err_set(&rq->err, AC_INVALID_REQUEST,
-                          "the response is a part of a conversation; DELETE /v1/conversations/%s deletes that", id);
-    }
-    if (ac_record_is_active(shown->run)) {
-        return ac_err_set(&rq->err, AC_RUN_IN_PROGRESS, "the response is not complete yet; cancel it first");
-    }
-    ac_time_format(now, apr_time_now());
-    op = ac_store_op_create(AC_STORE_THREAD_DELETE, rq->owner, thread_id);
-    if (op) {
-        op->in = json_pack("{s:s}", "deleted_at", now);
-    }
-    return ac_request_store(rq, op, &result);
 }
 
 int ac_v1_shown_delete(ac_request_t *rq)
 {
     shown_t shown;
+    const json_t *thread = NULL;
     apr_status_t status = shown_find(&shown, rq);
+    rq->doing = "deleting the response";
+    if (status == APR_SUCCESS && ac_record_is_active(shown.run)) {
+        status = ac_err_set(&rq->err, AC_RUN_IN_PROGRESS, "the response is not complete yet; cancel it first");
+    }
     if (status == APR_SUCCESS) {
-        rq->audit = (ac_audit_t){AC_AUDIT_THREAD_DELETED, ac_json_peek_string(shown.run, "thread_id", ""), NULL};
-        status = delete_thread(rq, &shown);
+        rq->audit = (ac_audit_t){AC_AUDIT_MESSAGE_DELETED, shown.run_id, NULL};
+        status = ac_deletion_run(&thread, rq, ac_json_peek_string(shown.run, "thread_id", ""),
+                                 json_pack("{s:s}", "run_id", shown.run_id));
+    }
+    if (status != APR_SUCCESS && rq->err.kind == AC_NOT_FOUND) { /* by another request meanwhile */
+        ac_err_init(&rq->err);
+        status = shown_refuse(rq);
+    }
+    if (status == APR_SUCCESS) {
+        delete_thread(rq, &shown, thread);
     }
     return status == APR_SUCCESS
         ? ac_reply_json(rq, HTTP_OK,
