@@ -108,6 +108,8 @@ class Blob(ScriptedServer):
             reset_at_close(connection)
             return False
         body = stream.read(int(headers.get("content-length", 0)))
+        if self.on_request and self.on_request():
+            return False
         return self._reply(connection, line[0], line[1], headers, body, fault)
 
     def _reply(self, connection, method, target, headers, body, fault):

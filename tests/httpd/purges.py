@@ -12,14 +12,20 @@ LONG_AGO = "2001-01-01T00:00:00.000Z"
 HOURS = 3 * 3600                # more than the time between two purges
 
 
+def preload(server, source):
+    """Before the start: httpd runs with the library of this source in front of the others."""
+    library = server.root / Path(source).with_suffix(".so")
+    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", str(library), str(Path(__file__).with_name(source)), "-ldl"], check=True)
+    before = server.env.get("LD_PRELOAD") or sanitizer().get("LD_PRELOAD")
+    server.env = {**server.env, "LD_PRELOAD": ":".join(filter(None, (before, str(library))))}
+
+
 def shift_clocks(server):
     """Before the start: the clock can be put ahead from now on."""
-    source, library = Path(__file__).with_name("shifted_clock.c"), server.root / "clock.so"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"], check=True)
+    preload(server, "shifted_clock.c")
     server.clock = server.root / "clock"
     server.clock.write_bytes(struct.pack("=q", 0))
-    preload = ":".join(filter(None, (sanitizer().get("LD_PRELOAD"), str(library))))
-    server.env = {**server.env, "LD_PRELOAD": preload, "SHIFTED_CLOCK": str(server.clock)}
+    server.env["SHIFTED_CLOCK"] = str(server.clock)
 
 
 def put_ahead(server):

@@ -38,6 +38,7 @@ class ScriptedServer:
         self.port = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.n_connections = 0
+        self.on_request = None          # called for each request: whether it is dropped instead of carried out
         threading.Thread(target=self._accept, daemon=True).start()
 
     def stop(self):
@@ -73,4 +74,6 @@ class ScriptedServer:
             name, _, value = text.partition(":")
             headers[name.strip().lower()] = value.strip()
         body = stream.read(int(headers.get("content-length", 0)))
+        if self.on_request and self.on_request():
+            return False
         return self._respond(connection, line[0], line[1], headers, body)
