@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Taking along: a conversation as Markdown and JSON, and everything of an owner as JSON lines."""
 import json
+import os
 import re
 import sqlite3
 
@@ -8,12 +9,42 @@ import pytest
 
 from client import WAIT
 from cosmos_stores import ENV, store, wait_ready
+from kills import ONE_CHILD
 from model_server import answer
+from test_slow_readers import anonymous
 
 
 def lines_of(response):
     assert response.status == 200 and response.headers["content-type"] == "application/x-ndjson", response
     return [json.loads(line) for line in response.body.decode().splitlines()]
+
+
+def grow(server, n, size):
+    """The one message of a user becomes n, of this size each."""
+    with sqlite3.connect(server.root / "state/agentchat.db", timeout=WAIT) as db:
+        columns = [row[1] for row in db.execute("PRAGMA table_info(messages)")]
+        new = {"seq": "seq + n", "id": "id || n", "content": f"printf('%.*c', {size}, 'w')"}
+        db.execute(f"""WITH RECURSIVE numbers(n) AS (SELECT 10 UNION ALL SELECT n + 1 FROM numbers WHERE n < {n} + 8)
+                       INSERT INTO messages SELECT {', '.join(new.get(name, name) for name in columns)}
+                       FROM messages, numbers WHERE role = 'user' AND seq = 1""")
+
+
+def test_a_large_export_takes_little_memory(make_server, model):
+    server, size, most = make_server(tuning=ONE_CHILD), 0, 0
+    assert server.client.send(server.client.thread(), "x").status == 200
+    grow(server, 1000, 220_000)
+    child, = server.children()
+    before = anonymous(child)
+    with server.client.connect() as connection:
+        connection.send("GET", "/api/me/export")
+        status, headers = connection.head()
+        for piece in connection.pieces(headers):
+            size, last = size + len(piece), piece
+            most = max(most, anonymous(child) - before)
+    print(f"{most >> 10} KB for an export of {size >> 20} MB")
+    assert status == 200 and size > 200 << 20 and b'"object":"end"' in last
+    if not os.environ.get("ASAN"):      # which keeps what was freed
+        assert most < 20 << 20
 
 
 def test_markdown_and_json(server, model):

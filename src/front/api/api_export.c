@@ -9,24 +9,44 @@
 
 /* ---- reading, page by page ---- */
 
+#define CONTENTS_FIRST 10           /* items of the first page of contents */
+#define CONTENTS_BYTES (512 * 1024) /* of a page of contents, approximately: an item may have megabytes */
+
 typedef struct pages_t { /* a place in a list of the store */
     json_t *page;        /* read last; NULL: none yet */
     size_t at;           /* the next item of it */
     bool last;           /* no page follows */
     char after[AC_ID_SIZE + 24];
     int64_t after_seq;
+    int limit;       /* items of a page of contents; 0: the most */
+    int64_t n_added; /* bytes of the answer before the page */
 } pages_t;
 
 static void pages_begin(pages_t *pages, const char *after)
 {
     json_decref(pages->page);
-    *pages = (pages_t){.page = NULL};
+    *pages = (pages_t){.limit = pages->limit};
     apr_cpystrn(pages->after, after, sizeof(pages->after));
 }
 
 static bool page_is_over(const pages_t *pages)
 {
     return pages->at >= json_array_size(json_object_get(pages->page, "data"));
+}
+
+/* Makes the next page of contents shorter or longer, by what the one before has become. */
+static void pages_fit(pages_t *pages, const ac_reply_lines_t *lines)
+{
+    int64_t n = lines->n_added - pages->n_added;
+    if (!pages->limit) {
+        pages->limit = CONTENTS_FIRST;
+    } else if (pages->page && n > CONTENTS_BYTES) {
+        int64_t fitting = pages->limit * (int64_t)CONTENTS_BYTES / n;
+        pages->limit = fitting ? (int)fitting : 1;
+    } else if (pages->page && n < CONTENTS_BYTES / 2) {
+        pages->limit = 2 * pages->limit < AC_MAX_PAGE ? 2 * pages->limit : AC_MAX_PAGE;
+    }
+    pages->n_added = lines->n_added;
 }
 
 /* Carries out op, which may be NULL, and returns its result in *pout, a reference. */
@@ -43,7 +63,7 @@ static ac_store_op_t *page_op(const ac_request_t *rq, ac_store_verb_e verb, cons
 {
     ac_store_op_t *op = ac_store_op_create(verb, rq->owner, id);
     if (op) {
-        op->page.limit = AC_MAX_PAGE;
+        op->page.limit = pages->limit ? pages->limit : AC_MAX_PAGE;
         op->page.after_seq = pages->after_seq;
         apr_cpystrn(op->page.after, pages->after, sizeof(op->page.after));
     }
@@ -156,6 +176,7 @@ static bool send_threads(all_t *all);
 static bool read_contents(all_t *all, ac_store_verb_e verb)
 {
     pages_t *pages = &all->contents;
+    pages_fit(pages, all->lines);
     if (page_read(pages, all->rq, page_op(all->rq, verb, all->thread_id, pages))) {
         return true;
     }
@@ -417,6 +438,7 @@ static bool conversation_next(ac_reply_lines_t *lines, void *baton)
         send_frame(of, lines, true);
         return false;
     }
+    pages_fit(pages, lines);
     ac_store_op_t *op = page_op(of->rq, AC_STORE_MESSAGE_LIST, of->rq->args[0], pages);
     if (op) {
         op->in = of->all ? json_pack("{s:b}", "all", 1) : NULL;

@@ -196,6 +196,7 @@ int ac_reply_problem(ac_request_t *rq, const ac_err_t *err)
 
 bool ac_reply_lines_text(ac_reply_lines_t *lines, const char *text, size_t len)
 {
+    lines->n_added += (int64_t)len;
     return ac_buf_add(&lines->text, text, len) == APR_SUCCESS;
 }
 

@@ -231,10 +231,11 @@ struct ac_reply_lines_t { /* an answer of JSON lines, of any length; `next` read
     ac_request_t *rq;
     ac_reply_lines_fn *next;
     void *baton;
-    ac_buf_t text; /* what was added and is not sent */
-    bool over;     /* `next` has no more */
-    bool begun;    /* the first lines were given to be sent */
-    bool failed;   /* the line of the error was added */
+    ac_buf_t text;   /* what was added and is not sent */
+    int64_t n_added; /* bytes that were added */
+    bool over;       /* `next` has no more */
+    bool begun;      /* the first lines were given to be sent */
+    bool failed;     /* the line of the error was added */
 };
 /* Sends lines while they are made, as fast as the client reads: 64 KB and the lines of one call wait in memory. An
  * error becomes the answer if it comes before them, else a last line {object: "error", code, detail}. */
