@@ -15,6 +15,7 @@ from cosmos_stores import ENV, store, wait_ready
 from model_server import answer
 from runs import wait_until
 from server import BUILD, sanitizer
+from test_shortage import small_disk
 from uploads import file, kept_bytes, text, upload
 
 ALL_ENV = {**ENV, "BLOB_KEY": BLOB_KEY}
@@ -119,6 +120,22 @@ def test_bytes_that_are_not_there_are_named(make_server, model, tmp_path):
     assert f"{lost}: its bytes are not there in FROM" in said and f"{damaged}: its bytes are damaged in FROM" in said
     assert rows(said)["contents"] == (len(bytes_of), len(bytes_of) - 2) and kept_bytes(here)
     assert sorted(path.name for path in (tmp_path / "files").glob("??/*")) == sorted(set(bytes_of) - {lost, damaged})
+
+
+def test_a_move_to_a_full_disk(make_server, model, tmp_path):
+    """Nothing half is left, and with more room the same command moves the rest."""
+    here = make_server("AgentChatFiles on reserve=0\n")
+    thread, bytes_of = fill(here, model)
+    here.stop()
+    with small_disk(tmp_path / "small", "800k") as place:
+        ends = (f"sqlite:{here.root / 'state/agentchat.db'}", f"sqlite:{tmp_path / 'to.db'}", here.root / "state/files", place)
+        assert "no room" in copy(*ends, code=1)
+        for path in place.rglob("*"):
+            assert path.is_dir() or path.read_bytes() == bytes_of[path.name], path
+        subprocess.run(["mount", "-o", "remount,size=8m", place], check=True)
+        said = rows(copy(*ends))
+        assert said["contents"] == (len(bytes_of), len(bytes_of)), said
+        assert {path.name: path.read_bytes() for path in place.glob("??/*")} == bytes_of
 
 
 @pytest.mark.parametrize("wrong, part", [("files", "is no place of files"), ("blob:https://a.blob.core.windows.net", "container")])

@@ -7,7 +7,7 @@ import resource
 import shutil
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -39,7 +39,7 @@ def few_descriptors():
 @contextmanager
 def small_disk(place, size):
     """A file system of that size, which belongs to httpd's children."""
-    place.mkdir(parents=True)
+    place.mkdir(parents=True, exist_ok=True)
     options = f"size={size},mode=0700,uid={user().pw_uid},gid={user().pw_gid}"
     if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], capture_output=True).returncode:
         pytest.skip("file systems cannot be mounted here")
@@ -47,7 +47,7 @@ def small_disk(place, size):
     try:
         yield place
     finally:
-        subprocess.run(["umount", place], check=True)
+        subprocess.run(["umount", "-l", place], check=True)     # a server that a failed test has left may use it
 
 
 def test_uploads_to_a_full_disk(make_server):
@@ -64,6 +64,39 @@ def test_uploads_to_a_full_disk(make_server):
         assert client.delete(f"/files/{first}").json["deleted"]
         second = upload(client, b"c" * 1_500_000)
         assert client.get(f"/files/{second}/content").body == b"c" * 1_500_000
+        server.stop()
+
+
+def fill_disk(place):
+    """No byte is free afterwards. Returns the file that takes the room."""
+    filler = place / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (65536, 4096, 1):
+            with suppress(OSError):
+                while file.write(b"x" * size):
+                    pass
+    return filler
+
+
+def test_a_full_disk_gives_everything_out(make_server, model):
+    """An export needs no room; what is new is refused with the reason, and fits when there is room again."""
+    server = make_server(start=False)
+    with small_disk(server.root / "state", "4m") as place:
+        client = server.start().client
+        thread = client.thread()
+        for _ in range(3):
+            model.play(answer("w" * 100_000))
+            assert client.send(thread, "x").status == 200
+        whole = client.get("/me/export").body
+        filler = fill_disk(place)
+        model.default = answer("m" * 200_000)
+        refused = client.send(thread, "y" * 100_000)
+        assert refused.status == 502 and "disk is full" in refused.json["detail"], refused
+        server.expect_log("AC0204.*free space on its file system", "AC0502.*disk is full")
+        export = client.get("/me/export").body
+        assert export.splitlines()[1:] == whole.splitlines()[1:] and b'"object":"end"' in export
+        filler.unlink()
+        assert client.send(thread, "y" * 100_000).status == 200
         server.stop()
 
 
