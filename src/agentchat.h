@@ -206,8 +206,10 @@ typedef struct ac_tool_conf_t { /* a <AgentChatTool> section */
  * like a result. All functions except for create and child_init may run many times at once.
  *
  * A call that cannot end without the approval of the run's owner calls done with AC_TOOL_ASKS, and an object whose
- * `message` says what the owner is asked; its other members are the tool's. The run is then suspended as for
- * AgentChatToolApproval, and the approved call continues by proceed() with this object, in whichever process. */
+ * `message` says what the owner is asked. The run is then suspended as for AgentChatToolApproval, and the approved call
+ * continues by proceed() with this object, in whichever process. The owner also sees `form`, a JSON Schema of what the
+ * approval may bring, and `problem`, why an earlier approval was not enough; proceed() finds what it brings, unchecked,
+ * in `content`. Other members are the tool's. */
 #define AC_TOOL_ASKS APR_INCOMPLETE
 
 typedef struct ac_tool_vt {

@@ -285,7 +285,7 @@ struct ac_store_op_t {
  *                  await approval, which STEP_LIST shows meanwhile. until: when undecided calls are refused. state:
  *                  whatever the process that resumes the run needs. The same operation again succeeds. errors:
  *                  run_ended.
- * APPROVAL_DECIDE  id run     in {call_id, approve, reason?}    out {waiting: n}: n calls are still undecided
+ * APPROVAL_DECIDE  id run     in {call_id, approve, reason?, content?}    out {waiting: n}: n calls are still undecided
  *                             in {expired: now}                 decides every undecided call as {approve: false,
  *                                                               expired: true}, if `until` is before now
  *                             in {cancel: true}                 decides nothing more

@@ -382,8 +382,8 @@ static apr_status_t decide_one(json_t *calls, ac_store_op_t *op)
                           call ? "this call has been decided" : "the run does not wait for this call");
     }
     json_object_set_new(calls, call_id,
-                        json_pack("{s:b, s:o*}", "approve", json_is_true(approve), "reason",
-                                  reason ? json_string(reason) : NULL));
+                        json_pack("{s:b, s:o*, s:O*}", "approve", json_is_true(approve), "reason",
+                                  reason ? json_string(reason) : NULL, "content", json_object_get(op->in, "content")));
     return APR_SUCCESS;
 }
 

@@ -66,6 +66,7 @@
 #define AC_ROUNDS_DEFAULT 8                       /* default of AgentChatMaxRounds */
 #define AC_MAX_TEMPERATURE 2                      /* AgentChatTemperature */
 #define AC_MAX_REASON 1000                        /* bytes of the reason for a refused call */
+#define AC_MAX_FORM_CONTENT (16 * 1024)           /* bytes of what an approval brings for a form */
 #define AC_MAX_KEY 255                            /* characters of an Idempotency-Key */
 #define AC_KEY_HASH_SIZE 65                       /* SHA-256 in hexadecimal, and a NUL */
 #define AC_KEY_LIFE apr_time_from_sec(86400)      /* how long an Idempotency-Key leads to its run */

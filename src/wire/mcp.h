@@ -82,11 +82,14 @@ typedef struct ac_mcp_result_t {
 apr_status_t ac_mcp_result_read(ac_mcp_result_t *result, const json_t *given, ac_err_t *err);
 
 /* ---- mcp_question.c: input_required, and elicitation/create ---- */
-/* What a server wants to know before it finishes a call: {message, state?, answers: {key: result}}. The message is for
- * the owner of the run, whose approval is the answer; `answers` are what the server then gets, `state` is its own. Only
- * questions that a yes answers have this form. */
+/* What a server wants to know before it finishes a call: {message, form?, state?, answers: {key: result}}. The message
+ * is for the owner of the run, whose approval is the answer; `answers` are what the server then gets, `state` is its
+ * own. form: a JSON Schema of what the owner may write, of at most 20 fields; without it a yes is the answer. */
 /* *pquestion: a new reference; NULL: the server asks nothing, and only wants the call again with `state`, which is then
  * in *pstate, a new reference or NULL. errors: tool_error: it asks what an approval cannot answer. */
 apr_status_t ac_mcp_question_read(json_t **pquestion, json_t **pstate, const json_t *result, ac_err_t *err);
+/* Takes what the owner wrote, the member `content`, into the answers; without it the defaults of the form are the
+ * answer. errors: invalid_request: it does not fit the form, or the form has no defaults. */
+apr_status_t ac_mcp_question_answer(json_t *question, ac_err_t *err);
 
 #endif

@@ -395,15 +395,23 @@ export interface TraceUpdateEvent extends EventBase {
   approved?: boolean;
   more?: boolean;
   /** With the last request: all calls that await approval, and those of the client that wait with them. */
-  awaiting?: { call_id: string; tool: string }[];
+  awaiting?: { call_id: string; tool: string; question?: ToolQuestion }[];
   /** With the last request: the calls that ask agents and are open because a call of the agent awaits approval. */
   asking?: { call_id: string; arguments: any }[];
   client_calls?: string[];
   progress?: { progress: number; total?: number; message?: string };
-  question?: { message: string; server: string | null };
+  question?: ToolQuestion;
   client?: true;
   hosted?: true;
   index?: number;
+}
+
+/** What a tool of an MCP server asks. `form` is a JSON Schema of what the approval may bring as `content`. */
+export interface ToolQuestion {
+  message: string;
+  server: string | null;
+  form?: { type: 'object'; properties: Record<string, any>; required?: string[] };
+  problem?: string;
 }
 
 export interface TraceEndEvent extends EventBase {
@@ -552,8 +560,8 @@ export class AgentChat {
   steps(id: string, options?: RequestOptions): Promise<Step[]>;
   /** Stops a run. The partial answer is stored. */
   cancel(runId: string, options?: RequestOptions): Promise<Run>;
-  /** Approves or refuses a tool call that awaits approval. */
-  approve(runId: string, callId: string, approve: boolean, reason?: string, options?: RequestOptions): Promise<Run>;
+  /** Approves or refuses a tool call that awaits approval. `content`: what is filled in, where the question has a form. */
+  approve(runId: string, callId: string, approve: boolean, reason?: string, options?: RequestOptions & { content?: object }): Promise<Run>;
 
   /** Rates an answer; a null rating takes it back. */
   rate(messageId: string, feedback: { rating: 'up' | 'down' | null; reason?: string; comment?: string; thread_id?: string },

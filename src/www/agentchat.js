@@ -355,8 +355,8 @@ export class AgentChat {
   cancel(runId, options) { return this.#json('POST', `/runs/${encodeURIComponent(runId)}/cancel`, options); }
 
   /** Approves or refuses a tool call that awaits approval. @param {boolean} approve @param {string} [reason] */
-  approve(runId, callId, approve, reason, options) {
-    const body = { call_id: callId, approve, ...(reason ? { reason } : {}) };
+  approve(runId, callId, approve, reason, { content, ...options } = {}) {
+    const body = { call_id: callId, approve, reason, content };
     return this.#json('POST', `/runs/${encodeURIComponent(runId)}/approvals`, { body, ...options });
   }
 

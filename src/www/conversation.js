@@ -92,7 +92,7 @@ export class Conversation {
     const answer = new AnswerTurn(this.#app.agentName(agentId), {
       retry: () => this.#again(answer, agentId),
       choose: id => this.#choose(id),
-      decide: (callId, approve) => this.#app.client.approve(this.#active?.runId, callId, approve),
+      decide: (callId, approve, content) => this.#app.client.approve(this.#active?.runId, callId, approve, undefined, { content }),
       grown: () => this.#toEnd(),
       client: this.#app.client,
     });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The tool calls of an answer, live: arguments, result, duration, and the buttons of an approval.
 import { el, icon, visible } from './dom.js';
+import { use } from './late.js';
 import { locale, t } from './strings.js';
 import { wordsOf } from './words.js';
 
@@ -68,15 +69,18 @@ class Call {
     this.node.classList.add('waiting');
     this.time.textContent = t('call.waiting');
     const answer = approve => async () => {
+      const content = approve && form ? form.content() : undefined;
+      if (content === null) return;
       const buttons = approval.querySelectorAll('button');
       buttons.forEach(button => { button.disabled = true; });
       try {
-        await this.decide(this.callId, approve);
+        await this.decide(this.callId, approve, content);
       } catch (error) {
         buttons.forEach(button => { button.disabled = false; });
         approval.querySelector('.approval-word').textContent = wordsOf(error);
       }
     };
+    let form;
     const { question } = event;                  // of the tool itself, such as one of an MCP server
     const word = question ? t('approval.asked', { server: visible(question.server ?? event.tool) }) : t('approval.question');
     const approval = el('div.approval', { role: 'group', 'aria-label': t('approval') },
@@ -85,6 +89,9 @@ class Call {
       el('button.primary', { type: 'button', text: t('approve'), onclick: answer(true) }),
       el('button', { type: 'button', text: t('refuse'), onclick: answer(false) }));
     this.body.append(approval);
+    if (question?.form) use('form', ({ Form }) => {
+      form = new Form(question, approval);
+    });
   }
 
   /** @param {boolean} [runs] the call continues */

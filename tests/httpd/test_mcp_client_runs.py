@@ -24,9 +24,17 @@ def strict(make_server, mcp):  # noqa: F811
     return make_server(MCP.format(url=mcp.url, more="").replace("AgentChatMCPApproval     none", "AgentChatMCPApproval required"))
 
 
+FORM = {"type": "object", "properties": {"name": {"type": "string", "title": "Your name", "default": "Ann"},
+                                         "count": {"type": "integer", "minimum": 1, "description": "How many"}}, "required": ["count"]}
+
+
+def elicit(schema=None, message="Really?"):
+    return {"method": "elicitation/create", "params": {
+        "mode": "form", "message": message, "requestedSchema": schema or {"type": "object", "properties": {}}}}
+
+
 def question(message="Really?", schema=None, state="s-1", **requests):
-    asked = requests or {"q": {"method": "elicitation/create", "params": {
-        "mode": "form", "message": message, "requestedSchema": schema or {"type": "object", "properties": {}}}}}
+    asked = requests or {"q": elicit(schema, message)}
     return {"resultType": "input_required", "inputRequests": asked, **({"requestState": state} if state else {})}
 
 
@@ -140,6 +148,37 @@ def test_a_refused_question(make, model, mcp):  # noqa: F811
     assert "too many" in tool_answers(model)[0]["error"]
 
 
+def test_a_form_is_filled_in(make, model, mcp):  # noqa: F811
+    """An approval that does not fill it in asks again, and says why."""
+    mcp.results["echo"] = lambda request: iter([{"result": text("done") if "inputResponses" in request.params else question(schema=FORM)}])
+    server = make()
+    run, request = wait_for_approval(server, model, calls(ECHO), answer("End."))
+    assert request["question"] == {"server": "one", "message": "Really?", "form": FORM}
+    assert request["awaiting"] == [{"call_id": "call_1", "tool": "one_echo", "question": request["question"]}]
+    for wrong, problem in ((None, "the form has to be filled in"), ({"count": "many"}, "count must be of type integer")):
+        assert decide(server, run, True, content=wrong).status == 202
+        stream = server.client.stream(f"/runs/{run}/events", method="GET")
+        asked = next(event.json["question"] for event in iter(stream.next, None)
+                     if event.json.get("question", {}).get("problem") == problem)
+        stream.close()
+        assert asked == {**request["question"], "problem": problem} and len(mcp.of("tools/call")) == 1
+    assert decide(server, run, True, content={"name": "Bo", "count": 2}).status == 202
+    assert ended(server, run)["status"] == "completed" and tool_answers(model)[0]["result"] == "done"
+    assert mcp.of("tools/call")[1].params["inputResponses"] == {"q": {"action": "accept", "content": {"name": "Bo", "count": 2}}}
+
+
+@pytest.mark.parametrize("body, pointer", [
+    ({"approve": True, "content": [1]}, "/content"), ({"approve": True, "content": "x"}, "/content"),
+    ({"approve": False, "content": {"count": 1}}, "/content"), ({"approve": True, "content": {"name": "x" * 16384}}, "/content")])
+def test_content_that_is_refused(make, model, mcp, body, pointer):  # noqa: F811
+    mcp.results["echo"] = lambda _: iter([{"result": question(schema=FORM)}])
+    server = make()
+    run, _ = wait_for_approval(server, model, calls(ECHO), answer("End."))
+    reply = server.client.post(f"/runs/{run}/approvals", {"call_id": "call_1", **body})
+    assert reply.status == 400 and reply.json["errors"][0]["pointer"] == pointer, reply
+    assert decide(server, run, False).status == 202 and ended(server, run)["status"] == "completed"
+
+
 def test_policy_and_question_are_two_approvals(strict, model, mcp):  # noqa: F811
     mcp.results["echo"] = lambda request: iter([{"result": text("done") if "inputResponses" in request.params else question()}])
     run, request = wait_for_approval(strict, model, calls(ECHO), answer("End."))
@@ -172,11 +211,11 @@ def test_a_call_that_is_only_wanted_again(make, model, mcp):  # noqa: F811
 
 
 @pytest.mark.parametrize("wanted", [
-    question(schema={"type": "object", "properties": {"name": {"type": "string"}}}),
-    question(schema={"type": "object", "properties": {"a": {"type": "boolean"}, "b": {"type": "boolean"}}}),
+    question(schema={"type": "object", "properties": {"name": {"type": "object"}}}),
+    question(a=elicit(FORM), b=elicit()),
     question(q={"method": "elicitation/create", "params": {"mode": "url", "message": "Sign in", "url": "https://x.example"}}),
     question(q={"method": "sampling/createMessage", "params": {}}), {"resultType": "input_required"},
-    {"resultType": "input_required", "requestState": 5}], ids=["text", "two", "url", "sampling", "nothing", "state"])
+    {"resultType": "input_required", "requestState": 5}], ids=["object", "two", "url", "sampling", "nothing", "state"])
 def test_a_question_that_an_approval_cannot_answer(make, model, mcp, wanted):  # noqa: F811
     mcp.results["echo"] = lambda _: iter([{"result": wanted}])
     server = make()

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from agui_client import ON, body, events_of, question
 from mcp_server import event, text
 from model_server import Cut, Gate, Reply, answer, calls
 from runs import wait_until
@@ -12,7 +13,7 @@ from test_mcp_client import MCP, ask, make, mcp, tool_answers  # noqa: F401
 from test_mcp_client_runs import ECHO, wait_for_approval
 
 YES = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
-DEFAULTS = {"type": "object", "properties": {"name": {"type": "string", "title": "Your name", "default": "Ann\u202e"},
+DEFAULTS = {"type": "object", "properties": {"name": {"type": "string", "title": "Your name", "default": "Ann"},
                                              "count": {"type": "integer", "default": 3}, "all": {"type": "boolean", "default": False}}}
 
 
@@ -94,20 +95,21 @@ def test_a_question_that_is_declined(make, model, mcp, restart):  # noqa: F811
     wait_until(lambda: mcp.of("tools/call")[0].session in [request.session for request in mcp.of("DELETE")], "the session is not ended")
 
 
-def test_a_form_with_defaults_shows_them(make, model, mcp):  # noqa: F811
+@pytest.mark.parametrize("content", [None, {"name": "Bo", "all": True}])
+def test_a_form_with_defaults(make, model, mcp, content):  # noqa: F811
     asking(mcp, elicit("As usual?", DEFAULTS))
     server = make()
     run, request = wait_for_approval(server, model, calls(ECHO), answer("End."))
-    assert request["question"]["message"] == "As usual?\nYour name: Ann\ncount: 3\nall: false"
-    assert decide(server, run, True).status == 202 and ended(server, run)["status"] == "completed"
-    assert reply_to(mcp).json["result"] == {"action": "accept", "content": {"name": "Ann\u202e", "count": 3, "all": False}}
+    assert request["question"] == {"server": "one", "message": "As usual?", "form": DEFAULTS}
+    assert decide(server, run, True, content=content).status == 202 and ended(server, run)["status"] == "completed"
+    assert reply_to(mcp).json["result"] == {"action": "accept", "content": content or {"name": "Ann", "count": 3, "all": False}}
 
 
 @pytest.mark.parametrize("question, reply", [
-    (elicit(schema={"type": "object", "properties": {"name": {"type": "string"}}}), {"result": {"action": "cancel"}}),
+    (elicit(schema={"type": "object", "properties": {"name": {"type": "object"}}}), {"result": {"action": "cancel"}}),
     (elicit(mode="url", url="https://x.example"), {"error": {"code": -32601, "message": "not supported"}}),
     ({"jsonrpc": "2.0", "id": "e-1", "method": "sampling/createMessage"}, {"error": {"code": -32601, "message": "not supported"}})],
-    ids=["text", "url", "sampling"])
+    ids=["object", "url", "sampling"])
 def test_a_question_that_an_approval_cannot_answer(make, model, mcp, question, reply):  # noqa: F811
     mcp.reset("legacy", sessions=True)
     gate = Gate()
@@ -143,6 +145,19 @@ def test_one_question_after_the_other(make, model, mcp):  # noqa: F811
     assert ended(server, run)["status"] == "completed" and tool_answers(model)[0]["result"] == "done"
     assert len(mcp.of("tools/call")) == 1
     assert [get.headers["last-event-id"] for get in mcp.of("GET")] == ["s-1", "s-2"]
+
+
+def test_a_form_that_is_filled_in_wrongly_at_first(make, model, mcp):  # noqa: F811
+    asking(mcp, elicit("How many?", DEFAULTS))
+    server = make()
+    run, _ = wait_for_approval(server, model, calls(ECHO), answer("End."))
+    assert decide(server, run, True, content={"count": "many"}).status == 202
+    stream = server.client.stream(f"/runs/{run}/events", method="GET")
+    problem = next(event.json["question"]["problem"] for event in iter(stream.next, None) if "problem" in event.json.get("question", {}))
+    stream.close()
+    assert problem == "count must be of type integer" and reply_to(mcp) is None
+    assert decide(server, run, True, content={"count": 5}).status == 202 and ended(server, run)["status"] == "completed"
+    assert reply_to(mcp).json["result"]["content"] == {"count": 5} and tool_answers(model)[0]["result"] == "done"
 
 
 def test_a_question_that_the_resumed_stream_repeats(make, model, mcp):  # noqa: F811
@@ -214,3 +229,19 @@ def test_where_no_approval_is_possible(make_server, model, mcp):  # noqa: F811
     reply = server.client.post("/v1/chat/completions", {"model": "clerk", "messages": [{"role": "user", "content": "go"}]})
     assert reply.json["choices"][0]["message"]["content"] == "Then not."
     assert "which is not possible here" in tool_answers(model)[0]["error"] and replied(mcp).json["result"] == {"action": "decline"}
+
+
+def test_a_form_in_ag_ui(make_server, model, mcp):  # noqa: F811
+    """The interrupt says what the server asks, and which form the answer has."""
+    asking(mcp, elicit("As usual?", DEFAULTS))
+    server = make_server(MCP.format(url=mcp.url, more="") + ON)
+    model.play(calls(ECHO), answer("Ordered."))
+    events = events_of(server.client.stream("/agui/clerk", body(question("order"))))
+    interrupt, = events[-1]["outcome"]["interrupts"]
+    assert interrupt["message"] == "As usual?" and interrupt["responseSchema"]["properties"]["content"] == DEFAULTS
+    wrong = {"interruptId": interrupt["id"], "status": "resolved", "payload": {"approved": True, "content": [1]}}
+    refused = server.client.post("/agui/clerk", body(resume=[wrong], run_id="r2"))
+    assert refused.status == 400 and "/resume/0/payload/content" in refused.body.decode()
+    good = {**wrong, "payload": {"approved": True, "content": {"count": 5}}}
+    resumed = events_of(server.client.stream("/agui/clerk", body(question("order"), run_id="r3", resume=[good])))
+    assert resumed[-1]["outcome"] == {"type": "success"} and reply_to(mcp).json["result"]["content"] == {"count": 5}

@@ -106,19 +106,62 @@ static void test_questions_that_a_yes_answers(void **state)
                 "{'message':'Sure?\\nSure?','answers':{'a':{'action':'accept','content':{'ok':true}},"
                 "'b':{'action':'accept','content':{}}},'state':'s'}");
     json_decref(given);
-    given = load("{'inputRequests':{'a':" ASK(
-        ",'requestedSchema':{'properties':{'c':{'type':'string','title':'Colour','default':'red'},'all':{"
-        "'type':'boolean','default':false},'n':{'type':'array','default':['x','y']}}}") "}}");
-    assert_int_equal(ac_mcp_question_read(&question, &left, given, NULL), APR_SUCCESS);
-    assert_json(question,
-                "{'message':'Sure?\\nColour: red\\nall: false\\nn: [\\\"x\\\",\\\"y\\\"]','answers':{'a':{'action':"
-                "'accept','content':{'c':'red','all':false,'n':['x','y']}}}}");
-    json_decref(given);
     given = load("{'requestState':'s'}");
     assert_int_equal(ac_mcp_question_read(&question, &left, given, NULL), APR_SUCCESS);
     assert_null(question);
     assert_json(left, "'s'");
     json_decref(given);
+}
+
+static json_t *form_of(const char *properties)
+{
+    char text[600];
+    snprintf(text, sizeof text,
+             "{'inputRequests':{'a':" ASK(",'requestedSchema':{'type':'object','properties':{%s}}") "}}", properties);
+    json_t *question, *left, *given = load(text);
+    assert_int_equal(ac_mcp_question_read(&question, &left, given, NULL), APR_SUCCESS);
+    json_decref(given);
+    return question;
+}
+
+/* The content that the server gets; NULL, with err: the question is asked again. */
+static const json_t *answered(json_t *question, const char *content, ac_err_t *err)
+{
+    ac_err_init(err);
+    if (content) {
+        json_object_set_new(question, "content", load(content));
+    }
+    apr_status_t status = ac_mcp_question_answer(question, err);
+    assert_null(json_object_get(question, "content"));
+    assert_int_equal(err->kind, status == APR_SUCCESS ? AC_OK : AC_INVALID_REQUEST);
+    return status == APR_SUCCESS
+        ? json_object_get(json_object_get(json_object_get(question, "answers"), "a"), "content")
+        : NULL;
+}
+
+static void test_forms(void **state)
+{
+    (void)state;
+    json_t *question = form_of("'c':{'type':'string','default':'red'},'n':{'type':'integer','default':3}");
+    ac_err_t err;
+    assert_json(
+        json_incref(json_object_get(question, "form")),
+        "{'type':'object','properties':{'c':{'type':'string','default':'red'},'n':{'type':'integer','default':3}}}");
+    assert_json(json_incref((json_t *)answered(question, NULL, &err)), "{'c':'red','n':3}");
+    assert_null(answered(question, "{'n':'many'}", &err));
+    assert_string_equal(err.detail, "n must be of type integer");
+    assert_string_equal(err.pointer, "/n");
+    assert_json(json_incref((json_t *)answered(question, "{'c':'blue'}", &err)), "{'c':'blue'}");
+    json_decref(question);
+    question = form_of("'c':{'type':'string'}},'required':['c'],'x':{");
+    assert_null(answered(question, NULL, &err));
+    assert_string_equal(err.detail, "the form has to be filled in");
+    assert_json(json_incref((json_t *)answered(question, "{'c':''}", &err)), "{'c':''}");
+    json_decref(question);
+    question = form_of("'all':{'type':'boolean'}"); /* no form: what a client sends for one has no effect */
+    assert_null(json_object_get(question, "form"));
+    assert_json(json_incref((json_t *)answered(question, "{'all':false}", &err)), "{'all':true}");
+    json_decref(question);
 }
 
 static void test_questions_that_a_yes_does_not_answer(void **state)
@@ -131,13 +174,11 @@ static void test_questions_that_a_yes_does_not_answer(void **state)
         "{'inputRequests':{'a':7}}",
         "{'inputRequests':{'a':{'method':'sampling/createMessage','params':{'message':'x'}}}}",
         "{'inputRequests':{'a':" ASK(",'mode':'url','url':'https://example.com'") "}}",
-        "{'inputRequests':{'a':" ASK(",'requestedSchema':{'properties':{'name':{'type':'string'}}}") "}}",
-        "{'inputRequests':{'a':" ASK(",'requestedSchema':{'properties':{'a':{'type':'boolean'},'b':{'type':"
-                                     "'boolean'}}}") "}}",
-        "{'inputRequests':{'a':" ASK(
-            ",'requestedSchema':{'properties':{'a':{'type':'string','default':'x'},'b':{'type':"
-            "'integer'}}}") "}}",
-        "{'inputRequests':{'a':" ASK(",'requestedSchema':{'properties':{'a':{'type':'string','default':{}}}}") "}}",
+        "{'inputRequests':{'a':" ASK(",'requestedSchema':[]") "}}",
+        "{'inputRequests':{'a':" ASK(",'requestedSchema':{'properties':[1]}") "}}",
+        "{'inputRequests':{'a':" ASK(",'requestedSchema':{'properties':{'a':{'type':'object'}}}") "}}",
+        "{'inputRequests':{'a':" ASK(",'requestedSchema':{'properties':{'a':{}}}") "}}",
+        "{'inputRequests':{'a':" ASK(",'requestedSchema':{'properties':{'a':{'type':'string'}}}") ",'b':" ASK("") "}}",
         "{'inputRequests':{'a':" ASK(",'requestedSchema':{'required':['a']}") "}}",
         "{'inputRequests':{'a':" ASK("") ",'b':{'method':'roots/list'}}}",
     };
@@ -163,6 +204,7 @@ int main(void)
         cmocka_unit_test(test_failed_results),
         cmocka_unit_test(test_what_is_no_result),
         cmocka_unit_test(test_questions_that_a_yes_answers),
+        cmocka_unit_test(test_forms),
         cmocka_unit_test(test_questions_that_a_yes_does_not_answer),
     };
     return cmocka_run_group_tests_name("mcp result", tests, NULL, NULL);

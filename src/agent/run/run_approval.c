@@ -14,9 +14,26 @@
 
 /* ---- suspending ---- */
 
+/* What the tool itself asks, without its own members; NULL: nothing. New reference. */
+static json_t *shown_question(const ac_call_t *call)
+{
+    static const char *const members[] = {"message", "form", "problem"};
+    if (!call->question) {
+        return NULL;
+    }
+    json_t *question = json_object();
+    ac_json_put(question, "server", ac_json_text(ac_json_peek_string(call->question, "server", NULL)));
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+        json_object_set(question, members[i], json_object_get(call->question, members[i]));
+    }
+    return question;
+}
+
 static void add_awaited(ac_call_t *call, void *baton)
 {
-    json_array_append_new(baton, json_pack("{s:s, s:s}", "call_id", call->id, "tool", call->name));
+    json_array_append_new(baton,
+                          json_pack("{s:s, s:s, s:o*}", "call_id", call->id, "tool", call->name, "question",
+                                    shown_question(call)));
 }
 
 /* The calls that ask agents and are open because of a call below them. */
@@ -69,11 +86,8 @@ static ac_event_t *request_event(const ac_call_t *call, apr_time_t until, bool m
     ac_json_put(data, "tool", ac_json_text(call->name));
     ac_json_put(data, "arguments", json_incref(call->arguments));
     ac_json_put(data, "approval_required", json_true());
-    if (call->question) { /* without the tool's own members */
-        json_t *question = json_object();
-        ac_json_put(question, "message", ac_json_text(ac_json_peek_string(call->question, "message", "")));
-        ac_json_put(question, "server", ac_json_text(ac_json_peek_string(call->question, "server", NULL)));
-        ac_json_put(data, "question", question);
+    if (call->question) {
+        ac_json_put(data, "question", shown_question(call));
     }
     ac_json_put(data, "expires_at", ac_time_json(until));
     ac_json_put(data, "more", json_boolean(more));

@@ -30,6 +30,9 @@ void ac_run_decision_apply(ac_run_t *run, const json_t *decisions)
             continue;
         }
         call->approved = json_is_true(json_object_get(decision, "approve"));
+        if (call->question && json_is_object(json_object_get(decision, "content"))) {
+            json_object_set(call->question, "content", json_object_get(decision, "content"));
+        }
         if (!call->approved) {
             ac_buf_init(&text, AC_MAX_REASON + 128);
             ac_buf_printf(&text, "%s%s%s", refusal_of(decision), reason ? "; the user says: " : "",

@@ -314,19 +314,8 @@ static void finish_waiting(ac_render_t *render, ac_buf_t *out)
     LITERAL(out, ",\"outcome\":{\"type\":\"interrupt\",\"interrupts\":[");
     json_array_foreach(json_object_get(request, "awaiting"), i, call)
     {
-        const char *id = ac_json_peek_string(call, "call_id", "");
-        char message[160];
-        apr_snprintf(message, sizeof(message), "May %s be called?", ac_json_peek_string(call, "tool", "the tool"));
-        ac_buf_str(out, i ? ",{" : "{");
-        LITERAL(out, "\"reason\":\"tool_call\"");
-        ac_agui_id_add_call(out, "id", render->run_id, id, "");
-        ac_agui_id_add_call(out, "toolCallId", render->run_id, id, "");
-        ac_dialect_add_text(out, "message", message);
-        LITERAL(out,
-                ",\"responseSchema\":{\"type\":\"object\",\"properties\":{\"approved\":{\"type\":\"boolean\"},"
-                "\"reason\":{\"type\":\"string\"}},\"required\":[\"approved\"]}");
-        ac_dialect_add_text(out, "expiresAt", ac_json_peek_string(request, "expires_at", ""));
-        LITERAL(out, "}");
+        ac_buf_str(out, i ? "," : "");
+        ac_agui_interrupt_add(out, render->run_id, call, ac_json_peek_string(request, "expires_at", ""));
     }
     LITERAL(out, "]}");
     agui_event_end(out);

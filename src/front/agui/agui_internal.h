@@ -72,6 +72,10 @@ typedef struct ac_agui_resume_t { /* the run that continues with them */
 apr_status_t ac_agui_resume_decide(ac_agui_resume_t *resume, ac_request_t *rq, const ac_agui_input_t *input,
                                    const json_t *loaded);
 
+/* ---- agui_interrupt.c ---- */
+/* Appends the interrupt of a call, an entry of `awaiting`; expires_at: "": never. */
+void ac_agui_interrupt_add(ac_buf_t *out, const char *run_id, const json_t *call, const char *expires_at);
+
 /* ---- agui_dialect.c ---- */
 /* A run that shows the thread and asks nothing. */
 void ac_agui_dialect_show(ac_buf_t *out, const ac_agui_view_t *view);

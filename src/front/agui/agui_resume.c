@@ -10,6 +10,7 @@
 typedef struct answer_t {
     const char *call;   /* in the body */
     const char *reason; /* NULL: none */
+    json_t *content;    /* for a form, in the body; NULL: none */
     bool approves;
 } answer_t;
 
@@ -42,6 +43,13 @@ static apr_status_t agui_resume_read_answer(answer_t *answer, ac_request_t *rq, 
     }
     answer->approves = json_is_true(approved);
     answer->reason = ac_json_peek_string(payload, "reason", NULL);
+    answer->content = json_object_get(payload, "content");
+    const char *pointer = apr_psprintf(rq->r->pool, "/resume/%" APR_SIZE_T_FMT "/payload/content", at);
+    apr_status_t fine = answer->content ? ac_api_runs_content_check(rq, answer->content, answer->approves, pointer)
+                                        : APR_SUCCESS;
+    if (fine != APR_SUCCESS) {
+        return fine;
+    }
     return answer->reason && strlen(answer->reason) > AC_MAX_REASON
         ? resume_refuse(rq, at, "/payload", "reason may have at most 1000 bytes")
         : APR_SUCCESS;
@@ -123,8 +131,8 @@ static apr_status_t agui_resume_store(ac_agui_resume_t *resume, ac_request_t *rq
     resume->repeats = true;
     for (int i = 0; i < answers->nelts; i++) {
         const answer_t *answer = &APR_ARRAY_IDX(answers, i, answer_t);
-        json_t *decision = json_pack("{s:s, s:b, s:s*}", "call_id", answer->call, "approve", answer->approves, "reason",
-                                     answer->reason);
+        json_t *decision = json_pack("{s:s, s:b, s:s*, s:O*}", "call_id", answer->call, "approve", answer->approves,
+                                     "reason", answer->reason, "content", answer->content);
         apr_status_t status = ac_api_runs_decide(rq, resume->run_id, decision, -1);
         json_decref(decision);
         if (status != APR_SUCCESS && rq->err.kind != AC_NOT_WAITING) {

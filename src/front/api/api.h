@@ -47,9 +47,11 @@ apr_status_t ac_chat_request_earlier(ac_request_t *rq, const char *key, const ch
 int ac_chat_request_deliver(ac_request_t *rq, ac_turn_t *turn, bool stream);
 
 /* ---- api_runs.c ---- */
-/* Stores the decision {call_id, approve, reason?} about a call of the caller's run; borrowed. leave: of the resumed
- * run, as ac_turn_t has it. errors: those of ac_run_approval_decide(). */
+/* Stores the decision {call_id, approve, reason?, content?} about a call of the caller's run; borrowed. leave: of the
+ * resumed run, as ac_turn_t has it. errors: those of ac_run_approval_decide(). */
 apr_status_t ac_api_runs_decide(ac_request_t *rq, const char *run_id, json_t *decision, apr_interval_time_t leave);
+/* Checks what an approval brings for a form. errors: invalid_request with the pointer. */
+apr_status_t ac_api_runs_content_check(ac_request_t *rq, const json_t *content, bool approve, const char *pointer);
 /* Cancels the caller's run rq->args[0], in whichever process it is. *prun: its document, a new reference; NULL after an
  * error. errors: not_found, run_ended, the store's. */
 apr_status_t ac_api_runs_end(ac_request_t *rq, json_t **prun);

@@ -265,10 +265,26 @@ int ac_api_runs_cancel(ac_request_t *rq)
 
 /* ---- approvals ---- */
 
+apr_status_t ac_api_runs_content_check(ac_request_t *rq, const json_t *content, bool approve, const char *pointer)
+{
+    if (json_is_null(content)) {
+        return APR_SUCCESS;
+    }
+    if (!json_is_object(content) || !approve) {
+        return ac_err_set_at(&rq->err, AC_INVALID_REQUEST, pointer, "%s",
+                             approve ? "content must be an object" : "content is for an approval only");
+    }
+    return json_dumpb(content, NULL, 0, JSON_COMPACT) <= AC_MAX_FORM_CONTENT
+        ? APR_SUCCESS
+        : ac_err_set_at(&rq->err, AC_INVALID_REQUEST, pointer, "content may have at most %d bytes",
+                        AC_MAX_FORM_CONTENT);
+}
+
 static apr_status_t read_decision(ac_request_t *rq, json_t **pword)
 {
-    static const char *const members[] = {"call_id", "approve", "reason", NULL};
+    static const char *const members[] = {"call_id", "approve", "reason", "content", NULL};
     const char *call_id, *reason = NULL;
+    const json_t *content;
     bool approve = false;
     apr_status_t status = ac_request_body(rq, true);
     if (status == APR_SUCCESS) {
@@ -290,10 +306,15 @@ static apr_status_t read_decision(ac_request_t *rq, json_t **pword)
         status =
             ac_err_set_at(&rq->err, AC_INVALID_REQUEST, "/reason", "reason may have at most %d bytes", AC_MAX_REASON);
     }
+    content = json_object_get(rq->body, "content");
+    if (status == APR_SUCCESS && content) {
+        status = ac_api_runs_content_check(rq, content, approve, "/content");
+    }
     if (status == APR_SUCCESS) {
         rq->audit.event = approve ? AC_AUDIT_APPROVAL_GIVEN : AC_AUDIT_APPROVAL_REFUSED;
         rq->audit.call = call_id;
-        *pword = json_pack("{s:s, s:b, s:s?}", "call_id", call_id, "approve", approve, "reason", reason);
+        *pword = json_pack("{s:s, s:b, s:s?, s:O*}", "call_id", call_id, "approve", approve, "reason", reason,
+                           "content", content);
     }
     return status;
 }

@@ -152,6 +152,13 @@ bool ac_mcp_elicitation_read(ac_mcp_elicitation_t *elicitation, const json_t *qu
 char *ac_mcp_elicitation_response(const ac_mcp_elicitation_t *elicitation);
 void ac_mcp_elicitation_decline(void *self, const json_t *question); /* as ac_tool_vt has it */
 
+/* ---- mcp_call_headers.c: of a call to a modern server ---- */
+/* *plines: whole lines, NULL-terminated, for ac_mcp_call_headers_free(), also after an error. errors: tool_error: an
+ * argument cannot be a header. */
+apr_status_t ac_mcp_call_headers_make(char ***plines, const ac_mcp_tool_t *tool, const json_t *arguments,
+                                      ac_err_t *err);
+void ac_mcp_call_headers_free(char **lines); /* NULL is allowed */
+
 /* ---- mcp_tool_call.c ---- */
 extern const ac_tool_vt ac_mcp_tool_call_vt;
 

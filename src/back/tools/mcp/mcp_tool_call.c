@@ -5,7 +5,6 @@
 
 #include <string.h>
 
-#define MAX_HEADERS 40
 #define MAX_MESSAGE 500 /* bytes of a progress message */
 
 typedef void call_done_fn(void *baton, apr_status_t status, json_t *result, const ac_err_t *err);
@@ -145,14 +144,18 @@ static bool mcp_call_on_question(void *baton, const ac_mcp_elicitation_t *elicit
     return question != NULL;
 }
 
+static void mcp_call_ask_again(void *baton)
+{
+    call_t *call = baton;
+    mcp_call_end(call, AC_TOOL_ASKS, json_incref(call->question), &call->err);
+}
+
 /* The session is not ended with the run: the server waits in it for the answer. */
 static void ask_owner(call_t *call)
 {
-    ac_err_t err;
-    ac_err_init(&err);
     ac_mcp_use_session(call->bound->use)->asks = true;
     ac_json_put(call->question, "server", ac_json_text(call->server->conf->id));
-    mcp_call_end(call, AC_TOOL_ASKS, json_incref(call->question), &err);
+    mcp_call_ask_again(call);
 }
 
 /* ---- failures, and another attempt ---- */
@@ -282,39 +285,13 @@ static json_t *make_params(const call_t *call)
     return params;
 }
 
-typedef struct headers_t {
-    char *lines[MAX_HEADERS + 1];
-    int n;
-} headers_t;
-
-static apr_status_t call_headers(headers_t *headers, const call_t *call, ac_err_t *err)
-{
-    const json_t *entries = call->entry->tool.headers;
-    ac_buf_t name;
-    ac_buf_init(&name, 4096);
-    ac_buf_str(&name, "Mcp-Name: ");
-    ac_mcp_header_add_value(&name, call->entry->tool.name);
-    headers->lines[headers->n++] = strdup("Mcp-Method: tools/call");
-    headers->lines[headers->n++] = name.data; /* taken over */
-    for (size_t i = 0; i < json_array_size(entries) && headers->n < MAX_HEADERS; i++) {
-        char *line;
-        apr_status_t status = ac_mcp_header_line(&line, json_array_get(entries, i), call->arguments, err);
-        if (status != APR_SUCCESS) {
-            return status;
-        }
-        if (line) {
-            headers->lines[headers->n++] = line;
-        }
-    }
-    return APR_SUCCESS;
-}
-
 static const ac_mcp_request_cb_t call_callbacks = {mcp_call_on_progress, mcp_call_on_question, mcp_call_on_answer};
 
 static void mcp_call_send(call_t *call, const ac_mcp_upstream_session_t *session)
 {
-    headers_t headers = {.n = 0};
-    if (call->modern && call_headers(&headers, call, &call->err) != APR_SUCCESS) {
+    char **headers = NULL;
+    if (call->modern &&
+        ac_mcp_call_headers_make(&headers, &call->entry->tool, call->arguments, &call->err) != APR_SUCCESS) {
         mcp_call_fail_later(call);
     } else {
         ac_mcp_request_ask_t ask = {
@@ -323,15 +300,13 @@ static void mcp_call_send(call_t *call, const ac_mcp_upstream_session_t *session
             .version = call->modern ? AC_MCP_MODERN : session->version,
             .session = call->modern ? NULL : session->id,
             .resumes = !call->modern,
-            .headers = (const char *const *)headers.lines,
+            .headers = (const char *const *)headers,
             .trace = &call->trace,
             .deadline = call->deadline,
         };
         call->request = ac_mcp_request_start(call->server, &ask, &call_callbacks, call);
     }
-    for (int i = 0; i < headers.n; i++) {
-        free(headers.lines[i]);
-    }
+    ac_mcp_call_headers_free(headers);
 }
 
 static void call_with_session(void *baton)
@@ -439,9 +414,8 @@ static void mcp_call_answer(call_t *call, const ac_mcp_elicitation_t *elicitatio
 
 /* ---- the table of functions ---- */
 
-/* question: of an earlier call that has asked; NULL: none. */
-static call_t *mcp_call_create(ac_mcp_bound_t *bound, const json_t *arguments, const json_t *question,
-                               apr_time_t deadline)
+static call_t *mcp_call_create(ac_mcp_bound_t *bound, const json_t *arguments, apr_time_t deadline, call_done_fn *done,
+                               void *baton)
 {
     call_t *call = ac_alloc(sizeof *call);
     call->bound = bound;
@@ -449,36 +423,50 @@ static call_t *mcp_call_create(ac_mcp_bound_t *bound, const json_t *arguments, c
     call->tools = ac_mcp_list_ref(bound->use->tools);
     call->entry = bound->entry;
     call->arguments = json_incref((json_t *)arguments);
-    call->answers = json_incref(json_object_get(question, "answers"));
-    call->state = json_incref(json_object_get(question, "state"));
     call->deadline = deadline;
+    call->done = done;
+    call->baton = baton;
     if (ac_trace_here()) {
         ac_trace_copy(&call->trace, ac_trace_here());
     }
     return call;
 }
 
-static apr_status_t mcp_call_proceed(void **pcall, void *self, const json_t *arguments, const json_t *question,
-                                     apr_time_t deadline, call_done_fn *done, void *baton, ac_err_t *err)
+/* Begins with the owner's answer, or with the same question if that does not answer it. Consumes question. */
+static void mcp_call_continue(call_t *call, json_t *question)
 {
-    call_t *call = *pcall = mcp_call_create(self, arguments, question, deadline);
     ac_mcp_elicitation_t elicitation;
-    (void)err;
-    call->done = done;
-    call->baton = baton;
+    call->question = question;
+    if (ac_mcp_question_answer(question, &call->err) != APR_SUCCESS) {
+        ac_json_put(question, "problem", ac_json_text(call->err.detail));
+        ac_loop_ready_set(call->server->loop, &call->ready, mcp_call_ask_again, call);
+        return;
+    }
+    call->answers = json_incref(json_object_get(question, "answers"));
+    call->state = json_incref(json_object_get(question, "state"));
     if (ac_mcp_elicitation_read(&elicitation, question)) {
-        call->question = json_deep_copy(question);
         mcp_call_answer(call, &elicitation);
     } else {
         call_go(call);
     }
+}
+
+static apr_status_t mcp_call_proceed(void **pcall, void *self, const json_t *arguments, const json_t *question,
+                                     apr_time_t deadline, call_done_fn *done, void *baton, ac_err_t *err)
+{
+    call_t *call = *pcall = mcp_call_create(self, arguments, deadline, done, baton);
+    (void)err;
+    mcp_call_continue(call, json_deep_copy(question));
     return APR_SUCCESS;
 }
 
 static apr_status_t mcp_call_start(void **pcall, void *self, const json_t *arguments, apr_time_t deadline,
                                    call_done_fn *done, void *baton, ac_err_t *err)
 {
-    return mcp_call_proceed(pcall, self, arguments, NULL, deadline, done, baton, err);
+    call_t *call = *pcall = mcp_call_create(self, arguments, deadline, done, baton);
+    (void)err;
+    call_go(call);
+    return APR_SUCCESS;
 }
 
 static void mcp_call_cancel(void *handle)
