@@ -136,8 +136,7 @@ export class Conversation {
     return found;
   }
 
-  /** Nothing is to be added of a deleted message, either. Identifies an answer that failed on this page by its run: the page does not
-   * know the id of the stored message. */
+  /** Or has nothing to show. An answer that failed on this page is known by its run, not by the id of the stored message. */
   #isShown({ id, role, run_id, deleted }) {
     return deleted || this.#known.has(id) || !['user', 'assistant'].includes(role) ||
       (role === 'assistant' && this.#answers().some(turn => turn.runId === run_id));

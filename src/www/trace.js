@@ -81,7 +81,7 @@ class Call {
       }
     };
     let form;
-    const { question } = event;                  // of the tool itself, such as one of an MCP server
+    const { question } = event;                  // of an MCP server
     const word = question ? t('approval.asked', { server: visible(question.server ?? event.tool) }) : t('approval.question');
     const approval = el('div.approval', { role: 'group', 'aria-label': t('approval') },
       question && el('p.approval-text', { text: visible(question.message), dir: 'auto' }),
@@ -89,9 +89,7 @@ class Call {
       el('button.primary', { type: 'button', text: t('approve'), onclick: answer(true) }),
       el('button', { type: 'button', text: t('refuse'), onclick: answer(false) }));
     this.body.append(approval);
-    if (question?.form) use('form', ({ Form }) => {
-      form = new Form(question, approval);
-    });
+    if (question?.form) use('form', ({ Form }) => { form = new Form(question, approval); });
   }
 
   /** @param {boolean} [runs] the call continues */
