@@ -78,6 +78,21 @@ def test_progress_of_the_everything_server(everything, model):
     assert "completed" in tool_answers(model)[0]["result"]
 
 
+def test_the_form_of_the_everything_server(everything, model):
+    """A field of each kind, with defaults; the server checks the values, too. The run is resumed by another process."""
+    run, asked = wait_for_approval(everything, model, calls(("one_trigger-elicitation-request", {})), answer("x"))
+    form = asked["question"]["form"]
+    assert len(form["properties"]) == 13 and form["required"] == ["name"]
+    everything.stop()
+    everything.start()
+    filled = {"name": "Ann", "check": True, "email": "ann@example.org", "birthdate": "1990-02-03", "integer": 7,
+              "untitledMultipleSelectEnum": ["Piano", "Bass"], "titledSingleSelectEnum": "hero-2"}
+    wait_until(lambda: decide(everything, run, True, content=filled).status == 202, "the run does not wait")
+    assert ended(everything, run)["status"] == "completed"
+    given = json.dumps(tool_answers(model)[0]["result"])
+    assert "User provided the requested information" in given and all(
+        line in given for line in ("Name: Ann", "Agreed to terms: true", "Email: ann@example.org", "Birthdate: 1990-02-03", "Integer: 7"))
+
 
 def test_an_example_of_version_1(run_server, make_server, model):
     """With sessions and a store of events. The other examples listen on a port that cannot be chosen."""
