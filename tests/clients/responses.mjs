@@ -99,6 +99,13 @@ async function openai(name) {
   case 'approval': {
     const first = await api.responses.create(request);
     const asked = first.output.filter(item => item.type === 'mcp_approval_request');
+    if (input.partial) {                          // an answer to the first question only, and then to both
+      const decision = item => ({ type: 'mcp_approval_response', approval_request_id: item.id, approve: true });
+      const refused = await api.responses.create({ model, previous_response_id: first.id, input: [decision(asked[0])] }).then(
+        () => null, error => ({ name: error.constructor.name, status: error.status, message: error.message, param: error.param }));
+      const whole = await api.responses.create({ model, previous_response_id: first.id, input: asked.map(decision) });
+      return { text: whole.output_text, asked, refused };
+    }
     const stream = api.responses.stream({ model, previous_response_id: first.id,
       input: asked.map(item => ({ type: 'mcp_approval_response', approval_request_id: item.id, approve: input.approve ?? true })) });
     const response = await stream.finalResponse();

@@ -198,6 +198,18 @@ def careful(_careful, model):
     assert not (bad := _careful.check_log()), "unexpected lines in httpd's log:\n" + "\n".join(bad)
 
 
+@pytest.mark.parametrize("client", SDKS)
+def test_an_answer_to_one_of_two_questions(careful, model, client):
+    """A request answers all that are open: one of them alone is refused, and decides nothing."""
+    both = [("work_out", {"expression": "6*7"}), ("work_out", {"expression": "6*8"})]
+    model.play(calls(*both), answer("Both."))
+    said = well(run(client, "approval", careful, model="careful", partial=True))
+    assert len(said["asked"]) == 2 and (said["refused"]["name"], said["refused"]["status"]) == ("BadRequestError", 400), said
+    assert "a decision about each approval request that is open" in said["refused"]["message"], said
+    assert said["text"] == "Both." and len(model.requests) == 2
+    assert ["42" in m["content"] or "48" in m["content"] for m in model.requests[-1].json["messages"] if m["role"] == "tool"] == [True] * 2
+
+
 @pytest.mark.parametrize("approve", [True, False])
 @pytest.mark.parametrize("client", ("openai", "openai6", "aisdk", "agents"))
 def test_a_call_that_needs_an_approval(careful, model, client, approve):
