@@ -77,17 +77,32 @@ async function openai(name) {
     const gone = await api.responses.retrieve(response.id).catch(error => error.constructor.name);
     return { items, cancelled, shown, deleted: deleted ?? null, gone };
   }
+  case 'chain': { // the middle one of three responses is deleted
+    const remove = id => (api.responses.delete ?? api.responses.del).call(api.responses, id);
+    const first = await api.responses.create(request);
+    const second = await api.responses.create({ ...request, input: 'two', previous_response_id: first.id });
+    const third = await api.responses.create({ ...request, input: 'three', previous_response_id: second.id });
+    await remove(second.id);
+    const nameOf = error => [error.constructor.name, error.param];
+    const refused = await Promise.all([remove(second.id), api.responses.retrieve(second.id), all(api.responses.inputItems.list(second.id)),
+      api.responses.create({ ...request, previous_response_id: second.id })].map(one => one.then(() => null, nameOf)));
+    const shown = await api.responses.retrieve(third.id);
+    const fourth = await api.responses.create({ ...request, input: 'four', previous_response_id: third.id });
+    return { text: fourth.output_text, refused, third, shown, response: fourth };
+  }
   case 'conversation': {
     const conversation = await api.conversations.create({ metadata: { topic: 'tests' }, items: input.items });
     const first = await api.responses.create({ ...request, conversation: conversation.id });
     const second = await api.responses.create({ ...request, conversation: { id: conversation.id }, input: 'and now?' });
     const items = await all(api.conversations.items.list(conversation.id, { limit: 2, order: 'asc' }));
     const one = await api.conversations.items.retrieve(items[0].id, { conversation_id: conversation.id });
+    const without = await api.conversations.items.delete(items[1].id, { conversation_id: conversation.id });
+    const left = await all(api.conversations.items.list(conversation.id, { order: 'asc' }));
     const updated = await api.conversations.update(conversation.id, { metadata: { topic: 'other' } });
     const shown = await api.conversations.retrieve(conversation.id);
     const deleted = await api.conversations.delete(conversation.id);
     const gone = await api.conversations.retrieve(conversation.id).catch(error => error.constructor.name);
-    return { text: second.output_text, conversation, first, response: second, items, one, updated, shown, deleted, gone };
+    return { text: second.output_text, conversation, first, response: second, items, one, without, left, updated, shown, deleted, gone };
   }
   case 'tools': {
     const first = await api.responses.create({ ...request, tools: [tool] });

@@ -28,6 +28,17 @@ def key(name):
     return {"Idempotency-Key": name}
 
 
+def test_a_machine_shows_no_answer_that_another_one_deleted(machines, model):
+    """Not even from its own log of the run, which the other one cannot remove."""
+    one, other = machines(2, "\nAgentChatEventLogKeep 1d\n<Location /api>\nAgentChatOpenAI on\n</Location>")
+    made = one.client.post("/v1/responses", {"model": "assistant", "input": "x"}).json
+    events = f"/runs/run_{made['id'][5:]}/events"
+    assert "Hello" in one.client.get(events).body.decode()
+    assert other.client.delete(f"/v1/responses/{made['id']}").status == 200
+    for path in (events, f"/v1/responses/{made['id']}", f"/v1/responses/{made['id']}?stream=true"):
+        assert one.client.get(path).status == 404, path
+
+
 # ---- one key, two machines ----
 def test_a_key_counts_on_the_other_machine(machines, model):
     one, other = machines(2)

@@ -118,6 +118,23 @@ def test_a_summary_replaces_old_messages(make, model, small):
     assert ",summaries," in server.client.get("/usage?by=model", headers={"Accept": "text/csv"}).body.decode()
 
 
+def test_a_summary_of_deleted_messages_is_not_stored(make, model, small):
+    """The model is making it while one of them is deleted; the next one is made of what is left."""
+    server, gate = make("<Location /api>\nAgentChatOpenAI on\n</Location>\n"), Gate()
+    small.play(titled("It was about question 0.", gate=gate), titled("Pears."))
+    thread = turns(server, model, 0, 4)
+    gate.wait_reached()
+    first = server.client.messages(thread)[0]["run_id"]
+    assert server.client.delete(f"/v1/responses/resp_{first[4:]}").status == 200
+    gate.open()
+    wait_outcome(server, "kept")
+    assert summaries(server, thread) == {}
+    turn(server, model, thread, 4)
+    wait_outcome(server, "set")
+    assert summaries(server, thread) and "question 0" not in json.dumps(small.requests[1].json)
+    assert said(model.requests[-1]) == [("system", "Be brief.")] + pairs(1, 4) + [("user", "question 4")]
+
+
 def test_it_is_there_after_a_restart_and_in_exports(make, model, small):
     server = make()
     small.play(titled("Kept: caf\u00e9 \u201cx\u201d."))

@@ -335,6 +335,15 @@ def test_a_mirror_that_was_trimmed(machines, model, redis):
     assert follower.rest()[-1].type == "done"
 
 
+def test_a_deleted_answer_is_not_copied_any_more(machines, model, redis):
+    one, = machines(1, more="AgentChatEventLogKeep 1d\n<Location /api>\nAgentChatOpenAI on\n</Location>\n")
+    made = one.client.post("/v1/responses", {"model": "assistant", "input": "x"}).json
+    key = f"agentchat:ev:run_{made['id'][5:]}"
+    wait_until(lambda: redis.cli("EXISTS", key) == "1", "the log is not copied")
+    assert one.client.delete(f"/v1/responses/{made['id']}").status == 200
+    wait_until(lambda: redis.cli("EXISTS", key) == "0", "the copy is still there")
+
+
 def test_events_off(machines, model, redis):
     """Nothing is copied, and a follower on another machine waits for the end."""
     one, two = machines(2, shared="events=off", reads=0)

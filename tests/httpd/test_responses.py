@@ -24,6 +24,7 @@ AgentChatDefaultAgent a
 <Location "/api">
     SetHandler agentchat
     AgentChatAnonymous on
+    AgentChatOpenAI on
 </Location>
 """
 
@@ -122,6 +123,21 @@ def test_stored_answers_are_continued_by_their_id(make, model, up):
     # Another branch continues the answer above it, not the last one.
     stream(server.client, thread, "Else?", parent_id=stored[-1]["id"])
     assert model.requests[3].json["previous_response_id"] == "resp_2"
+
+
+def test_after_a_deletion_no_answer_is_continued(make, model, up):
+    """The service still has what was deleted here."""
+    server = make("model=m store=on")
+    model.play(*(up.play(message(f"{n}")) for n in range(4)))
+    conversation = server.client.post("/v1/conversations", {}).json["id"]
+    for said in "abcd":
+        made = server.client.post("/v1/responses", {"model": "a", "input": said, "conversation": conversation}).json
+        if said == "b":
+            assert "previous_response_id" in model.requests[-1].json
+            assert server.client.delete(f"/v1/responses/{made['id']}").status == 200
+    for request, inputs in zip(model.requests[2:], (["a", "0", "c"], ["a", "0", "c", "2", "d"])):
+        assert "previous_response_id" not in request.json
+        assert [item["content"] for item in request.json["input"]] == inputs
 
 
 @pytest.mark.parametrize("status, error", [

@@ -23,11 +23,21 @@ SITE = """
     AgentChatKeys keys
     Require valid-user
     AgentChatOpenAI on client-tools=pass
+    AgentChatUI on
+    AgentChatAGUI on
 </Location>
 AgentChatFiles on
 AgentChatEventLogKeep 1d
 AgentChatCache memory check=off
 AgentChatAuditLog logs/audit.log
+<AgentChatTool work_out>
+    AgentChatToolProvider calculator
+    AgentChatToolApproval required
+</AgentChatTool>
+<AgentChatAgent careful>
+    AgentChatModel scripted
+    AgentChatTools work_out
+</AgentChatAgent>
 """
 SECRET = "Walross4711"
 
@@ -163,6 +173,44 @@ def test_items_are_deleted(site, model):
     assert refused.status == 404, refused
     ann.ask("two", conversation=conversation)
     assert asked(model) == [("user", "one"), ("user", "two")]
+
+
+def test_clients_of_other_protocols_are_not_shown_it(site, model):
+    """Not as an empty message, either."""
+    ann = site.ann
+    model.play(answer("A"), answer("B"))
+    conversation = ann("POST", "/v1/conversations", {}).json["id"]
+    first, _ = (ann.ask(said, conversation=conversation) for said in ("one", "two"))
+    assert ann("DELETE", f"/v1/responses/{first['id']}").status == 200
+    thread = f"thread_{conversation[5:]}"
+    shown = ann("GET", f"/ui/chat/{thread}").json
+    assert [(m["role"], [p["text"] for p in m["parts"] if p["type"] == "text"]) for m in shown] == [("user", ["two"]), ("assistant", ["B"])]
+    body = {"threadId": thread, "runId": "r1", "state": {}, "messages": [], "tools": [], "context": [], "forwardedProps": {}}
+    events = [json.loads(line[5:]) for line in ann("POST", "/agui/assistant", body).body.decode().splitlines() if line.startswith("data:")]
+    snapshot, = (event["messages"] for event in events if event["type"] == "MESSAGES_SNAPSHOT")
+    assert [(m["role"], m["content"]) for m in snapshot] == [("user", "two"), ("assistant", "B")]
+
+
+def test_a_repeated_request_gets_nothing_of_it(site, model):
+    first = site.ann("POST", "/agents/assistant/chat", {"message": SECRET, "stream": False}, **{"Idempotency-Key": "k"}).json
+    assert site.ann("DELETE", f"/v1/responses/resp_{first['run_id'][4:]}").status == 200
+    again = site.ann("POST", "/agents/assistant/chat", {"message": SECRET, "stream": False}, **{"Idempotency-Key": "k"})
+    assert (again.status, again.json["code"], len(model.requests)) == (404, "not_found", 1), again
+
+
+def test_an_answer_of_several_responses(site, model):
+    """It has awaited an approval, and is deleted with each of them."""
+    for n in range(2):
+        model.play(calls(("work_out", {"expression": "6*7"})), answer(f"It is {SECRET}."))
+        first = site.ann.ask("6*7?", model="careful")
+        asks = [item["id"] for item in first["output"] if item["type"] == "mcp_approval_request"]
+        refused = site.ann("DELETE", f"/v1/responses/{first['id']}")
+        assert refused.status == 409, refused
+        decided = [{"type": "mcp_approval_response", "approval_request_id": one, "approve": True} for one in asks]
+        second = site.ann.ask(decided, model="careful", previous_response_id=first["id"])
+        ids = [first["id"], second["id"]]
+        assert site.ann("DELETE", f"/v1/responses/{ids[n]}").status == 200
+        assert [site.ann("GET", f"/v1/responses/{one}").status for one in ids] == [404, 404] and SECRET not in stored(site)
 
 
 def test_only_the_owner_deletes(site, model):

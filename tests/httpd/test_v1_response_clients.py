@@ -125,6 +125,15 @@ def test_a_response_is_shown_cancelled_and_deleted(site, model, client):
     assert said["cancelled"]["status"] == said["shown"]["status"] == "completed" and said["gone"] == "NotFoundError", said
 
 
+@pytest.mark.parametrize("client", SDKS)
+def test_the_middle_of_a_chain_is_deleted(site, model, client):
+    model.play(answer("A"), answer("B"), answer("C"), answer("D"))
+    said = well(run(client, "chain", site, input="one"))
+    assert said["refused"] == [["NotFoundError", None]] * 3 + [["NotFoundError", "previous_response_id"]], said
+    assert said["shown"]["output"] == said["third"]["output"] and said["text"] == "D", said
+    assert [m["content"] for m in model.requests[-1].json["messages"] if m["role"] != "system"] == ["one", "A", "three", "C", "four"]
+
+
 @pytest.mark.parametrize("client", ALL)
 def test_an_error_before_the_answer_comes_once(site, model, client):
     error = run(client, "whole", site, model="unknown")["error"]
@@ -169,6 +178,7 @@ def test_a_conversation(site, model, client):
     assert said["text"] == "Hello world" and said["conversation"]["metadata"] == {"topic": "tests"}, said
     texts = [item["content"][0]["text"] for item in said["items"]]
     assert texts == ["before", "hi", "Hello world", "and now?", "Hello world"] and said["one"] == said["items"][0], said
+    assert said["without"] == said["conversation"] and said["left"] == said["items"][:1] + said["items"][2:], said
     assert said["updated"] == said["shown"] and said["shown"]["metadata"] == {"topic": "other"}, said
     assert said["deleted"]["deleted"] is True and said["gone"] == "NotFoundError", said
 

@@ -20,7 +20,7 @@ static void say(const contract_ids_t *ids, char run_id[AC_ID_SIZE], const char *
     for (int i = 0; i < n; i++) {
         char id[AC_ID_SIZE];
         ac_id_make(id, "msg_");
-        json_t *message = contract_message(id, i % 2 ? "assistant" : "user", "earlier", 5);
+        json_t *message = contract_message(id, i % 2 ? "assistant" : "user", i ? "earlier" : question, 5);
         json_object_set_new(message, "metadata", json_pack("{s:s}", "came_with", run_id));
         json_object_set_new(message, "parent_id", before ? json_incref(json_object_get(before, "id")) : json_null());
         json_array_append_new(earlier, message);

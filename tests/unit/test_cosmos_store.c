@@ -6,6 +6,8 @@
 
 #include <apr_general.h>
 
+#define LONG_TEXT 1000000 /* bytes; stored in parts */
+
 static cosmos_server_t server;
 
 /* ---- configuration ---- */
@@ -353,6 +355,44 @@ static void test_a_query_that_a_change_overtakes(void **state)
     json_decref(list);
 }
 
+/* ---- deleted messages ---- */
+
+static bool has_word(const char *word)
+{
+    json_t *dump = cosmos_server_tell(&server, "{\"dump\":\"messages\"}");
+    char *text = json_dumps(json_object_get(dump, "documents"), 0);
+    bool found = strstr(text, word) != NULL;
+    free(text);
+    json_decref(dump);
+    return found;
+}
+
+/* Question, answer and steps are stored in parts. */
+static void test_no_document_has_deleted_words(void **state)
+{
+    static const char word[] = "xylophone";
+    contract_ids_t ids = contract_ids();
+    char run[AC_ID_SIZE] = "", *text = malloc(LONG_TEXT + 1);
+    json_t *in, *step, *list;
+    cosmos_child_open(*state, &server, "");
+    memset(text, 'a', LONG_TEXT);
+    memcpy(text + LONG_TEXT - sizeof(word) + 1, word, sizeof(word));
+    assert_int_equal(contract_open(&ids, run, text, true), 1);
+    in = contract_close_in(&ids, run, text);
+    step = contract_step("step_1", run, 15);
+    json_object_set_new(step, "result", json_string(text));
+    json_array_append_new(json_object_get(in, "steps"), step);
+    contract_done(contract_call(AC_STORE_TURN_CLOSE, ids.owner, ids.thread, in));
+    list = contract_ok(contract_call(AC_STORE_STEP_LIST, ids.owner, run, NULL));
+    assert_string_equal(ac_json_peek_string(json_array_get(json_object_get(list, "data"), 0), "result", ""), text);
+    json_decref(list);
+    assert_true(has_word(word));
+    contract_done(contract_call(AC_STORE_MESSAGE_DELETE, ids.owner, ids.thread, json_pack("{s:s}", "run_id", run)));
+    assert_false(has_word(word));
+    contract_gapless(&ids, 2);
+    free(text);
+}
+
 static int contract_under(const char *name, const char *order)
 {
     cosmos_child_t child;
@@ -410,6 +450,7 @@ int main(void)
         COSMOS_TEST(test_keys_expire),
         COSMOS_TEST(test_keys_are_purged),
         COSMOS_TEST(test_a_query_that_a_change_overtakes),
+        COSMOS_TEST(test_no_document_has_deleted_words),
     };
     int n_failed;
 

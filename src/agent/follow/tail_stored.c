@@ -179,7 +179,12 @@ static void tail_stored_on_run(ac_store_op_t *op)
     json_decref(tail->run);
     tail->run = json_incref(op->out);
     ac_store_op_free(op);
-    if (!ac_tail_mirror_read(tail)) {
+    if (json_object_get(tail->run, "deleted")) {
+        ac_err_t err;
+        ac_err_init(&err);
+        ac_err_set(&err, AC_NOT_FOUND, "the answer of this run is deleted");
+        ac_tail_fail(tail, &err);
+    } else if (!ac_tail_mirror_read(tail)) {
         ac_tail_stored_decide(tail);
     }
 }
