@@ -31,7 +31,8 @@ def key(name):
 def test_a_machine_shows_no_answer_that_another_one_deleted(machines, model):
     """Not even from its own log of the run, which the other one cannot remove."""
     one, other = machines(2, "\nAgentChatEventLogKeep 1d\n<Location /api>\nAgentChatOpenAI on\n</Location>")
-    made = one.client.post("/v1/responses", {"model": "assistant", "input": "x"}).json
+    conversation = one.client.post("/v1/conversations", {}).json["id"]
+    made = one.client.post("/v1/responses", {"model": "assistant", "input": "x", "conversation": conversation}).json
     events = f"/runs/run_{made['id'][5:]}/events"
     assert "Hello" in one.client.get(events).body.decode()
     assert other.client.delete(f"/v1/responses/{made['id']}").status == 200

@@ -236,6 +236,7 @@ def test_a_response_in_progress_is_not_deleted(site, model):
     for path in (f"/v1/responses/{second['id']}", f"/v1/conversations/{conversation}/items/{items[2]['id']}"):
         refused = site.ann("DELETE", path)
         assert refused.status == 409 and refused.headers["x-should-retry"] == "false", refused
+        assert refused.json["error"]["code"] == "run_in_progress", refused
     assert site.ann("DELETE", f"/v1/responses/{first['id']}").status == 200
     gate.open()
     wait_until(lambda: site.ann("GET", f"/v1/responses/{second['id']}").json["status"] == "completed", "the response does not end")

@@ -143,7 +143,7 @@ json_t *ac_v1_items_citations(const ac_v1_items_t *items, size_t at);
 void ac_v1_items_text(ac_buf_t *out, const ac_v1_items_t *items, size_t at);
 
 /* ---- v1_stored.c: stored messages as items ---- */
-/* Appends the items of a message to the list, in the order in which they were said; a deleted one has none. */
+/* Appends the items of a message to the list, in the order in which they were said; a deleted one says nothing. */
 void ac_v1_stored_add(json_t *list, const json_t *message);
 void ac_v1_stored_reverse(json_t *list);
 /* What a list of items shall have: the parameters limit, order and after. */

@@ -119,9 +119,6 @@ int ac_v1_shown_delete(ac_request_t *rq)
     const json_t *thread = NULL;
     apr_status_t status = shown_find(&shown, rq);
     rq->doing = "deleting the response";
-    if (status == APR_SUCCESS && ac_record_is_active(shown.run)) {
-        status = ac_err_set(&rq->err, AC_RUN_IN_PROGRESS, "the response is not complete yet; cancel it first");
-    }
     if (status == APR_SUCCESS) {
         rq->audit = (ac_audit_t){AC_AUDIT_MESSAGE_DELETED, shown.run_id, NULL};
         status = ac_deletion_run(&thread, rq, ac_json_peek_string(shown.run, "thread_id", ""),

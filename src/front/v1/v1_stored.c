@@ -167,9 +167,6 @@ static void stored_add_answer(json_t *list, const json_t *message)
 
 void ac_v1_stored_add(json_t *list, const json_t *message)
 {
-    if (json_object_get(message, "deleted")) {
-        return;
-    }
     if (ac_record_is_answer(message)) {
         stored_add_answer(list, message);
     } else {
