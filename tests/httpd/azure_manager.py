@@ -9,20 +9,25 @@ import uuid
 HOST = "management.azure.com"
 TENANT, SUBSCRIPTION, PRINCIPAL = (str(uuid.UUID(int=n)) for n in (0x1111, 0x2222, 0x3333))
 ROOT = f"/subscriptions/{SUBSCRIPTION}"
+KEY = "a-key-of-a-scripted-account"
 IMAGE = "/publishers/Debian/artifacttypes/vmimage/offers/debian-12/skus/12-gen2/versions/0.20261101.1"
+
+ROLES = {"5e0bd9bd-7b93-4f28-af87-19fc36ad61bd": "Cognitive Services OpenAI User",
+         "ba92f5b4-2d11-453d-a403-e96b0029c9fe": "Storage Blob Data Contributor",
+         "db58b8e5-c6ad-4a2a-8342-4190687cbf4a": "Storage Blob Delegator"}
 
 # What is there without anybody having made it.
 GIVEN = {
     ROOT: {},
-    f"{ROOT}/providers/Microsoft.Authorization/roleDefinitions/5e0bd9bd-7b93-4f28-af87-19fc36ad61bd":
-        {"properties": {"roleName": "Cognitive Services OpenAI User", "type": "BuiltInRole"}},
+    **{f"{ROOT}/providers/Microsoft.Authorization/roleDefinitions/{id}": {"properties": {"roleName": name, "type": "BuiltInRole"}}
+       for id, name in ROLES.items()},
     f"{ROOT}/providers/Microsoft.Compute/locations/swedencentral{IMAGE}":
         {"location": "swedencentral", "properties": {"hyperVGeneration": "V2", "osDiskImage": {"operatingSystem": "Linux"},
                                                      "dataDiskImages": []}},
 }
 LISTS = {"/tenants": [{"id": f"/tenants/{TENANT}", "tenantId": TENANT}],
          "/subscriptions": [{"id": ROOT, "subscriptionId": SUBSCRIPTION, "tenantId": TENANT, "displayName": "chat", "state": "Enabled"}]}
-COMES_WITH = {"microsoft.documentdb/databaseaccounts": {
+COMES_WITH = {"microsoft.storage/storageaccounts": {"blobServices/default": {}}, "microsoft.documentdb/databaseaccounts": {
     "sqlRoleDefinitions/00000000-0000-0000-0000-000000000001": {"properties": {"roleName": "Cosmos DB Built-in Data Reader"}},
     "sqlRoleDefinitions/00000000-0000-0000-0000-000000000002": {"properties": {"roleName": "Cosmos DB Built-in Data Contributor"}}}}
 # What Azure adds to what was asked for.
@@ -35,7 +40,8 @@ ADDS = {
     "microsoft.network/publicipaddresses": {"ipAddress": "203.0.113.7"},
 }
 MODEL = {"format": "OpenAI", "name": "gpt-5-mini", "version": "2025-08-07"}
-AT_ONCE = ("microsoft.resources/resourcegroups", "microsoft.authorization/roleassignments")
+AT_ONCE = ("microsoft.resources/resourcegroups", "microsoft.authorization/roleassignments",
+           "microsoft.storage/storageaccounts/blobservices/containers")
 
 
 class Failure(Exception):
@@ -76,6 +82,9 @@ class Manager:
         if method == "PATCH":
             old = self.find(path)
             return self._make(path, {**old, **body, "properties": old["properties"] | body.get("properties", {})})
+        if method == "POST" and path.lower().endswith("/listkeys"):
+            self.find(path.rpartition("/")[0])
+            return 200, {"keys": [{"keyName": f"key{n}", "value": KEY, "permissions": "FULL"} for n in (1, 2)]}, {}
         if method == "DELETE" and self.find(path):
             for at in [at for at in self.resources if f"{at}/".startswith(path.lower() + "/")]:
                 del self.resources[at]
@@ -138,7 +147,7 @@ class Manager:
         name = uuid.uuid4().hex
         self.pending[name] = made["properties"]
         later = {"Azure-AsyncOperation": f"https://{HOST}/operations/{name}?api-version=1", "Retry-After": "1"}
-        return 200 if was_there or provider == "Microsoft.DocumentDB" else 201, made, later
+        return 200 if was_there or provider in ("Microsoft.DocumentDB", "Microsoft.Storage") else 201, made, later
 
     def _how_far(self, name):
         state, self.pending[name]["provisioningState"] = self.pending[name]["provisioningState"], "Succeeded"
@@ -196,6 +205,15 @@ def role_rule(manager, path, scope, body):
     demand(properties["principalId"] == PRINCIPAL and properties.get("principalType") == "ServicePrincipal", "there is no such principal")
 
 
+def storage_rule(manager, path, group, body):
+    demand(re.fullmatch("[a-z0-9]{3,24}", path.rpartition("/")[2]), "the name of a storage account is lower-case letters and digits")
+    demand(body["kind"] == "StorageV2" and body["sku"]["name"] == "Standard_LRS" and body["location"], "kind, sku, location")
+
+
+def blobs_rule(manager, path, service, body):
+    demand(body.get("properties", {}).get("publicAccess", "None") == "None", "the account permits no public access")
+
+
 def openai_rule(manager, path, group, body):
     demand(body["kind"] == "OpenAI" and body["sku"] == {"name": "S0"} and body["location"], "kind, sku, location")
 
@@ -217,6 +235,8 @@ RULES = {
     "microsoft.documentdb/databaseaccounts/sqldatabases/containers": container_rule,
     "microsoft.documentdb/databaseaccounts/sqlroleassignments": data_role_rule,
     "microsoft.authorization/roleassignments": role_rule,
+    "microsoft.storage/storageaccounts": storage_rule,
+    "microsoft.storage/storageaccounts/blobservices/containers": blobs_rule,
     "microsoft.cognitiveservices/accounts": openai_rule,
     "microsoft.cognitiveservices/accounts/deployments": model_rule,
     "microsoft.network/publicipaddresses": address_rule,

@@ -20,8 +20,9 @@ pytestmark = pytest.mark.skipif(not shutil.which("az"), reason="no az: Debian's 
 
 PAGES = [TOP / "README.md", *sorted((TOP / "docs").glob("*.md"))]
 NOTHING, STORES = TOP / "docs/azure-from-nothing.md", TOP / "docs/stores.md"
-NAMES = {"GROUP": "chat", "ACCOUNT": "chat-store-4711", "OPENAI": "chat-openai-4711"}
+NAMES = {"GROUP": "chat", "ACCOUNT": "chat-store-4711", "OPENAI": "chat-openai-4711", "STORAGE": "chatfiles4711"}
 DELETE = f"az group delete -n {NAMES['GROUP']}"
+NEWER = ("az cognitiveservices model list -l REGION -o table",)          # Debian 12's CLI does not have it yet
 LONG = 600          # seconds: a machine with much to do starts the CLI in ten
 
 # Debian 12's CLI and its library do not fit: the CLI asks for versions of two interfaces that the library has not, and for a member
@@ -104,16 +105,31 @@ def test_an_identity_gets_its_machine_and_its_roles(reader):
     assert vm["identity"]["type"] == "SystemAssigned"
     openai = reader.resource("Microsoft.CognitiveServices/accounts/chat-openai-4711")
     account = reader.resource("Microsoft.DocumentDB/databaseAccounts/chat-store-4711")
-    role, = reader.azure.manager.of_kind("Microsoft.Authorization/roleAssignments")
+    storage = reader.resource("Microsoft.Storage/storageAccounts/chatfiles4711")
+    files = reader.resource("Microsoft.Storage/storageAccounts/chatfiles4711/blobServices/default/containers/files")
+    roles = {reader.azure.manager.find(role["properties"]["roleDefinitionId"])["properties"]["roleName"]: role
+             for role in reader.azure.manager.of_kind("Microsoft.Authorization/roleAssignments")}
     data_role, = reader.azure.manager.of_kind("Microsoft.DocumentDB/databaseAccounts/sqlRoleAssignments")
-    for given, scope, name in [(role, openai, "Cognitive Services OpenAI User"),
-                               (data_role, account, "Cosmos DB Built-in Data Contributor")]:
+    for scope, name in [(openai, "Cognitive Services OpenAI User"), (account, "Cosmos DB Built-in Data Contributor"),
+                        (files, "Storage Blob Data Contributor"), (storage, "Storage Blob Delegator")]:
+        given = roles.pop(name, data_role)
         assert given["properties"]["principalId"] == PRINCIPAL
         assert reader.azure.manager.find(given["properties"]["roleDefinitionId"])["properties"]["roleName"] == name
         at = given["properties"].get("scope") or given["id"].rpartition("/providers/")[0]
         assert at.rstrip("/").lower() == scope["id"].lower()
+    assert not roles
     rule = reader.resource("Microsoft.Network/networkSecurityGroups/chatNSG/securityRules/open-port-443")["properties"]
     assert rule["destinationPortRange"] == "443" and rule["access"].lower() == "allow"
+
+
+def test_the_container_of_files_is_private_and_takes_no_keys(reader):
+    configuration = "".join(text for _, text in blocks(NOTHING, "apache"))
+    address, name = re.search(r"blob:https://(\w+)\.blob\.core\.windows\.net/(\w+) credential=identity:managed", configuration).groups()
+    account, = reader.azure.manager.of_kind("Microsoft.Storage/storageAccounts")
+    container, = reader.azure.manager.of_kind("Microsoft.Storage/storageAccounts/blobServices/containers")
+    assert (account["name"], container["name"]) == (address, name)
+    assert account["properties"]["allowBlobPublicAccess"] is account["properties"]["allowSharedKeyAccess"] is False
+    assert account["properties"]["minimumTlsVersion"] == "TLS1_2" and container["properties"].get("publicAccess", "None") == "None"
 
 
 def test_the_model_is_at_the_address_that_the_configuration_names(reader):
@@ -148,7 +164,7 @@ def test_other_commands_of_the_pages(reader):
     assert len(words) > 8 and DELETE in words
     before = reader.container("messages")
     for text in words:
-        if text not in (DELETE, "az login"):                # the one is the last, the other has been done
+        if text not in (DELETE, "az login", *NEWER):        # the first is the last one, the second has been done
             reader.type(text if " -" in text else text + " --help")
     assert reader.container("messages") == before
     before = reader.container("threads")

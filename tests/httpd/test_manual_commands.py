@@ -48,7 +48,7 @@ def commands(page):
 
 CASES = [page for page in PAGES if page.name not in WHOLE_ELSEWHERE and commands(page)]
 
-AZ = ("login", "group", "cosmosdb", "cognitiveservices", "vm", "role", "rest")
+AZ = ("login", "group", "cosmosdb", "cognitiveservices", "vm", "role", "rest", "storage")
 
 # A sanitizer is loaded into what was built with it, and into no other program.
 EXPORTS = "".join(f"export {name}='{value}';" for name, value in sanitizer().items())
