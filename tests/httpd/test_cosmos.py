@@ -304,8 +304,8 @@ def test_a_token_instead_of_a_key(make_server, cosmos):
     assert asked == [["https://127.0.0.1/.default"], ["https://cosmos.azure.com/.default"]]
 
     for token in ("one", "another"):                                # also the second time within seconds
-        cosmos.tokens = {token}
         authority.default = grant(token)
+        cosmos.tokens = {token}
         assert server.client.get(f"/threads/{thread}").status == 200
     cosmos.tokens = set()
     response = server.client.get(f"/threads/{thread}")
@@ -325,8 +325,8 @@ def test_fifty_at_once_ask_for_one_token(make_server, cosmos):
     server = make_server(f"AgentChatStore cosmos:{cosmos.url} database=chat credential=identity:environment\n", env=identity)
     thread = server.client.thread()
     before = len(authority.requests)
+    authority.default = grant("another")        # first: the server's own requests may be refused from the next line on
     cosmos.tokens = {"another"}
-    authority.default = grant("another")
     with ThreadPoolExecutor(50) as pool:
         answers = list(pool.map(lambda _i: server.client.get(f"/threads/{thread}").status, range(200)))
     assert answers == [200] * 200

@@ -141,6 +141,7 @@ def test_a_move_to_a_full_disk(make_server, model, tmp_path):
 @pytest.mark.parametrize("wrong, part", [("files", "is no place of files"), ("blob:https://a.blob.core.windows.net", "container")])
 def test_wrong_places_of_files(make_server, tmp_path, wrong, part):
     here = make_server("")
+    here.client.thread()                # the file is made before the answer, but not before the server can be stopped
     here.stop()
     said = copy(f"sqlite:{here.root / 'state/agentchat.db'}", f"sqlite:{tmp_path / 'to.db'}", wrong, tmp_path / "files", code=1)
     assert part in said
