@@ -92,14 +92,10 @@ class Blob(ScriptedServer):
         return {}
 
     def _exchange(self, connection, stream):
-        line = stream.readline().decode("latin-1").split()
-        if len(line) < 3:
+        method, target, headers = self._head(stream)
+        if not method:
             return False
-        headers = {}
-        while (text := stream.readline().decode("latin-1").strip()):
-            name, _, value = text.partition(":")
-            headers[name.strip().lower()] = value.strip()
-        what = f"{line[0]} {line[1]}"
+        what = f"{method} {target}"
         with self.lock:
             self.requests.append(what)
         fault = self._find_fault(what)
@@ -107,10 +103,8 @@ class Blob(ScriptedServer):
             stream.read(1000)
             reset_at_close(connection)
             return False
-        body = stream.read(int(headers.get("content-length", 0)))
-        if self.on_request and self.on_request():
-            return False
-        return self._reply(connection, line[0], line[1], headers, body, fault)
+        body = self._body(stream, headers)
+        return body is not None and self._reply(connection, method, target, headers, body, fault)
 
     def _reply(self, connection, method, target, headers, body, fault):
         if "gate" in fault:

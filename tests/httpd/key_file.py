@@ -15,6 +15,15 @@ MOUNT_WITH_KEYS = """
     Require valid-user
 </Location>
 """
+KEYED = """
+<Location "/keys">
+    SetHandler agentchat
+    AuthType AgentChat
+    AuthName keys
+    AgentChatKeys keys
+    Require valid-user
+</Location>
+"""
 MODULES = ("authn_core", "authz_user")
 
 

@@ -12,11 +12,10 @@ from blob_server import Blob
 from client import WAIT
 from cosmos_stores import ENV, store
 from purges import LONG_AGO, preload
-from runs import kill_child, wait_until
+from runs import ONE_CHILD, kill_child, wait_until
 from server import user
 
 BROKEN = (OSError, EOFError, ValueError, IndexError)        # of a client whose server dies
-ONE_CHILD = "StartServers 1\nServerLimit 1\nThreadsPerChild 16\nMaxRequestWorkers 16\nMinSpareThreads 1\nMaxSpareThreads 16\n"
 MOST = 200              # steps of an operation
 YEAR_2001 = 978307200
 

@@ -12,6 +12,7 @@ from model_server import DONE, finish, head, token, usage
 
 CHILDREN = "StartServers 3\nServerLimit 4\nThreadsPerChild 8\nMaxRequestWorkers 32\nMinSpareThreads 1\nMaxSpareThreads 32\n" \
            "AsyncRequestWorkerFactor 100\nKeepAliveTimeout 60\n"
+ONE_CHILD = "StartServers 1\nServerLimit 1\nThreadsPerChild 16\nMaxRequestWorkers 16\nMinSpareThreads 1\nMaxSpareThreads 16\n"
 
 STORED = 1 << 40                        # ids of events made from the store begin here,
 MIRROR = 1 << 42                        # the same behind the end of a mirror

@@ -66,14 +66,24 @@ class ScriptedServer:
             connection.close()
 
     def _exchange(self, connection, stream):
-        line = stream.readline().decode("latin-1").split()
-        if len(line) < 3:
+        method, target, headers = self._head(stream)
+        if not method:
             return False
-        headers = {}
+        body = self._body(stream, headers)
+        return body is not None and self._respond(connection, method, target, headers, body)
+
+    @staticmethod
+    def _head(stream):
+        """(method, target, headers); without a method: no further request comes."""
+        line, headers = stream.readline().decode("latin-1").split(), {}
+        if len(line) < 3:
+            return None, None, headers
         while (text := stream.readline().decode("latin-1").strip()):
             name, _, value = text.partition(":")
             headers[name.strip().lower()] = value.strip()
+        return line[0], line[1], headers
+
+    def _body(self, stream, headers):
+        """None: the request is dropped."""
         body = stream.read(int(headers.get("content-length", 0)))
-        if self.on_request and self.on_request():
-            return False
-        return self._respond(connection, line[0], line[1], headers, body)
+        return None if self.on_request and self.on_request() else body

@@ -47,10 +47,16 @@ def asked(model):
     return [request.json["messages"][-1]["content"] for request in model.requests]
 
 
-def test_a_message_waits_for_its_turn(make, model):
+def one_behind_another(make, model):
+    """A message in the queue. (client, the gate of the answer before it, the thread's id, both streams)"""
     client, gate = make(tuning=CHILDREN).client, Gate()
     thread, first = begin(client, model, gate)
     second = client.stream(f"/threads/{thread}/messages", {"content": "second", "stream": True, "on_busy": "enqueue"})
+    return client, gate, thread, first, second
+
+
+def test_a_message_waits_for_its_turn(make, model):
+    client, gate, thread, first, second = one_behind_another(make, model)
     queued = second.next()
     assert queued.type == "queued" and queued.json["place"] == 0 and "id" not in queued.fields
     third = queue(client, thread, "third")
@@ -84,9 +90,7 @@ def test_a_full_queue_refuses(make, model):
 
 
 def test_a_queued_message_can_be_cancelled(make, model):
-    client, gate = make(tuning=CHILDREN).client, Gate()
-    thread, first = begin(client, model, gate)
-    second = client.stream(f"/threads/{thread}/messages", {"content": "second", "stream": True, "on_busy": "enqueue"})
+    client, gate, thread, first, second = one_behind_another(make, model)
     run = second.next().json["run_id"]
     assert client.post(f"/runs/{run}/cancel").status == 202
     assert status(client, run) == "cancelled"
@@ -169,9 +173,7 @@ def test_a_repeated_message_is_queued_once(make, model):
 
 
 def test_a_deleted_thread_takes_its_queue_along(make, model):
-    client, gate = make(tuning=CHILDREN).client, Gate()
-    thread, first = begin(client, model, gate)
-    second = client.stream(f"/threads/{thread}/messages", {"content": "second", "stream": True, "on_busy": "enqueue"})
+    client, gate, thread, first, second = one_behind_another(make, model)
     run = second.next().json["run_id"]
     assert client.delete(f"/threads/{thread}").status == 200
     gate.open()

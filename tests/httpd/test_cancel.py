@@ -303,15 +303,21 @@ def leaving(policy):
     return f'<Location "/api">\n AgentChatOnDisconnect {policy}\n</Location>\n'
 
 
-@pytest.mark.parametrize("mpm", ["event", "worker"])
-def test_cancel_on_disconnect(make_server, model, mpm):
-    server = make_server(leaving("cancel"), mpm=mpm)
+def left_alone(server, model):
+    """A run that is cancelled because its client has gone; its run event."""
     gate = Gate()
     stream, run = begun(server.client, model, gate)
     gate.wait_reached()
     stream.close()
     assert model.requests[-1].closed.wait(WAIT)
     wait_until(lambda: status_of(server.client, run["run_id"]) == "cancelled", "the run continues")
+    return run
+
+
+@pytest.mark.parametrize("mpm", ["event", "worker"])
+def test_cancel_on_disconnect(make_server, model, mpm):
+    server = make_server(leaving("cancel"), mpm=mpm)
+    run = left_alone(server, model)
     assert server.client.messages(run["thread_id"])[1]["content"] == "one"
 
 
@@ -357,13 +363,7 @@ def test_coming_back_in_time(make_server, model):
 
 
 def test_not_coming_back_in_time(make_server, model):
-    server = make_server(leaving("cancel-after=1s"))
-    gate = Gate()
-    stream, run = begun(server.client, model, gate)
-    gate.wait_reached()
-    stream.close()
-    assert model.requests[-1].closed.wait(WAIT)
-    wait_until(lambda: status_of(server.client, run["run_id"]) == "cancelled", "the run continues")
+    left_alone(make_server(leaving("cancel-after=1s")), model)
 
 
 def test_an_answer_in_one_document_counts_as_a_follower(make_server, model):

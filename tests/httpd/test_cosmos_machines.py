@@ -250,13 +250,19 @@ def test_a_machine_that_is_gone(machines, model, cosmos):
     assert [m["content"] for m in other.client.messages(thread)] == ["x", "again", "here"]
 
 
-def test_a_run_of_a_machine_that_is_gone_is_closed_unasked(machines, model, cosmos):
+def killed_in_a_run(machines, model, cosmos):
+    """(the machine that was killed, another one, the thread's id, the run's id)"""
     one, other = machines(2, LEASE)
     gate = Gate()
     _, thread, run = begun_on(one, model, gate)
     as_if_elsewhere(cosmos)
     one.kill()
     gate.open()
+    return one, other, thread, run
+
+
+def test_a_run_of_a_machine_that_is_gone_is_closed_unasked(machines, model, cosmos):
+    _, other, thread, run = killed_in_a_run(machines, model, cosmos)
 
     def closed():
         with cosmos.lock:
@@ -267,12 +273,7 @@ def test_a_run_of_a_machine_that_is_gone_is_closed_unasked(machines, model, cosm
 
 
 def test_a_partial_answer_is_stored_when_its_machine_returns(machines, model, cosmos):
-    one, other = machines(2, LEASE)
-    gate = Gate()
-    _, thread, run = begun_on(one, model, gate)
-    as_if_elsewhere(cosmos)
-    one.kill()
-    gate.open()
+    one, other, thread, run = killed_in_a_run(machines, model, cosmos)
     wait_until(lambda: other.client.get(f"/runs/{run}").json["status"] == "interrupted", "the run was not closed", 40)
     assert len(other.client.messages(thread)) == 1
     one.expect_log("AH00098")               # the pid file of a server that was killed

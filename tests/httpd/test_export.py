@@ -9,8 +9,8 @@ import pytest
 
 from client import WAIT
 from cosmos_stores import ENV, store, wait_ready
-from kills import ONE_CHILD
 from model_server import answer
+from runs import ONE_CHILD
 from test_slow_readers import anonymous
 
 

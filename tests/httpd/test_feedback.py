@@ -6,20 +6,12 @@ import pytest
 
 from client import Client
 from cosmos_stores import ENV, store, wait_ready
+from key_file import KEYED
 from key_file import MODULES as KEY_MODULES
 from key_file import KeyFile
 from metrics import read
 from model_server import answer
 
-KEYED = """
-<Location "/keys">
-    SetHandler agentchat
-    AuthType AgentChat
-    AuthName keys
-    AgentChatKeys keys
-    Require valid-user
-</Location>
-"""
 SECRET = "Gänseblümchen-7391"
 
 

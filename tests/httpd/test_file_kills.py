@@ -7,10 +7,10 @@ import pytest
 
 from client import Client
 from cosmos_stores import wait_ready
-from kills import BROKEN, ONE_CHILD, InServices, OnDisk, killed_at_each_step
+from kills import BROKEN, InServices, OnDisk, killed_at_each_step
 from model_server import answer
 from purges import purge, put_ahead, shift_clocks
-from runs import wait_until
+from runs import ONE_CHILD, wait_until
 from test_agents import MODULES, SIGNED, sign
 from uploads import file, text
 from uploads import upload as put

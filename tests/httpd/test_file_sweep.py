@@ -12,12 +12,11 @@ from client import WAIT
 from cosmos_stores import ENV, store, wait_ready
 from model_server import Gate, answer
 from purges import LONG_AGO, purge, shift_clocks
-from runs import wait_until
+from runs import ONE_CHILD, wait_until
 from server import user
 from uploads import file, kept_bytes, pdf, text, upload
 
 FILES = "AgentChatFiles on reserve=0\n"
-ONE_CHILD = "StartServers 1\nServerLimit 1\nThreadsPerChild 16\nMaxRequestWorkers 16\nMinSpareThreads 1\nMaxSpareThreads 16\n"
 
 
 @pytest.fixture(params=["sqlite", "cosmos"])

@@ -9,12 +9,11 @@ import pytest
 from client import WAIT
 from cosmos_stores import ENV, store, wait_ready
 from model_server import Gate, ModelServer, Reply, answer, calls
-from runs import holding, kill_child, wait_until
+from runs import ONE_CHILD, holding, kill_child, wait_until
 from server import AGENT, MODEL, MOUNT
 from uploads import NOTICE, PNG, data_url, file, image, text, upload
 
 FILES = "AgentChatFiles on reserve=0\nAgentChatStateDir state\n"
-ONE_CHILD = "StartServers 1\nServerLimit 1\nThreadsPerChild 16\nMaxRequestWorkers 16\nMinSpareThreads 1\nMaxSpareThreads 16\n"
 
 MAIL = """
 <AgentChatTool send_mail>

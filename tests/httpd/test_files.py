@@ -11,21 +11,12 @@ import pytest
 
 import hostile_files
 from client import Client
+from key_file import KEYED
 from key_file import MODULES as KEY_MODULES
 from key_file import KeyFile, bearer
-from runs import kill_child, wait_until
+from runs import ONE_CHILD, kill_child, wait_until
 
 FILES = "AgentChatFiles on reserve=0 {more}\nAgentChatStateDir {state}\n"
-ONE_CHILD = "StartServers 1\nServerLimit 1\nThreadsPerChild 8\nMaxRequestWorkers 8\nMinSpareThreads 1\nMaxSpareThreads 8\n"
-KEYED = """
-<Location "/keys">
-    SetHandler agentchat
-    AuthType AgentChat
-    AuthName keys
-    AgentChatKeys keys
-    Require valid-user
-</Location>
-"""
 
 
 def chunk(kind, data):

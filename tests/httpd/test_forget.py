@@ -10,23 +10,14 @@ from blob_server import KEY as BLOB_KEY
 from blob_server import Blob
 from client import WAIT, Client
 from cosmos_stores import ENV, store, wait_ready
+from key_file import KEYED
 from key_file import MODULES as KEY_MODULES
 from key_file import KeyFile
 from model_server import Gate, answer
 from runs import begun, holding, wait_until
 from uploads import kept_bytes, upload
 
-KEYED = """
-<Location "/keys">
-    SetHandler agentchat
-    AuthType AgentChat
-    AuthName keys
-    AgentChatKeys keys
-    Require valid-user
-</Location>
-AgentChatEventLogKeep 1d
-AgentChatCache memory check=off
-"""
+PLACES = "AgentChatEventLogKeep 1d\nAgentChatCache memory check=off\n"
 SECRET = "Gänseblümchen-7391"
 CONFIRM = {"confirm": "delete everything"}
 
@@ -54,7 +45,7 @@ class Caller:
 @pytest.fixture
 def keyed(make_server, model):
     def make(directives="", **options):
-        server = make_server(KEYED + directives, start=False, modules=KEY_MODULES, **options)
+        server = make_server(KEYED + PLACES + directives, start=False, modules=KEY_MODULES, **options)
         keys = KeyFile(server.root / "keys")
         for name, fields in (("ann", ()), ("bob", ()), ("chief", ("roles=admin",))):
             setattr(server, name, Caller(server, keys.make(f"{name}-1", f"owner={name}", *fields)))

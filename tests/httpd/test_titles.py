@@ -9,7 +9,7 @@ from collector import Collector, attributes
 from cosmos_stores import ENV, store, wait_ready
 from metrics import PLACE, wait_metrics
 from model_server import DONE, Cut, Gate, ModelServer, Reply, answer, calls, data, tool_call
-from runs import kill_child, wait_until
+from runs import ONE_CHILD, kill_child, wait_until
 
 MODEL = """
 <AgentChatModel small>
@@ -23,7 +23,6 @@ MODEL = """
 </AgentChatModel>
 AgentChatTitles on model=small {keys}
 """ + PLACE
-ONE_CHILD = "StartServers 1\nServerLimit 1\nThreadsPerChild 16\nMaxRequestWorkers 16\nMinSpareThreads 1\nMaxSpareThreads 16\n"
 QUESTION = "how do i grow tomatoes on a balcony that faces north and has no roof at all"
 AUTOMATIC = "how do i grow tomatoes on a balcony that faces north and…"
 TITLE = "Tomatoes on a northern balcony"

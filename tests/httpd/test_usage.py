@@ -6,20 +6,12 @@ import io
 import pytest
 
 from client import Client
+from key_file import KEYED
 from key_file import MODULES as KEY_MODULES
 from key_file import KeyFile
 from model_server import Gate, Reply, answer
 from runs import CHILDREN, begun, kill_child, owner_of, wait_until
 
-KEYED = """
-<Location "/keys">
-    SetHandler agentchat
-    AuthType AgentChat
-    AuthName keys
-    AgentChatKeys keys
-    Require valid-user
-</Location>
-"""
 TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens")
 STATUSES = ("completed", "failed", "cancelled", "interrupted")
 
