@@ -139,7 +139,7 @@ def test_a_question_of_version_1(run_server, make_server, model, approve, said, 
 
 
 PASSING = {"2025-11-25": ["initialize", "tools_call", "sse-retry"],
-           "2026-07-28": ["tools_call", "request-metadata", "sep-2322-client-request-state", "http-standard-headers",
+           "2026-07-28": ["tools_call", "request-metadata", "sep-2322-client-request-state", "http-standard-headers", "http-custom-headers",
                           "http-invalid-tool-headers", "json-schema-ref-no-deref"]}
 
 
