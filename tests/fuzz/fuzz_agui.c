@@ -44,6 +44,13 @@ apr_status_t ac_chat_request_check(ac_request_t *rq, const char *content, const 
     return *content ? APR_SUCCESS : ac_err_set(&rq->err, AC_MESSAGE_EMPTY, "nothing but white space");
 }
 
+apr_status_t ac_api_runs_content_check(ac_request_t *rq, const json_t *content, bool approve, const char *pointer)
+{
+    must(content && strncmp(pointer, "/resume/", 8) == 0);
+    return json_is_object(content) && approve ? APR_SUCCESS
+                                              : ac_err_set_at(&rq->err, AC_INVALID_REQUEST, pointer, "no object");
+}
+
 /* A question, an answer that leaves a call to the client, and a run that is under way. */
 static json_t *make_thread(void)
 {

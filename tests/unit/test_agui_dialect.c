@@ -13,6 +13,8 @@
 #include "front/stream/dialect.c"
 #include "front/agui/agui_id.c"
 #include "front/agui/agui_dialect.c"
+#undef LITERAL
+#include "front/agui/agui_interrupt.c"
 /* clang-format on */
 
 #define THREAD "thread_01m7ybjtd1e00sbt3ndv6wbnqt"
