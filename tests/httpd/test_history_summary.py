@@ -274,3 +274,15 @@ def test_none_without_the_directive(make_server, model):
     server = make_server("<AgentChatAgent forgetful>\nAgentChatModel scripted\nAgentChatHistory messages=8\n</AgentChatAgent>\n")
     thread = turns(server, model, 0, 6)
     assert len(model.requests) == 6 and summaries(server, thread) == {}
+
+
+def test_deleted_messages_have_no_summary(make, model, small):
+    """The model is asked when there is something to say."""
+    server = make("<Location /api>\nAgentChatOpenAI on\n</Location>\n")
+    thread = turns(server, model, 0, 3)
+    for message in server.client.messages(thread)[:4:2]:
+        assert server.client.delete(f"/v1/responses/resp_{message['run_id'][4:]}").status == 200
+    turns(server, model, 3, 6, thread)
+    wait_outcome(server, "set")
+    request, = small.requests
+    assert "question 2" in request.last["content"] and "question 1" not in request.last["content"]

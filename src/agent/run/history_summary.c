@@ -132,8 +132,8 @@ static json_t *summary_messages(const ac_run_t *run, char message_id[AC_ID_SIZE]
         ac_buf_str(&text, "\n\n");
     }
     last = summary_add_turns(&text, old, earlier ? 1 : 0);
+    apr_cpystrn(message_id, text.len ? ac_json_peek_string(last, "id", "") : "", AC_ID_SIZE);
     ac_buf_str(&text, "Summary of all this:");
-    apr_cpystrn(message_id, ac_json_peek_string(last, "id", ""), AC_ID_SIZE);
     json_array_append_new(messages, ac_after_run_call_message("system", conf->prompt ? conf->prompt : prompt.data));
     json_array_append_new(messages, ac_after_run_call_message("user", text.data));
     ac_buf_free(&prompt);
@@ -186,7 +186,7 @@ ac_after_run_t *ac_history_summary_create(const ac_run_t *run)
         return NULL;
     }
     json_t *messages = summary_messages(run, message_id);
-    if (!*message_id) { /* a turn that is too long */
+    if (!*message_id) { /* a turn is too long, or all are deleted */
         json_decref(messages);
         return NULL;
     }
