@@ -77,6 +77,7 @@ async function openai(name) {
     const chat = api.chat.completions.stream ? api.chat.completions : api.beta.chat.completions;
     const stream = chat.stream(request);
     stream.on('content', delta => { result.text += delta; });
+    stream.on('chunk', chunk => { result.reasoning += chunk.choices[0]?.delta?.reasoning_content ?? ''; });
     const answer = await stream.finalChatCompletion();
     result.finish = answer.choices[0].finish_reason;
     result.same = answer.choices[0].message.content === result.text;
@@ -146,6 +147,7 @@ async function langchain() {
   for await (const chunk of await chat.stream(messages)) {
     result.text += chunk.content;
     result.calls += chunk.tool_call_chunks?.length ?? 0;
+    result.reasoning = (result.reasoning ?? '') + (chunk.additional_kwargs?.reasoning_content ?? '');
     result.finish = chunk.response_metadata?.finish_reason ?? result.finish;
   }
   return result;

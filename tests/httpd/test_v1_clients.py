@@ -8,7 +8,7 @@ import pytest
 
 import peers
 from key_file import MODULES, MOUNT_WITH_KEYS, KeyFile
-from model_server import Cut, Reply, answer, calls, head, token
+from model_server import Cut, Reply, answer, calls, head, reasons, token
 from server import AGENT, MODEL, MOUNT, TOP, Server
 
 SDKS = ("openai", "openai6", "openai4")
@@ -63,6 +63,21 @@ def test_tools_of_the_server_are_no_calls_for_the_client(site, model, client):
     said = run(client, "stream", site)
     assert said["text"] == "It is 42." and not said.get("calls") and not said.get("errors"), said
     assert not any(part.startswith("tool") for part in said.get("parts", ())), said
+
+
+@pytest.mark.parametrize("activity", ["none", "reasoning", "events"])
+@pytest.mark.parametrize("client, case", [*((client, "stream") for client in ALL), *((client, "helper") for client in SDKS)])
+def test_what_comes_beside_the_text(make_server, model, client, case, activity):
+    """What the model thinks and the server's tools do, in each form that a setting has: no client takes it for text, a call or an error."""
+    site = make_server(SWITCH.replace(" on\n", f" on activity={activity}\n"))
+    model.play(reasons("Hm so.", calls(("calculate", {"expression": "6*7"}))), answer("It is", " 42.", prompt=9, completion=4))
+    said = run(client, case, site)
+    assert said["text"] == "It is 42." and said["finish"] == "stop" and said.get("error") is None and not said.get("errors"), said
+    assert not said.get("calls") and not any(part.startswith("tool") for part in said.get("parts", ())), said
+    thought = said.get("reasoning", "")
+    assert ("Hm so." in thought) == (activity == "reasoning" and client != "aisdk"), said
+    if case == "stream" and client in SDKS:
+        assert said["usage"]["completion_tokens"] == 9, said      # of both calls of the model
 
 
 @pytest.mark.parametrize("client", ALL)
