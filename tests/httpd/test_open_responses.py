@@ -200,3 +200,14 @@ def test_allowed_tools_hold(site, model):
     create(site, False, [message("hi")], tools=[WEATHER, other],
            tool_choice={"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "get_time"}]})
     assert [tool["function"]["name"] for tool in model.requests[-1].json["tools"]] == ["get_time"]
+
+
+@BOTH
+def test_one_image_twice(site, model, stream):
+    """Of a message that has the same data URL twice, the model gets two images; so it does in the next turn, from what is stored."""
+    image = {"type": "input_image", "image_url": data_url()}
+    first = create(site, stream, [message([image, {"type": "input_text", "text": "What differs?"}, image])])
+    create(site, stream, [message("Sure?")], previous_response_id=first["id"])
+    for request in model.requests[-2:]:
+        asked_first = next(m for m in request.json["messages"] if m["role"] == "user")
+        assert [p["image_url"]["url"] for p in asked_first["content"] if p["type"] == "image_url"] == [data_url()] * 2
