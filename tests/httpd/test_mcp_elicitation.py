@@ -245,3 +245,20 @@ def test_a_form_in_ag_ui(make_server, model, mcp):  # noqa: F811
     good = {**wrong, "payload": {"approved": True, "content": {"count": 5}}}
     resumed = events_of(server.client.stream("/agui/clerk", body(question("order"), run_id="r3", resume=[good])))
     assert resumed[-1]["outcome"] == {"type": "success"} and reply_to(mcp).json["result"]["content"] == {"count": 5}
+
+
+@pytest.mark.parametrize("approve", [True, False])
+def test_the_tool_of_another_server_gets_no_answer(make, model, mcp, approve):  # noqa: F811
+    """By the time of the decision the name means the tool of a server that has not asked: the session is not sent there."""
+    asking(mcp, elicit())
+    server = make()
+    run, _ = wait_for_approval(server, model, calls(ECHO), answer("End."))
+    server.stop()
+    conf = server.conf.read_text().replace("<AgentChatMCP one>", "<AgentChatMCP two>\nAgentChatMCPPrefix one_")
+    server.conf.write_text(conf.replace("mcp:one", "mcp:two"))
+    server.start()
+    before = len(mcp.requests)
+    assert decide(server, run, approve).status == 202
+    assert ended(server, run)["status"] == "completed" and "error" in tool_answers(model)[0]
+    session = mcp.of("tools/call")[0].session
+    assert reply_to(mcp) is None and session not in [request.session for request in mcp.requests[before:]]

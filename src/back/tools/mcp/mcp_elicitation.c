@@ -4,6 +4,8 @@
  * 2025-11-25, "Elicitation" and "Resumability and Redelivery". */
 #include "mcp_internal.h"
 
+#include <string.h>
+
 #define KEY "answer"
 
 json_t *ac_mcp_elicitation_make(const ac_mcp_elicitation_t *elicitation, const json_t *params)
@@ -47,7 +49,9 @@ void ac_mcp_elicitation_decline(void *self, const json_t *question)
 {
     ac_mcp_bound_t *bound = self;
     ac_mcp_elicitation_t elicitation;
-    if (!ac_mcp_elicitation_read(&elicitation, question)) {
+    const char *server = ac_json_peek_string(question, "server", "");
+    /* The tool of this name may be another server's by now, which must not get the session. */
+    if (strcmp(server, bound->use->server->conf->id) != 0 || !ac_mcp_elicitation_read(&elicitation, question)) {
         return;
     }
     ac_mcp_use_adopt(bound->use, &elicitation);
