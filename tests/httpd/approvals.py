@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An agent whose tool sends mails and needs an approval, on each store: what the tests of approvals share. `mail` and `make` are
-fixtures."""
+"""Agents whose tool needs an approval: `secretary`, which sends mails, on each store, and `careful`, which calculates. What the tests of
+approvals share; `mail` and `make` are fixtures."""
 import pytest
 
 from cosmos_server import KEY
@@ -20,6 +20,16 @@ TOOLS = MAIL_TOOL + """
 <AgentChatAgent secretary>
     AgentChatModel scripted
     AgentChatTools send_mail calculate
+</AgentChatAgent>
+"""
+CAREFUL = """
+<AgentChatTool work_out>
+    AgentChatToolProvider calculator
+    AgentChatToolApproval required
+</AgentChatTool>
+<AgentChatAgent careful>
+    AgentChatModel scripted
+    AgentChatTools work_out
 </AgentChatAgent>
 """
 MAIL = ("send_mail", {"to": "a@b"})

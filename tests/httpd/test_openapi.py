@@ -10,6 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 import peers
+from approvals import CAREFUL
 from client import Client, Response
 from model_server import Gate, Reply, answer, calls, head, token
 from server import AGENT, MODEL, TOP
@@ -303,18 +304,6 @@ def test_a_run_that_is_under_way(contract, model):
     contract.call("cancelRun", id=run, status=202)
     stream.rest()
     contract.check("sendMessage", OPERATIONS["sendMessage"][2], Response(stream.status, stream.headers, stream.raw))
-
-
-CAREFUL = """
-<AgentChatTool work_out>
-    AgentChatToolProvider calculator
-    AgentChatToolApproval required
-</AgentChatTool>
-<AgentChatAgent careful>
-    AgentChatModel scripted
-    AgentChatTools work_out
-</AgentChatAgent>
-"""
 
 
 def test_a_call_that_waits(model, make_server):

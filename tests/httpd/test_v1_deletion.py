@@ -6,39 +6,26 @@ from pathlib import Path
 
 import pytest
 
+from approvals import CAREFUL
 from client import Client
 from cosmos_stores import ENV, store, wait_ready
-from key_file import MODULES, KeyFile
+from key_file import KEYED, MODULES, KeyFile
 from model_server import Gate, answer, calls
 from openai_schema import check, check_response
 from runs import wait_until
 from test_v1_responses import asked, holding
 from uploads import upload
 
-SITE = """
-<Location "/keys">
-    SetHandler agentchat
-    AuthType AgentChat
-    AuthName keys
-    AgentChatKeys keys
-    Require valid-user
-    AgentChatOpenAI on client-tools=pass
+PROTOCOLS = """    AgentChatOpenAI on client-tools=pass
     AgentChatUI on
     AgentChatAGUI on
-</Location>
+</Location>"""
+SITE = KEYED.replace("</Location>", PROTOCOLS) + """
 AgentChatFiles on
 AgentChatEventLogKeep 1d
 AgentChatCache memory check=off
 AgentChatAuditLog logs/audit.log
-<AgentChatTool work_out>
-    AgentChatToolProvider calculator
-    AgentChatToolApproval required
-</AgentChatTool>
-<AgentChatAgent careful>
-    AgentChatModel scripted
-    AgentChatTools work_out
-</AgentChatAgent>
-"""
+""" + CAREFUL
 SECRET = "Walross4711"
 
 

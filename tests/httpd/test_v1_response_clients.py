@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 import peers
+from approvals import CAREFUL
 from model_server import Cut, Gate, Reply, answer, calls, head, reasons, token
 from server import AGENT, MODEL, MOUNT, TOP, Server
 
@@ -181,18 +182,6 @@ def test_a_conversation(site, model, client):
     assert said["without"] == said["conversation"] and said["left"] == said["items"][:1] + said["items"][2:], said
     assert said["updated"] == said["shown"] and said["shown"]["metadata"] == {"topic": "other"}, said
     assert said["deleted"]["deleted"] is True and said["gone"] == "NotFoundError", said
-
-
-CAREFUL = """
-<AgentChatTool work_out>
-    AgentChatToolProvider calculator
-    AgentChatToolApproval required
-</AgentChatTool>
-<AgentChatAgent careful>
-    AgentChatModel scripted
-    AgentChatTools work_out
-</AgentChatAgent>
-"""
 
 
 @pytest.fixture(scope="module")

@@ -17,11 +17,12 @@
 /* What the tool itself asks, without its own members; NULL: nothing. New reference. */
 static json_t *shown_question(const ac_call_t *call)
 {
-    static const char *const members[] = {"message", "form", "problem"};
+    static const char *const members[] = {"form", "problem"};
     if (!call->question) {
         return NULL;
     }
     json_t *question = json_object();
+    ac_json_put(question, "message", ac_json_text(ac_json_peek_string(call->question, "message", "")));
     ac_json_put(question, "server", ac_json_text(ac_json_peek_string(call->question, "server", NULL)));
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
         json_object_set(question, members[i], json_object_get(call->question, members[i]));
